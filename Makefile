@@ -1,0 +1,54 @@
+# Every target sets up what it needs: `make demo` and `make test` run on a fresh machine.
+PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
+BIN := .venv/bin
+STAMP := .venv/.installed
+PACKAGES := rvq_action tokenizer_training vla analysis
+
+DEMO := runs/demo
+DEMO_TASKS := drawer-close-v3 button-press-topdown-v3 door-open-v3 \
+              reach-v3 push-v3 pick-place-v3
+DEMO_EPISODES := 8
+
+SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
+
+.PHONY: help install system test lint format demo
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+
+install: $(STAMP)  ## Build .venv with every extra from constraints.txt (a no-op when up to date)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 not found. Install it, or: make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$("$(PYTHON)" --version), but rvq-action needs Python 3.11 or newer."; \
+	  echo "Install it, or: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv || { rm -rf .venv; \
+	  echo "The venv module is missing; on Debian: apt-get install python3.11-venv"; exit 1; }
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[all]'
+	@touch $@
+
+system: $(STAMP)  ## Make off-screen rendering possible, where that can be done without asking
+	@$(BIN)/python -m vla.deploy.robots.rendering --quiet || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Off-screen rendering does not work yet; installing $(SYSTEM_PACKAGES)."; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES); \
+	  fi; $(BIN)/python -m vla.deploy.robots.rendering; } || true
+
+test: install system  ## Run the CPU test suite
+	$(BIN)/python -m pytest
+
+lint: install  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: install system  ## Simulated demonstrations -> tokenizer -> report in runs/demo/report
+	$(BIN)/rvq-vla demos --tasks $(DEMO_TASKS) --episodes $(DEMO_EPISODES) --out $(DEMO)/data
+	$(BIN)/rvq-train fit --config demo --data.datasets $(DEMO)/data --run_dir $(DEMO)/train
+	$(BIN)/rvq-analysis compare --tokenizers $(DEMO)/train/tokenizer --data $(DEMO)/data \
+	  --out $(DEMO)/report
