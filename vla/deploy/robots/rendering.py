@@ -43,9 +43,7 @@ def select_backend() -> str:
         RenderingUnavailable: None works; names the packages to install.
     """
     if importlib.util.find_spec("mujoco") is None:
-        raise RenderingUnavailable(
-            "MuJoCo is not installed. Install it: pip install rvq-action[sim]"
-        )
+        raise RenderingUnavailable("MuJoCo is not installed: pip install rvq-action[sim]")
     chosen = os.environ.get(VARIABLE)
     candidates = (chosen,) if chosen else _BACKENDS.get(sys.platform, ("egl", "osmesa"))
     reasons = []
