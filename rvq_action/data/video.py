@@ -1,0 +1,68 @@
+"""Video frames by timestamp, decoded in one forward pass from the nearest keyframe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+
+_SEEK_AHEAD_S = 2.0
+"""A gap longer than this is jumped to the next wanted keyframe instead of being decoded."""
+
+
+def read_frames(path: Path, timestamps: Sequence[float], tolerance_s: float) -> np.ndarray:
+    """The frames nearest to the given times.
+
+    Args:
+        path: A video file.
+        timestamps: N times in the file [s], in any order, repeats allowed.
+        tolerance_s: Largest accepted distance [s] between a wanted and a found time.
+
+    Returns:
+        [N, H, W, 3] uint8 RGB, in the order of the timestamps.
+
+    Raises:
+        FileNotFoundError: The file is not there.
+        ValueError: The file is truncated or damaged, or a time has no frame within the tolerance.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. Copy or download the dataset again.")
+    wanted, order = np.unique(np.asarray(timestamps, dtype=np.float64), return_inverse=True)
+    try:
+        with av.open(str(path)) as container:
+            found = list(_nearest(container, wanted, tolerance_s, path))
+    except av.FFmpegError as error:
+        raise ValueError(
+            f"{path} cannot be decoded; it is truncated or damaged ({error}). Copy it again."
+        ) from error
+    return np.stack(found)[order.reshape(-1)]
+
+
+def _nearest(container, wanted: np.ndarray, tolerance_s: float, path: Path) -> Iterator[np.ndarray]:
+    """Yield one picture per wanted time (ascending)."""
+    frames, last, now = iter(()), None, None
+    for time in wanted:
+        if now is None or time - now.time > _SEEK_AHEAD_S:
+            frames, last, now = _decode_from(container, time), None, None
+        while now is None or now.time < time:
+            following = next(frames, None)
+            if following is None:
+                break
+            last, now = now, following
+        near = min((f for f in (last, now) if f), key=lambda f: abs(f.time - time), default=None)
+        if near is None or abs(near.time - time) > tolerance_s:
+            nearest = "none" if near is None else f"{near.time:.4f} s"
+            raise ValueError(
+                f"{path} has no frame within {tolerance_s:.4g} s of {time:.4f} s (nearest: "
+                f"{nearest}). The video is truncated or out of step with the timestamps; copy it "
+                "again, or raise tolerance_s if the offset is known and harmless."
+            )
+        yield near.to_ndarray(format="rgb24")
+
+
+def _decode_from(container, time: float) -> Iterator[av.VideoFrame]:
+    stream = container.streams.video[0]
+    container.seek(int(max(time, 0.0) / stream.time_base), stream=stream)
+    return container.decode(stream)
