@@ -1,0 +1,200 @@
+"""Mapping: from a dataset's features to a layout, as data (a YAML file, or a dict in an artefact).
+
+```yaml
+embodiment: droid_franka            # the key of its statistics
+robot_types: [franka_robotiq_droid] # a packaged mapping applies by itself to these robots
+layout: wall_26                     # or {name: ..., groups: {...}}
+action:                             # one term per group of the layout; groups left out are masked
+  right_arm/position: {feature: action, take: [x, y, z], unit: mm}
+  right_arm/rotation: {feature: action, take: [roll, pitch, yaw], rotation: euler_xyz}
+  right_arm/gripper: {feature: action, take: [gripper], closed: 1, open: 0}
+proprio: {...}                      # the same, for the anchor
+frames: {right_arm: {base: {...}, tool: {...}}}
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as ColumnMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import yaml
+
+from rvq_action.data.frames import FrameChange
+from rvq_action.data.layout_schema import layout_from_data, layout_to_data
+from rvq_action.data.strict import check_keys
+from rvq_action.data.term import Names, Term
+from rvq_action.layout import ActionLayout, DeltaRule
+
+
+class MappedColumns(NamedTuple):
+    """What a mapping makes of an episode's columns.
+
+    Attributes:
+        values: [N, D] float32 in the layout's units and frames, 0 where absent.
+        mask: [D] bool, True where the mapping fills the channel.
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """From a dataset's features to a layout and back.
+
+    Attributes:
+        embodiment: Name of the embodiment.
+        layout: The layout.
+        action: The terms of the actions.
+        proprio: The terms of the anchor: the robot's state in the layout's channels.
+        frames: Fixed changes of frame, for actions and proprio alike.
+        robot_types: The robots whose datasets a packaged mapping applies to.
+    """
+
+    embodiment: str
+    layout: ActionLayout
+    action: tuple[Term, ...]
+    proprio: tuple[Term, ...] = ()
+    frames: tuple[FrameChange, ...] = ()
+    robot_types: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.action:
+            raise ValueError(
+                f"Mapping {self.embodiment!r} fills no channel. Add terms to `action`."
+            )
+        filled, known = self._filled(self.action), self._filled(self.proprio)
+        relative = [
+            c.name
+            for i, c in enumerate(self.layout.channels)
+            if c.delta is not DeltaRule.RAW and i in filled and i not in known
+        ]
+        if relative:
+            raise ValueError(
+                f"Mapping {self.embodiment!r}: {relative} are relative to the proprio anchor, but "
+                "`proprio` does not fill them. Name their source there, or use `delta: raw`."
+            )
+        idle = [c.part for c in self.frames if c not in self._frames_of(self.action)]
+        if idle:
+            raise ValueError(f"Mapping {self.embodiment!r}: `action` gives no pose of {idle}.")
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Mapping:
+        """Read a mapping file.
+
+        Raises:
+            FileNotFoundError: The file is not there.
+            ValueError: It is no YAML, has an unknown key, or does not fit its layout.
+        """
+        path = Path(path)
+        try:
+            return cls.from_dict(yaml.safe_load(path.read_text()), str(path))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is no valid YAML: {error}") from error
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str = "mapping") -> Mapping:
+        """Parse the dict form; `where` names it in errors."""
+        required, optional = (
+            ["embodiment", "layout", "action"],
+            ["proprio", "frames", "robot_types"],
+        )
+        data = check_keys(data, where, required, optional)
+
+        def parse(kind: type, key: str) -> tuple:
+            entries = check_keys(data.get(key) or {}, f"{where}: {key}", (), data.get(key) or ())
+            return tuple(kind.from_dict(k, v, f"{where}: {key}.{k}") for k, v in entries.items())
+
+        try:
+            layout = layout_from_data(data["layout"], f"{where}: layout")
+            terms = parse(Term, "action"), parse(Term, "proprio")
+            robots = tuple(data.get("robot_types") or ())
+            return cls(data["embodiment"], layout, *terms, parse(FrameChange, "frames"), robots)
+        except ValueError as error:
+            raise (
+                error if str(error).startswith(where) else ValueError(f"{where}: {error}")
+            ) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Inverse of `from_dict`; plain data, for JSON or YAML."""
+        return {
+            "embodiment": self.embodiment,
+            "robot_types": list(self.robot_types),
+            "layout": layout_to_data(self.layout),
+            "action": {term.target: term.to_dict() for term in self.action},
+            "proprio": {term.target: term.to_dict() for term in self.proprio},
+            "frames": {change.part: change.to_dict() for change in self.frames},
+        }
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The dataset's features that are read."""
+        return tuple(dict.fromkeys(term.feature for term in (*self.action, *self.proprio)))
+
+    def read_actions(self, columns: ColumnMapping[str, np.ndarray], names: Names) -> MappedColumns:
+        """The actions of an episode.
+
+        Args:
+            columns: Arrays [N, W] (or [N]) by feature.
+            names: From a feature to the names of its numbers (`LeRobotReader.channel_names`).
+
+        Raises:
+            ValueError: A value is NaN or infinite, or a feature does not have the stated numbers.
+        """
+        return self._read(self.action, columns, names)
+
+    def read_proprio(self, columns: ColumnMapping[str, np.ndarray], names: Names) -> MappedColumns:
+        """The anchors of an episode, one for every frame; arguments as in `read_actions`."""
+        return self._read(self.proprio, columns, names)
+
+    def write_actions(self, actions: np.ndarray, names: Names) -> dict[str, np.ndarray]:
+        """Inverse of `read_actions`: what to command a robot that speaks the dataset's language.
+
+        Args:
+            actions: [N, D] absolute, in the layout's units and frames.
+            names: From a feature to the names of its numbers.
+
+        Returns:
+            [N, W] float32 by feature; numbers that no term reads are NaN.
+        """
+        values = torch.from_numpy(np.asarray(actions, dtype=np.float64))
+        for change in self._frames_of(self.action):
+            values = change.invert(values, self.layout)
+        columns: dict[str, np.ndarray] = {}
+        for term in self.action:
+            empty = np.full((len(values), len(names(term.feature))), np.nan, dtype=np.float32)
+            column = columns.setdefault(term.feature, empty)
+            written = term.write(values[:, term.channels(self.layout)], self.layout)
+            column[:, term.positions(names)] = written.numpy()
+        return columns
+
+    def _read(self, terms: tuple[Term, ...], columns, names: Names) -> MappedColumns:
+        frames = len(next(iter(columns.values())))
+        values = torch.zeros(frames, self.layout.width, dtype=torch.float64)
+        for term in terms:
+            values[:, term.channels(self.layout)] = term.read(columns, names, self.layout)
+        for change in self._frames_of(terms):
+            values = change.apply(values, self.layout)
+        mask = np.zeros(self.layout.width, dtype=bool)
+        mask[sorted(self._filled(terms))] = True
+        return MappedColumns(values.float().numpy() * mask, mask)
+
+    def _frames_of(self, terms: tuple[Term, ...]) -> list[FrameChange]:
+        """The changes of frame that apply to these terms: those of parts they fill."""
+        filled = self._filled(terms)
+        return [c for c in self.frames if filled.issuperset(sum(c.blocks(self.layout), []))]
+
+    def _filled(self, terms: tuple[Term, ...]) -> set[int]:
+        filled: set[int] = set()
+        for term in terms:
+            term.check(self.layout)
+            channels = term.channels(self.layout)
+            if filled.intersection(channels):
+                raise ValueError(f"Mapping {self.embodiment!r} fills {term.target!r} twice.")
+            filled.update(channels)
+        return filled

@@ -1,0 +1,131 @@
+"""Find the mapping of a dataset."""
+
+from __future__ import annotations
+
+import logging
+from importlib.resources import files
+from pathlib import Path
+
+from rvq_action.data.lerobot import LeRobotReader
+from rvq_action.data.mapping import Mapping
+from rvq_action.data.term import Term
+from rvq_action.layout import DeltaRule, joint_space
+
+logger = logging.getLogger(__name__)
+
+OWN_FILE = "meta/rvq_mapping.yaml"
+ACTION, STATE = "action", "observation.state"
+
+
+def resolve_mapping(reader: LeRobotReader, mapping: Mapping | str | Path | None = None) -> Mapping:
+    """The mapping of a dataset: the given one, else its own, else a packaged one, else joint space.
+
+    Args:
+        reader: The dataset.
+        mapping: A mapping, a YAML file, or the name of a packaged mapping.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: There is no such packaged mapping, the file is wrong, or the mapping reads
+            features that the dataset does not have.
+    """
+    if mapping is not None:
+        found = mapping if isinstance(mapping, Mapping) else load_mapping(mapping)
+    elif (reader.path / OWN_FILE).is_file():
+        found = Mapping.from_yaml(reader.path / OWN_FILE)
+    else:
+        return _packaged_match(reader) or _joint_space(reader)
+    check_features(found, reader)
+    return found
+
+
+def packaged_mappings() -> dict[str, Path]:
+    """The packaged mapping files by name."""
+    folder = Path(str(files("rvq_action.data") / "mappings"))
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def load_mapping(mapping: str | Path) -> Mapping:
+    """A mapping from a YAML file, or a packaged one by name."""
+    packaged = packaged_mappings()
+    if str(mapping) in packaged:
+        return Mapping.from_yaml(packaged[str(mapping)])
+    if Path(mapping).suffix in (".yaml", ".yml"):
+        if not Path(mapping).is_file():
+            raise FileNotFoundError(f"There is no mapping file {mapping}.")
+        return Mapping.from_yaml(mapping)
+    raise ValueError(
+        f"No packaged mapping is called {str(mapping)!r}; there are {list(packaged)}. Give one of "
+        "them, or the path of a YAML file."
+    )
+
+
+def check_features(mapping: Mapping, reader: LeRobotReader) -> None:
+    """Refuse a mapping that reads what the dataset does not have.
+
+    Raises:
+        ValueError: Names the feature or number and what there is instead.
+    """
+    missing = [feature for feature in mapping.features if feature not in reader.features]
+    if missing:
+        raise ValueError(
+            f"Mapping {mapping.embodiment!r} reads {missing}, which {reader.path} does not have. "
+            f"Its features are {list(reader.features)}: choose another mapping."
+        )
+    for term in (*mapping.action, *mapping.proprio):
+        term.positions(reader.channel_names)
+
+
+def _packaged_match(reader: LeRobotReader) -> Mapping | None:
+    for file in packaged_mappings().values():
+        mapping = Mapping.from_yaml(file)
+        robots = [robot.lower() for robot in mapping.robot_types]
+        if reader.robot_type.lower() in robots and _covers(mapping, reader):
+            return mapping
+    return None
+
+
+def _covers(mapping: Mapping, reader: LeRobotReader) -> bool:
+    """Whether the dataset has what the mapping reads, and no action channel beyond that."""
+    try:
+        check_features(mapping, reader)
+    except ValueError:
+        return False
+    read: dict[str, set[int]] = {}
+    for term in mapping.action:
+        read.setdefault(term.feature, set()).update(term.positions(reader.channel_names))
+    return all(len(taken) == len(reader.channel_names(f)) for f, taken in read.items())
+
+
+def _joint_space(reader: LeRobotReader) -> Mapping:
+    """The fallback: every action channel as it is, relative to a state of the same names."""
+    if ACTION not in reader.features:
+        raise ValueError(
+            f"{reader.path} has no feature {ACTION!r}, only {list(reader.features)}. Describe its "
+            f"actions in {OWN_FILE}."
+        )
+    names = reader.channel_names(ACTION)
+    relative = STATE in reader.features and _same_channels(reader)
+    rule = DeltaRule.SUBTRACT if relative else DeltaRule.RAW
+    layout = joint_space(len(names), _unique(names), unit="native", delta=rule)
+    group = layout.channels[0].group
+    proprio = (Term(group, STATE),) if relative else ()
+    origin = f"relative to {STATE!r}" if relative else "absolute"
+    logger.warning(
+        "%s: no mapping fits robot type %r; using its %d channels of %r as joints, %s. If that is "
+        "wrong, describe them in %s.",
+        *(reader.path, reader.robot_type, len(names), ACTION, origin, OWN_FILE),
+    )
+    known = reader.robot_type not in ("", "unknown")
+    embodiment = reader.robot_type if known else reader.path.resolve().name
+    return Mapping(embodiment, layout, (Term(group, ACTION),), proprio)
+
+
+def _same_channels(reader: LeRobotReader) -> bool:
+    action, state = reader.channel_names(ACTION), reader.channel_names(STATE)
+    unnamed = not any(reader.features[f].get("names") for f in (ACTION, STATE))
+    return len(action) == len(state) and (unnamed or action == state)
+
+
+def _unique(names: tuple[str, ...]) -> list[str] | None:
+    return list(names) if len(set(names)) == len(names) else None

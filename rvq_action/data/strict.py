@@ -1,0 +1,46 @@
+"""Strict reading of dictionaries that people write by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def check_keys(
+    data: Any, where: str, required: Sequence[str] = (), optional: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the dictionary if it has exactly the keys it should.
+
+    Args:
+        data: The dictionary.
+        where: Its place, for the error message.
+        required: Keys it must have.
+        optional: Keys it may have.
+
+    Raises:
+        ValueError: It is no dictionary, a key is missing, or a key is unknown.
+    """
+    known = [*required, *optional]
+    if not isinstance(data, dict):
+        raise ValueError(f"{where} must be a map with the keys {known}, got {data!r}.")
+    unknown = [key for key in data if key not in known]
+    if unknown:
+        raise ValueError(f"{where} has unknown keys {unknown}. Known keys are {known}.")
+    missing = [key for key in required if key not in data]
+    if missing:
+        raise ValueError(f"{where} lacks the keys {missing}.")
+    return data
+
+
+def numbers(value: Any, count: int | None, where: str) -> tuple[float, ...]:
+    """A tuple of `count` numbers (any count for None).
+
+    Raises:
+        ValueError: It is something else.
+    """
+    is_list = isinstance(value, list | tuple)
+    if not is_list or any(isinstance(v, bool) or not isinstance(v, int | float) for v in value):
+        raise ValueError(f"{where} must be a list of numbers, got {value!r}.")
+    if count is not None and len(value) != count:
+        raise ValueError(f"{where} must have {count} numbers, got {len(value)}: {list(value)}.")
+    return tuple(float(v) for v in value)
