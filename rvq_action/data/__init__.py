@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rvq_action.data.dataset import Episode as Episode
     from rvq_action.data.dataset import RobotDataset as RobotDataset
+    from rvq_action.data.episode import Episode as Episode
     from rvq_action.data.idle import IdleRule as IdleRule
     from rvq_action.data.lerobot import LeRobotReader as LeRobotReader
     from rvq_action.data.mapping import Mapping as Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rvq_action.data.writer import LeRobotWriter as LeRobotWriter
 
 _HOMES = {
-    "Episode": "dataset",
+    "Episode": "episode",
     "RobotDataset": "dataset",
     "IdleRule": "idle",
     "LeRobotReader": "lerobot",

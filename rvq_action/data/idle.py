@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from rvq_action.data.dataset import Episode
+from rvq_action.data.episode import Episode
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from rvq_action.chunk import MAX_HORIZON, MIN_HORIZON, ActionChunk, check_horizon
-from rvq_action.data.dataset import Episode
+from rvq_action.data.episode import Episode
 from rvq_action.data.idle import IdleRule
 
 
