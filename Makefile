@@ -5,8 +5,8 @@ STAMP := .venv/.installed
 PACKAGES := rvq_action tokenizer_training vla analysis
 
 DEMO := runs/demo
-DEMO_TASKS := drawer-close-v3 button-press-topdown-v3 door-open-v3 \
-              reach-v3 push-v3 pick-place-v3
+DEMO_TASKS := drawer-close-v3 drawer-open-v3 door-open-v3 \
+              button-press-topdown-v3 push-v3 pick-place-v3
 DEMO_EPISODES := 8
 
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri

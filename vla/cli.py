@@ -1,0 +1,72 @@
+"""`rvq-vla`: demonstrations, training and deployment of the policy."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from jsonargparse import ArgumentParser, Namespace
+
+from vla.data.demo_settings import DemoSettings
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = ArgumentParser(prog="rvq-vla", description=__doc__)
+    commands = parser.add_subcommands(required=True, dest="command")
+    for name, (build, _) in COMMANDS.items():
+        subparser = build()
+        commands.add_subcommand(name, subparser, help=subparser.description)
+    config = parser.parse_args(args)
+    try:
+        COMMANDS[config.command][1](config[config.command])
+    except (ValueError, FileExistsError, RuntimeError) as error:
+        print(f"rvq-vla {config.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"rvq-vla {config.command}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _demos_parser() -> ArgumentParser:
+    description = "Record Meta-World's scripted experts into a LeRobotDataset v3.0."
+    parser = ArgumentParser(description=description)
+    default = DemoSettings
+    add = parser.add_argument
+    add("--tasks", nargs="+", type=str, required=True, help="task names, such as drawer-close-v3")
+    add("--episodes", type=int, required=True, help="demonstrations per task")
+    add("--out", type=str, required=True, help="folder of the dataset")
+    add("--seed", type=int, default=default.seed, help="decides every start")
+    add("--image_size", type=int, default=default.image_size, help="pixels per side")
+    add("--cameras", nargs="+", type=str, default=list(default.cameras), help="camera names")
+    add("--fps", type=int, default=default.fps, help="control steps that count as one second")
+    add("--max_steps", type=int, default=default.max_steps, help="longer attempts have failed")
+    add("--workers", type=int | None, default=None, help="processes; one per core if not given")
+    return parser
+
+
+def _demos(config: Namespace) -> None:
+    from vla.data.demos import record_demos
+
+    options = config.as_dict()
+    out, workers = options.pop("out"), options.pop("workers")
+    options |= {key: tuple(options[key]) for key in ("tasks", "cameras")}
+    report = record_demos(DemoSettings(**options), out, workers)
+    failed = ", ".join(f"{task} {count}" for task, count in report.failed_attempts.items())
+    print(
+        f"{'Reusing' if report.reused else 'Wrote'} {report.path}: {report.episodes} episodes, "
+        f"{report.frames} frames. Failed attempts, left out: {failed or 'none'}."
+    )
+
+
+COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], None]]] = {
+    "demos": (_demos_parser, _demos),
+}
+"""Subcommand -> (its parser, what it runs)."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
