@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from rvq_action.data.images import read_images
 from rvq_action.data.metadata import DatasetInfo, EpisodeRecord, load_info, load_records, load_tasks
 from rvq_action.data.parquet import read_table, to_numpy
 from rvq_action.data.stored_statistics import FeatureStatistics, load_statistics
@@ -53,8 +54,8 @@ class LeRobotReader:
 
     @property
     def camera_keys(self) -> tuple[str, ...]:
-        """Names of the video features."""
-        return self.info.keys("video")
+        """Names of the video features and of the features that hold single images."""
+        return self.info.keys("video", "image")
 
     @cached_property
     def tasks(self) -> dict[int, str]:
@@ -119,9 +120,12 @@ class LeRobotReader:
         if camera not in self.camera_keys:
             raise KeyError(f"{self.path} has no camera {camera!r}; it has {self.camera_keys}.")
         tolerance_s = 0.1 / self.fps if tolerance_s is None else tolerance_s
-        span = self._record(index).videos[camera]
-        times = np.asarray(timestamps, dtype=np.float64).reshape(-1) + span.start
-        return read_frames(span.path, times, tolerance_s)
+        times = np.asarray(timestamps, dtype=np.float64).reshape(-1)
+        record = self._record(index)
+        if camera not in record.videos:
+            return read_images(record.data, index, camera, times, tolerance_s)
+        span = record.videos[camera]
+        return read_frames(span.path, times + span.start, tolerance_s)
 
     def _read_table(self, file: Path) -> pa.Table:
         columns = [n for n, f in self.features.items() if f["dtype"] not in NOT_NUMERIC]
