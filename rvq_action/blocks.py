@@ -1,0 +1,92 @@
+"""Building blocks of the networks: conditioning and residual blocks that start as nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the network may know beside the chunk; each of the first two may be absent.
+
+    Attributes:
+        anchor: [B, D] normalised proprio, masked entries 0, or None.
+        anchor_mask: bool [B, D], False where (or for whom) the anchor is absent, or None.
+        embodiment: int64 [B], 0 = none.
+        duration: [B] seconds covered by the chunk.
+    """
+
+    anchor: Tensor | None
+    anchor_mask: Tensor | None
+    embodiment: Tensor
+    duration: Tensor
+
+
+class ConditionEmbedding(nn.Module):
+    """Condition -> [B, H]."""
+
+    def __init__(self, width: int, num_embodiments: int, hidden: int) -> None:
+        super().__init__()
+        self.width = width
+        self.anchor = nn.Linear(2 * width, hidden)
+        self.embodiment = nn.Embedding(num_embodiments + 1, hidden)
+        self.duration = nn.Linear(1, hidden)
+
+    def forward(self, condition: Condition) -> Tensor:
+        if condition.anchor is None or condition.anchor_mask is None:
+            anchor = condition.duration.new_zeros(len(condition.duration), 2 * self.width)
+        else:
+            known = condition.anchor_mask.to(condition.anchor.dtype)
+            anchor = torch.cat([condition.anchor * known, known], dim=-1)
+        duration = condition.duration.clamp(min=1e-3).log2()[:, None]
+        return (
+            self.anchor(anchor)
+            + self.embodiment(condition.embodiment)
+            + self.duration(duration)
+        )
+
+
+class ConditionedBlock(nn.Module):
+    """Residual MLP block whose normalised input is scaled and shifted by the condition."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden, elementwise_affine=False)
+        self.modulation = nn.Linear(hidden, 2 * hidden)
+        self.mlp = nn.Sequential(
+            nn.Linear(hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden)
+        )
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.modulation(condition).chunk(2, dim=-1)
+        return x + self.mlp(self.norm(x) * (1 + scale) + shift)
+
+
+class ResidualNetwork(nn.Module):
+    """[B, in] and [B, H] -> [B, out], exactly zero before training.
+
+    Args:
+        in_features: Width of the input.
+        out_features: Width of the output.
+        hidden: H.
+        depth: Number of blocks; with 0 the output stays zero.
+    """
+
+    def __init__(self, in_features: int, out_features: int, hidden: int, depth: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(in_features, hidden)
+        self.blocks = nn.ModuleList(ConditionedBlock(hidden) for _ in range(depth))
+        self.leave = nn.Linear(hidden, out_features)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        hidden = self.enter(x) + condition
+        for block in self.blocks:
+            hidden = block(hidden, condition)
+        return self.leave(hidden)

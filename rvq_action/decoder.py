@@ -1,0 +1,40 @@
+"""Decoder: quantised latents -> cosine components of a chunk.
+
+The transposed linear path of the encoder plus a network that starts at zero. The network sees
+which share of each slot's codes is there, so that one decoder serves every prefix.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork
+from rvq_action.config import TokenizerConfig
+
+
+class Decoder(nn.Module):
+    """Quantised latents [B, S, C] and presence [B, S, K] -> [B, F, D]."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        features = config.num_frequencies * config.width
+        latent = config.num_slots * config.slot_width
+        self.shape = (config.num_frequencies, config.width)
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("components", torch.zeros(latent, features))
+        self.register_buffer("latent_scale", torch.ones(latent))
+        self.register_buffer("error_scale", torch.ones(latent))
+        self.condition = ConditionEmbedding(config.width, config.num_embodiments, config.hidden)
+        self.network = None
+        if config.depth:
+            tokens = config.num_slots * config.num_quantizers
+            self.network = ResidualNetwork(latent + tokens, latent, config.hidden, config.depth)
+
+    def forward(self, quantized: Tensor, present: Tensor, condition: Condition) -> Tensor:
+        latents = quantized.flatten(1)
+        if self.network is not None:
+            seen = torch.cat([latents / self.latent_scale, present.flatten(1).to(latents)], dim=-1)
+            step = self.network(seen, self.condition(condition))
+            latents = latents + step * self.error_scale
+        return (self.mean + latents @ self.components).unflatten(-1, self.shape)

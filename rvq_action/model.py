@@ -1,0 +1,83 @@
+"""TokenizerModel: normalised chunk in, codes and reconstruction out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rvq_action.blocks import Condition
+from rvq_action.config import TokenizerConfig
+from rvq_action.decoder import Decoder
+from rvq_action.encoder import Encoder
+from rvq_action.quantizer import ABSENT, SlotResidualVQ
+from rvq_action.time_basis import fill_masked, to_frames, to_frequencies
+
+
+@dataclass(frozen=True)
+class TokenizerOutput:
+    """What one pass through the tokenizer leaves.
+
+    Attributes:
+        reconstruction: [B, T, D] model space.
+        latents: [B, S, C] before quantisation.
+        quantized: [B, S, C] after quantisation (of the codes kept).
+        codes: int64 [B, S, K].
+        commitment: Scalar.
+    """
+
+    reconstruction: Tensor
+    latents: Tensor
+    quantized: Tensor
+    codes: Tensor
+    commitment: Tensor
+
+
+class TokenizerModel(nn.Module):
+    """Encoder → residual VQ → decoder over [B, T, D] chunks in model space."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.quantizer = SlotResidualVQ(config)
+        self.decoder = Decoder(config)
+
+    def latents(self, x: Tensor, mask: Tensor, condition: Condition) -> Tensor:
+        """[B, T, D] with its mask -> latents [B, S, C]."""
+        coefficients = to_frequencies(fill_masked(x, mask), self.config.num_frequencies)
+        return self.encoder(coefficients, condition)
+
+    def encode(self, x: Tensor, mask: Tensor, condition: Condition) -> Tensor:
+        """[B, T, D] with its mask -> codes int64 [B, S, K]."""
+        return self.quantizer.quantize(self.latents(x, mask, condition)).codes
+
+    def decode(self, codes: Tensor, horizon: int, condition: Condition) -> Tensor:
+        """Codes int64 [B, S, k], absent = -1 -> [B, horizon, D] in model space."""
+        quantized = self.quantizer.dequantize(codes)
+        missing = self.config.num_quantizers - codes.shape[-1]
+        present = nn.functional.pad(codes != ABSENT, (0, missing))
+        return to_frames(self.decoder(quantized, present, condition), horizon)
+
+    def forward(
+        self, x: Tensor, mask: Tensor, condition: Condition, keep: Tensor | None = None
+    ) -> TokenizerOutput:
+        """Encode, quantise and decode.
+
+        Args:
+            x: [B, T, D] model space, masked entries 0.
+            mask: bool [B, T, D], True = real.
+            condition: What the networks may know beside the chunk.
+            keep: bool [B, S, K], codes the decoder may see; all where omitted.
+        """
+        latents = self.latents(x, mask, condition)
+        result = self.quantizer.quantize(latents)
+        vectors = result.vectors
+        if keep is None:
+            keep = torch.ones_like(result.codes, dtype=torch.bool)
+        else:
+            kept = self.quantizer.dequantize(result.codes.masked_fill(~keep, ABSENT))
+            vectors = latents + (kept - latents).detach()
+        frames = to_frames(self.decoder(vectors, keep, condition), x.shape[1])
+        return TokenizerOutput(frames, latents, vectors, result.codes, result.commitment)

@@ -1,0 +1,42 @@
+"""Physical units <-> model space, channel by channel.
+
+x̃ = (x - m) / s with m = (q99 + q01) / 2 and s = max((q99 - q01) / 2, 0.05 · (max - min) / 2):
+the quantiles land on ±1, nothing is clipped, and a channel that hardly ever moves is not blown
+up. Masked entries are exactly 0 in model space.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rvq_action.statistics import ChannelStatistics
+
+FLOOR = 0.05
+
+
+class Normalizer:
+    """Normalises the channels of one embodiment."""
+
+    def __init__(self, statistics: ChannelStatistics) -> None:
+        low, high = torch.tensor(statistics.q01), torch.tensor(statistics.q99)
+        smallest, largest = torch.tensor(statistics.min), torch.tensor(statistics.max)
+        scale = torch.maximum((high - low) / 2, FLOOR * (largest - smallest) / 2)
+        self.seen = torch.tensor(statistics.count) > 0
+        self.middle = (high + low) / 2
+        self.scale = torch.where(scale > 0, scale, 1.0)
+        self.lowest = (smallest - self.middle) / self.scale
+        self.highest = (largest - self.middle) / self.scale
+
+    def normalize(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[..., D] physical -> [..., D] around [-1, 1]; masked entries exactly 0."""
+        normalized = (x - self.middle.to(x)) / self.scale.to(x)
+        return normalized if mask is None else torch.where(mask, normalized, 0.0)
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """Inverse of `normalize`."""
+        return x * self.scale.to(x) + self.middle.to(x)
+
+    def clamp(self, x: Tensor) -> Tensor:
+        """Keep [..., D] in model space within the training range."""
+        return torch.clamp(x, self.lowest.to(x), self.highest.to(x))
