@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -101,7 +102,8 @@ def _make_environment(task: str):
     """The task with its goal in the expert's observation and a fresh start on every reset."""
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 
-    environment = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"](seed=0)
+    kind: Any = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"]
+    environment = kind(seed=0)
     environment._freeze_rand_vec = False
     environment.seeded_rand_vec = True
     return environment
@@ -110,7 +112,8 @@ def _make_environment(task: str):
 def _make_expert(task: str):
     from metaworld.policies import ENV_POLICY_MAP
 
-    return ENV_POLICY_MAP[task]()
+    kind: Any = ENV_POLICY_MAP[task]
+    return kind()
 
 
 def _make_renderer(model, image_size: int):
