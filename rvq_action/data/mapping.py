@@ -30,6 +30,8 @@ from rvq_action.data.strict import check_keys
 from rvq_action.data.term import Names, Term
 from rvq_action.layout import ActionLayout, DeltaRule
 
+OPTIONAL_KEYS = ("proprio", "frames", "robot_types")
+
 
 class MappedColumns(NamedTuple):
     """What a mapping makes of an episode's columns.
@@ -64,24 +66,23 @@ class Mapping:
     robot_types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.embodiment, str) or not self.embodiment:
+            raise ValueError(f"`embodiment` must be a name, got {self.embodiment!r}.")
         if not self.action:
-            raise ValueError(
-                f"Mapping {self.embodiment!r} fills no channel. Add terms to `action`."
-            )
-        filled, known = self._filled(self.action), self._filled(self.proprio)
-        relative = [
-            c.name
-            for i, c in enumerate(self.layout.channels)
-            if c.delta is not DeltaRule.RAW and i in filled and i not in known
+            raise ValueError("`action` is empty: no channel would be filled.")
+        without_origin = [
+            self.layout.names[i]
+            for i in sorted(self._filled(self.action) - self._filled(self.proprio))
+            if self.layout.channels[i].delta is not DeltaRule.RAW
         ]
-        if relative:
+        if without_origin:
             raise ValueError(
-                f"Mapping {self.embodiment!r}: {relative} are relative to the proprio anchor, but "
-                "`proprio` does not fill them. Name their source there, or use `delta: raw`."
+                f"{without_origin} are relative to the proprio anchor, but `proprio` does not fill "
+                "them. Name their source there, or use `delta: raw`."
             )
-        idle = [c.part for c in self.frames if c not in self._frames_of(self.action)]
-        if idle:
-            raise ValueError(f"Mapping {self.embodiment!r}: `action` gives no pose of {idle}.")
+        without_pose = [c.part for c in self.frames if c not in self._frames_of(self.action)]
+        if without_pose:
+            raise ValueError(f"`frames` names {without_pose}, but `action` fills no pose of them.")
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Mapping:
@@ -100,25 +101,18 @@ class Mapping:
     @classmethod
     def from_dict(cls, data: Any, where: str = "mapping") -> Mapping:
         """Parse the dict form; `where` names it in errors."""
-        required, optional = (
-            ["embodiment", "layout", "action"],
-            ["proprio", "frames", "robot_types"],
-        )
-        data = check_keys(data, where, required, optional)
-
-        def parse(kind: type, key: str) -> tuple:
-            entries = check_keys(data.get(key) or {}, f"{where}: {key}", (), data.get(key) or ())
-            return tuple(kind.from_dict(k, v, f"{where}: {key}.{k}") for k, v in entries.items())
-
+        data = check_keys(data, where, ["embodiment", "layout", "action"], OPTIONAL_KEYS)
         try:
-            layout = layout_from_data(data["layout"], f"{where}: layout")
-            terms = parse(Term, "action"), parse(Term, "proprio")
-            robots = tuple(data.get("robot_types") or ())
-            return cls(data["embodiment"], layout, *terms, parse(FrameChange, "frames"), robots)
+            return cls(
+                data["embodiment"],
+                layout_from_data(data["layout"], "layout"),
+                _entries(Term, data, "action"),
+                _entries(Term, data, "proprio"),
+                _entries(FrameChange, data, "frames"),
+                tuple(data.get("robot_types") or ()),
+            )
         except ValueError as error:
-            raise (
-                error if str(error).startswith(where) else ValueError(f"{where}: {error}")
-            ) from None
+            raise ValueError(f"{where}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Inverse of `from_dict`; plain data, for JSON or YAML."""
@@ -195,6 +189,13 @@ class Mapping:
             term.check(self.layout)
             channels = term.channels(self.layout)
             if filled.intersection(channels):
-                raise ValueError(f"Mapping {self.embodiment!r} fills {term.target!r} twice.")
+                raise ValueError(f"{term.target!r} is filled twice.")
             filled.update(channels)
         return filled
+
+
+def _entries(kind: type[Term] | type[FrameChange], data: dict[str, Any], key: str) -> tuple:
+    """The entries of one section, each under its target."""
+    section = data.get(key) or {}
+    items = check_keys(section, f"`{key}`", optional=list(section)).items()
+    return tuple(kind.from_dict(name, entry, f"{key}.{name}") for name, entry in items)

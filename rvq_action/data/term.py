@@ -49,12 +49,18 @@ class Term:
         """Parse `{feature: ..., take: ..., ...}`; unknown keys are errors."""
         optional = [f.name for f in fields(cls) if f.name not in ("target", "feature")]
         data = dict(check_keys(data, where, ["feature"], optional))
-        if data.get("take") is not None:
-            data["take"] = tuple(data["take"])
-        if "scale" in data:
-            scale = data["scale"]
-            data["scale"] = numbers(scale if isinstance(scale, list) else [scale], None, where)
-        return cls(target, **data)
+        for key in ("feature", "unit", "rotation"):
+            if not isinstance(data.get(key, ""), str):
+                raise ValueError(f"{where}.{key} must be a text, got {data[key]!r}.")
+        if not isinstance(data.get("take", []), list):
+            raise ValueError(f"{where}.take must be a list, got {data['take']!r}.")
+        for key in ("scale", "closed", "open"):
+            if key in data:
+                value = data[key] if isinstance(data[key], list) else [data[key]]
+                data[key] = numbers(value, None if key == "scale" else 1, f"{where}.{key}")
+        ends = {key: data[key][0] for key in ("closed", "open") if key in data}
+        take = {"take": tuple(data["take"])} if "take" in data else {}
+        return cls(target, **{**data, **take, **ends})
 
     def to_dict(self) -> dict[str, Any]:
         """Inverse of `from_dict`, without the keys left at their defaults."""
@@ -88,6 +94,8 @@ class Term:
         gripper = [self.closed, self.open]
         if gripper != [None, None] and (None in gripper or self.closed == self.open):
             raise ValueError(f"{self.target!r}: give two different values, `closed` and `open`.")
+        if self.rotation is not None:
+            rotation_form(self.rotation)
         self._factor(layout)
 
     def positions(self, names: Names) -> list[int]:
