@@ -1,0 +1,29 @@
+"""`rvq-action`: what one does with a dataset or a tokenizer from the shell.
+
+Each subcommand lives in `rvq_action.commands`, adds its own arguments and imports what it needs
+only when it runs, so that `--help` is quick and needs no extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from rvq_action.commands import check
+
+COMMANDS = (check,)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands."""
+    parser = argparse.ArgumentParser(prog="rvq-action", description=__doc__.split("\n")[0])
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; its exit status."""
+    parsed = build_parser().parse_args(arguments)
+    return parsed.run(parsed)
