@@ -32,7 +32,8 @@ system: $(STAMP)  ## Make off-screen rendering possible, where that can be done 
 	@$(BIN)/python -m vla.deploy.robots.rendering --quiet || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "Off-screen rendering does not work yet; installing $(SYSTEM_PACKAGES)."; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES); \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
 	  fi; $(BIN)/python -m vla.deploy.robots.rendering; } || true
 
 test: install system  ## Run the CPU test suite
