@@ -44,7 +44,7 @@ def to_numpy(column: pa.ChunkedArray, shape: Sequence[int], where: str) -> np.nd
         where: The column's name in error messages.
 
     Returns:
-        [N] for plain numbers, [N, *shape] for lists.
+        [N] for plain numbers, [N, *shape] for lists; the caller's to write to.
 
     Raises:
         ValueError: Values are missing or the rows do not have the stated shape.
@@ -57,7 +57,7 @@ def to_numpy(column: pa.ChunkedArray, shape: Sequence[int], where: str) -> np.nd
         if not _is_list(values.type):
             break
         values = pa.chunked_array([c.flatten() for c in values.chunks], values.type.value_type)
-    array = values.to_numpy()
+    array = np.require(values.to_numpy(), requirements="W")
     if array.size != rows * int(np.prod(shape)):
         raise ValueError(
             f"{where} holds {array.size} numbers in {rows} rows, but meta/info.json states the "
