@@ -32,6 +32,8 @@ def check_frames(reader: LeRobotReader, camera: str) -> Finding:
         camera: One of its cameras.
     """
     name = f"cameras: {camera.removeprefix('observation.images.')}"
+    if reader.features[camera]["dtype"] == "image":
+        return passed(name, "one image in every row")
     times, errors, rows = _stored_times(reader, camera), [], defaultdict(int)
     for record in reader.records:
         span = record.videos[camera]

@@ -6,7 +6,7 @@ import numpy as np
 
 from rvq_action.data.check.finding import Finding, passed, warned
 from rvq_action.data.check.lengths import WINDOW_S
-from rvq_action.data.dataset import Episode
+from rvq_action.data.episode import Episode
 from rvq_action.data.idle import IdleRule
 
 IDLE_SPEED = 0.01

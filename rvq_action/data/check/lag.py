@@ -19,6 +19,8 @@ from rvq_action.data.check.recording import Recording
 LONGEST_LAG_S = 1.0
 MOST_EPISODES = 100
 """Enough to know a lag, and quick."""
+FEWEST_FRAMES = 50
+"""With less than this nothing is said."""
 CLEAR = 0.75
 """Correlation from which a channel's lag is trusted."""
 SLOW_S = 0.5
@@ -82,6 +84,8 @@ def _velocities(action: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.n
 def _series(pair: Pair, make: Callable, longest: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Evenly spread episodes that are long enough for the longest lag."""
     both = [b for b in zip(pair.action, pair.state, strict=True) if len(b[0]) >= 3 * longest]
+    if sum(len(b[0]) for b in both) < FEWEST_FRAMES:
+        return []
     chosen = np.linspace(0, len(both) - 1, min(len(both), MOST_EPISODES)).round().astype(int)
     return [make(*both[i]) for i in chosen]
 

@@ -9,7 +9,7 @@ from rvq_action.data.check.lag import CLEAR, VELOCITY, follow
 from rvq_action.data.check.lengths import WINDOW_S
 from rvq_action.data.check.pairing import pair_channels
 from rvq_action.data.check.recording import Recording, one_line
-from rvq_action.data.dataset import Episode
+from rvq_action.data.episode import Episode
 from rvq_action.data.mapping import Mapping
 from rvq_action.layout import ROTATION_UNIT, DeltaRule
 

@@ -41,7 +41,7 @@ def robust_z(series: list[np.ndarray]) -> list[np.ndarray]:
 def jump_ratio(series: list[np.ndarray]) -> list[np.ndarray]:
     """Step to the next frame as a multiple of the 99th percentile of all steps, per frame."""
     steps = [np.abs(np.diff(s)) for s in series]
-    usual = np.quantile(np.concatenate(steps), 0.99)
+    usual = np.quantile(np.concatenate([*steps, [0.0]]), 0.99)
     return [s / usual if usual > 0 else np.zeros_like(s) for s in steps]
 
 

@@ -86,6 +86,8 @@ def repeated(changes: np.ndarray) -> np.ndarray:
     Returns:
         [M] bool, over the M frames around which something moves.
     """
+    if not len(changes):
+        return np.zeros(0, dtype=bool)
     padded = np.pad(changes, NEIGHBOURHOOD)
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURHOOD + 1).max(1)
     moving = around > VISIBLE
@@ -115,7 +117,7 @@ def _finding(camera: str, fps: float, seen: dict[int, Motion], errors: list) -> 
     name = f"pictures: {camera.removeprefix('observation.images.')}"
     if errors:
         return failed(name, grouped(errors), COPY_AGAIN)
-    frozen = [i for i, motion in seen.items() if motion.farthest < FROZEN]
+    frozen = [i for i, motion in seen.items() if len(motion.changes) and motion.farthest < FROZEN]
     if frozen:
         fix = "Watch the video: the camera may have stopped or been covered."
         return warned(name, f"nothing moves in episodes {frozen} of {list(seen)}", fix)

@@ -56,7 +56,7 @@ def read_metadata(path: Path) -> tuple[LeRobotReader | None, Finding]:
     """Open a dataset; None where that is impossible."""
     try:
         reader = LeRobotReader(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         return None, failed("files: metadata", one_line(error), COPY_AGAIN)
     info = reader.info
     message = f"LeRobot {info.version}, {reader.robot_type}, {reader.num_episodes} episodes"

@@ -10,6 +10,7 @@ import yaml
 
 from rvq_action.cli import main
 from rvq_action.data.check import Status, check_dataset
+from tests import synthetic
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no mapping fits.*")
 DATA = "data/chunk-000/file-000.parquet"
@@ -245,6 +246,34 @@ def test_a_video_of_fewer_frames_is_out_of_step(make_dataset):
     rewrite(path / EPISODES, lengthen)
     found = rows(path)["cameras: front"]
     assert found.status is Status.FAIL and "40 of 80 rows have no frame" in found.message
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_episodes_of_a_few_frames_do_not_break_it(make_dataset, frames):
+    found = rows(make_dataset(episodes=3, frames=frames))
+    assert failures(found) == []
+    assert found["length: episodes"].status is Status.WARN
+
+
+def test_version_2_1_is_checked_file_by_file(tmp_path):
+    path = synthetic.write_v21(tmp_path / "set", lengths=(30, 24, 35))
+    assert failures(rows(path)) == []
+    truncate(next(path.glob("videos/**/episode_000001.mp4")))
+    next(path.glob("data/**/episode_000002.parquet")).unlink()
+    found = rows(path)
+    assert set(failures(found)) == {"files: tables", "cameras: front", "pictures: front"}
+    assert "1 of 3 episodes" in found["cameras: front"].message
+    assert "episode_000002.parquet is missing" in found["files: tables"].message
+
+
+def test_images_in_the_table_count_as_a_camera(tmp_path):
+    path = synthetic.write_v3(tmp_path / "set")
+    info = json.loads((path / "meta/info.json").read_text())
+    info["features"][synthetic.CAMERA]["dtype"] = "image"
+    (path / "meta/info.json").write_text(json.dumps(info))
+    found = rows(path)
+    assert found["cameras: front"].status is Status.PASS
+    assert found["pictures: front"].status is Status.FAIL
 
 
 def test_no_dataset_and_unknown_mapping(tmp_path, make_dataset):
