@@ -48,8 +48,9 @@ class Windows:
         lengths = np.array([len(e) for e in self.episodes])
         self._first_row = torch.from_numpy(np.cumsum(lengths) - lengths)
         self._length = torch.from_numpy(lengths)
-        self._actions = _joined([e.actions * e.mask for e in self.episodes])
-        self._proprio = _joined([e.proprio * e.proprio_mask for e in self.episodes])
+        self._actions = _joined([np.where(e.mask, e.actions, 0) for e in self.episodes])
+        known = [np.where(e.proprio_mask, e.proprio, 0) for e in self.episodes]
+        self._proprio = _joined(known)
         self._mask = torch.from_numpy(np.stack([e.mask for e in self.episodes]))
         self._proprio_mask = torch.from_numpy(np.stack([e.proprio_mask for e in self.episodes]))
 
