@@ -1,0 +1,216 @@
+"""Tokenizers beside FAST, bins and the Gaussian yardstick, all by one protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping as ReadOnly
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from analysis import rows, score, stability, timing, trajectories
+from analysis.bootstrap import EpisodeBootstrap
+from analysis.codecs import FAST_SCALES, BinsCodec, Codec, FastCodec
+from analysis.evalset import EvalSet, load_eval_sets
+from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
+from analysis.rows import Row, measure
+from analysis.rvq_codec import RvqCodec, prefixes
+from analysis.trajectories import Trajectories
+from analysis.yardstick import Yardstick, row_bits
+
+WHOLE = ("rvq", "closed-form")
+
+
+@dataclass
+class DatasetComparison:
+    """Everything measured on one dataset.
+
+    Attributes:
+        data: The held-out windows.
+        rows: All rows, in the order of the table.
+        trajectories: A few windows with their reconstructions.
+        missing: Tokenizers that do not know the embodiment, and why.
+    """
+
+    data: EvalSet
+    rows: list[Row] = field(default_factory=list)
+    trajectories: Trajectories | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def row(self, name: str) -> Row:
+        """A row by its name."""
+        return next(row for row in self.rows if row.name == name)
+
+    @property
+    def families(self) -> list[str]:
+        """The names of our tokenizers, each with the prefixes as its family."""
+        return [row.name for row in self.rows if row.kind in WHOLE and row.name == row.family]
+
+
+@dataclass
+class Comparison:
+    """The comparison on all datasets.
+
+    Attributes:
+        datasets: One entry per dataset.
+        hardware: The machine in words.
+    """
+
+    datasets: list[DatasetComparison]
+    hardware: str
+
+    def metrics(self) -> dict[str, dict[str, dict]]:
+        """As metrics.json: {dataset: {row: {"kind": ..., metric: value, metric_ci: [lo, hi]}}}."""
+        return {d.data.name: {r.name: r.to_dict() for r in d.rows} for d in self.datasets}
+
+
+def compute(
+    tokenizers: Sequence[Path],
+    data: Sequence[Path],
+    fit_data: Sequence[Path] = (),
+    mapping: Path | str | None = None,
+    fast_total: bool = True,
+    quiet: bool = False,
+) -> Comparison:
+    """Measure every tokenizer on every dataset.
+
+    Args:
+        tokenizers: Artefact directories; each one's closed form is found in or beside it.
+        data: Datasets, scored on their held-out episodes.
+        fit_data: Datasets to fit FAST, bins and the scored space on.
+        mapping: Of the datasets; None to find each one's own.
+        fast_total: Also measure the stronger FAST, whose own encodings always decode.
+        quiet: Draw no progress bar.
+    """
+    loaded = load_tokenizers(tokenizers)
+    sets = load_eval_sets(data, fit_data, mapping, splits_of(loaded))
+    compared = [_compare(eval_set, loaded, fast_total, quiet) for eval_set in sets]
+    return Comparison(compared, timing.hardware())
+
+
+def write_metrics(comparison: Comparison, folder: Path) -> Path:
+    """Write metrics.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "metrics.json"
+    path.write_text(json.dumps(comparison.metrics(), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def _compare(
+    data: EvalSet, loaded: Sequence[LoadedTokenizer], fast_total: bool, quiet: bool
+) -> DatasetComparison:
+    result = DatasetComparison(data)
+    known = {}
+    for entry in loaded:
+        if data.embodiment in entry.embodiments:
+            known[entry.name] = RvqCodec(entry.tokenizer, entry.name, entry.kind, data)
+        else:
+            known_names = ", ".join(entry.embodiments)
+            result.missing[entry.name] = f"knows {known_names}, not {data.embodiment}"
+    variants = [
+        (scale, total) for total in (False, True)[: 1 + fast_total] for scale in FAST_SCALES
+    ]
+    steps = len(variants) + 1 + sum(1 + len(prefixes(codec.length)) for codec in known.values())
+    with tqdm(total=steps, desc=data.name, unit="row", disable=quiet) as progress:
+        bench = _Bench(data, EpisodeBootstrap(data.episode_of), result.rows, progress)
+        tokens = {}
+        for scale, total in variants:
+            codec = FastCodec(data, scale, total)
+            tokens[codec.name] = codec, bench.add(codec)
+        bench.add(BinsCodec(data))
+        for name, codec in known.items():
+            tokens[name] = codec, bench.add_with_prefixes(codec)
+    _add_yardstick(result)
+    _add_scores(result, bench.bootstrap)
+    result.trajectories = trajectories.compute(data, _drawn(tokens, list(known)))
+    return result
+
+
+@dataclass
+class _Bench:
+    """Measures codecs on one dataset and collects their rows."""
+
+    data: EvalSet
+    bootstrap: EpisodeBootstrap
+    rows: list[Row]
+    progress: tqdm
+
+    def add(self, codec: Codec) -> np.ndarray:
+        """One row for the whole codec, with its timings; returns its tokens."""
+        self.progress.set_postfix_str(codec.name)
+        tokens, disturbed = codec.encode(self.data.batch), stability.disturb(codec, self.data)
+        self._measure(codec, tokens, disturbed, None)
+        return tokens
+
+    def add_with_prefixes(self, codec: RvqCodec) -> np.ndarray:
+        """A row for all tokens and one for every prefix; returns the tokens."""
+        tokens, disturbed = codec.encode(self.data.batch), stability.disturb(codec, self.data)
+        self._measure(codec, tokens, disturbed, None)
+        for prefix in prefixes(codec.length):
+            if prefix < codec.length:
+                self._measure(codec, tokens, disturbed, prefix)
+        self.progress.update()
+        return tokens
+
+    def _measure(self, codec: Codec, tokens: np.ndarray, disturbed, prefix: int | None) -> None:
+        self.progress.set_postfix_str(codec.name if prefix is None else f"{codec.name}@{prefix}")
+        kind = "rvq-prefix" if prefix is not None and codec.kind == "rvq" else codec.kind
+        row = measure(codec, tokens, self.data, self.bootstrap, disturbed, prefix, kind)
+        if prefix is None:
+            for metric, estimate in timing.measure(codec, self.data).items():
+                row.add(metric, estimate)
+        self.rows.append(row)
+        self.progress.update()
+
+
+def _add_yardstick(result: DatasetComparison) -> None:
+    yardstick = Yardstick.fit(result.data.training, result.data.batch.scored)
+    bits = [row.metrics["bits_mean"] for row in result.rows if row.kind != "bins"]
+    for level in row_bits(min(bits) / 1.3, max(bits) * 1.3):
+        result.rows.append(rows.yardstick_row(level, yardstick.mse(level)))
+
+
+def _add_scores(result: DatasetComparison, bootstrap: EpisodeBootstrap) -> None:
+    """`score` against FAST as published, `score_total` against the stronger FAST."""
+    for metric, kind in (("score", "fast"), ("score_total", "fast-total")):
+        fast = [row.point for row in result.rows if row.kind == kind]
+        for family in result.families if fast else ():
+            _add_score(result, family, metric, fast, bootstrap)
+    for family in result.families:
+        mse = [row.metrics["mse"] for row in by_bits(result, family)]
+        rise = max((after / before - 1 for before, after in zip(mse, mse[1:])), default=0.0)  # noqa: B905
+        result.row(family).add("prefix_rise", max(rise, 0.0))
+
+
+def _add_score(
+    result: DatasetComparison, family: str, metric: str, fast: list, bootstrap: EpisodeBootstrap
+) -> None:
+    members = by_bits(result, family)
+    scored = score.compute([row.point for row in members], fast, bootstrap)
+    if scored is None:
+        return
+    whole = result.row(family)
+    whole.add(metric, scored.estimate)
+    whole.add(f"{metric}_points", float(scored.points))
+    for row, ratio in zip(members, scored.ratios, strict=True):
+        row.add(f"{metric}_ratio", float(ratio))
+
+
+def by_bits(result: DatasetComparison, family: str) -> list[Row]:
+    """The rows of one of our tokenizers, prefixes by rising bits and the whole one last."""
+    members = [row for row in result.rows if row.family == family]
+    return sorted(members, key=lambda row: row.metrics["bits_mean"])
+
+
+def _drawn(
+    tokens: ReadOnly[str, tuple[Codec, np.ndarray]], ours: Sequence[str]
+) -> list[tuple[str, Codec, np.ndarray, int]]:
+    """What the trajectories show: three prefixes of the first tokenizer of ours, or FAST."""
+    if not ours:
+        return [(n, *tokens[n], tokens[n][1].shape[1]) for n in ("fast@2.5", "fast@10")]
+    codec, ids = tokens[ours[0]]
+    lengths = sorted({max(1, round(ids.shape[1] * share)) for share in (0.15, 0.4, 1.0)})
+    return [(f"{k} tokens", codec, ids, k) for k in lengths]

@@ -1,0 +1,82 @@
+"""The rate-distortion curve: MSE in scored space over bits per chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.rows import Row
+from analysis.score import pareto_front
+from analysis.style import BINS, FAST, GRID, TOTAL, YARDSTICK
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one tokenizer, by rising bits.
+
+    Attributes:
+        name: Name of the family of rows.
+        kind: SCORING's kind of its rows.
+        bits: [P] bits per chunk.
+        mse: [P].
+        low: [P] lower end of the interval of the MSE, NaN where it has none.
+        high: [P] upper end.
+    """
+
+    name: str
+    kind: str
+    bits: np.ndarray
+    mse: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def compute(rows: Iterable[Row]) -> list[Curve]:
+    """Group rows into curves by their family."""
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(row.family, []).append(row)
+    return [_curve(name, members) for name, members in families.items()]
+
+
+def _curve(name: str, rows: list[Row]) -> Curve:
+    rows = sorted(rows, key=lambda row: row.metrics["bits_mean"])
+    nothing = [np.nan, np.nan]
+    intervals = np.array([row.metrics.get("mse_ci", nothing) for row in rows])
+    bits, mse = (np.array([row.metrics[key] for row in rows]) for key in ("bits_mean", "mse"))
+    return Curve(name, rows[0].kind, bits, mse, intervals[:, 0], intervals[:, 1])
+
+
+def plot(curves: list[Curve], colours: dict[str, str], ax) -> None:
+    """All curves; FAST's points off its Pareto front are hollow."""
+    for curve in curves:
+        if curve.kind == "yardstick":
+            ax.loglog(curve.bits, curve.mse, ":", color=YARDSTICK, label="Gaussian yardstick")
+        elif curve.kind == "bins":
+            ax.loglog(curve.bits, curve.mse, "D", color=BINS, label="256 bins", markersize=6)
+        elif curve.kind in ("fast", "fast-total"):
+            _plot_fast(curve, ax)
+        else:
+            _plot_prefixes(curve, colours[curve.name], ax)
+    ax.set(xlabel="bits per chunk of one second", ylabel="MSE in scored space")
+    ax.grid(color=GRID, which="major")
+
+
+def _plot_fast(curve: Curve, ax) -> None:
+    published = curve.kind == "fast"
+    colour, style = (FAST, "s-") if published else (TOTAL, "s--")
+    label = "FAST" if published else "FAST, total (stronger)"
+    front = pareto_front(curve.bits, curve.mse)
+    beaten = np.setdiff1d(np.arange(len(curve.bits)), front)
+    ax.loglog(curve.bits[front], curve.mse[front], style, color=colour, label=label, markersize=6)
+    ax.loglog(
+        curve.bits[beaten], curve.mse[beaten], "s", color=colour, fillstyle="none", markersize=6
+    )
+
+
+def _plot_prefixes(curve: Curve, colour: str, ax) -> None:
+    style = "--" if curve.kind == "closed-form" else "-"
+    ax.fill_between(curve.bits, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
+    ax.loglog(curve.bits, curve.mse, style, color=colour, label=curve.name, linewidth=2.2)

@@ -1,0 +1,186 @@
+"""The comparison as one self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from analysis import report_figures as figures
+from analysis.columns import COLUMNS, TIMES
+from analysis.compare import Comparison, DatasetComparison
+from analysis.report_tables import full_table, headline_table
+from analysis.scored import LIMIT
+
+RANGE_NOTE = (
+    "Below 1 is better than FAST. The score is the geometric mean, over the prefixes that fall "
+    "into FAST's range of bits, of the error relative to FAST at equal bits; bars and small "
+    "figures are 95 % intervals, by resampling held-out episodes. “vs total” is the same against a "
+    "stronger FAST, whose byte-pair encoding works on the integers themselves and whose alphabet "
+    "covers every chunk, so that its own encodings always decode."
+)
+
+
+def write(comparison: Comparison, folder: Path) -> Path:
+    """Write index.html."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "index.html"
+    path.write_text(render(comparison), encoding="utf-8")
+    return path
+
+
+def render(comparison: Comparison) -> str:
+    """The page."""
+    colours = figures.colours_of(comparison.datasets)
+    names = ", ".join(d.data.name for d in comparison.datasets)
+    body = [_opening(comparison, colours)]
+    body += [_dataset(dataset, colours) for dataset in comparison.datasets]
+    body.append(_closing(comparison))
+    template = Template(files("analysis").joinpath("templates/compare.html").read_text("utf-8"))
+    return template.substitute(title=escape(f"Action tokenizers on {names}"), body="\n".join(body))
+
+
+def _opening(comparison: Comparison, colours: dict[str, str]) -> str:
+    count = len(comparison.datasets)
+    parts = [
+        "<h1>Action tokenizers, compared at equal bits</h1>",
+        f'<p class="facts">{count} dataset{"s" * (count > 1)}, held-out episodes only, all windows '
+        f"of one second. {escape(comparison.hardware)}.</p>",
+    ]
+    if colours:
+        parts.append(headline_table(comparison.datasets, colours))
+        if any("score" in d.row(n).metrics for d in comparison.datasets for n in d.families):
+            parts.append(_figure(figures.score_figure(comparison.datasets, colours), RANGE_NOTE))
+    return "\n".join(parts)
+
+
+def _dataset(result: DatasetComparison, colours: dict[str, str]) -> str:
+    parts = [f"<h2>{escape(result.data.name)}</h2>", _facts(result)]
+    parts += [
+        f'<p class="note">{escape(f"{name} is not shown here: it {why}.")}</p>'
+        for name, why in result.missing.items()
+    ]
+    parts += [_tiles(result), "<h3>Rate and distortion</h3>", _rate_distortion(result, colours)]
+    parts += ["<h3>Held-out chunks over their reconstructions</h3>", _trajectories(result)]
+    parts += ["<h3>Error in physical units</h3>", _groups(result, colours)]
+    parts += _details(result, colours)
+    parts += [
+        "<h3>All figures</h3>",
+        f"<details><summary>{len(result.rows)} rows; hover over a heading for its meaning"
+        f"</summary>{full_table(result, colours)}</details>",
+    ]
+    return "\n".join(parts)
+
+
+def _facts(result: DatasetComparison) -> str:
+    data = result.data
+    held_out, train = (_episodes(e) for e in (data.split.held_out, data.split.train))
+    text = (
+        f"Embodiment {data.embodiment}, {len(data.channels)} of {data.layout.width} channels, "
+        f"{data.horizon} frames at {data.fps:g} Hz. Scored on {len(data.batch)} windows of the "
+        f"{len(data.split.held_out)} held-out episodes {held_out} (split: {data.split_source}); "
+        f"fitted on {len(data.training)} windows of the training episodes {train or 'elsewhere'}."
+    )
+    return f'<p class="facts">{escape(text)}</p>'
+
+
+def _episodes(numbers: Sequence[int]) -> str:
+    """Episode numbers with runs drawn together: 0-3, 7."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
+
+
+def _tiles(result: DatasetComparison) -> str:
+    tiles = []
+    for family in result.families:
+        metrics = result.row(family).metrics
+        if "score" in metrics:
+            low, high = metrics["score_ci"]
+            better = "good" if metrics["score"] < 1 else "bad"
+            tiles.append(
+                f'<div class="tile"><b class="{better}">{metrics["score"]:.2f}</b>'
+                f"<span>{escape(family)}<br>score, {low:.2f} – {high:.2f}</span></div>"
+            )
+    fast = [row for row in result.rows if row.kind == "fast"]
+    worst = max(fast, key=lambda row: row.metrics["decode_failures"])
+    lost = sum(row.metrics["flip_failures"] for row in fast) / len(fast)
+    failing = worst.metrics["decode_failures"]
+    tiles += [
+        _tile(lost, "of FAST's chunks are lost by", "one wrong token"),
+        _tile(failing, "of held-out chunks FAST cannot", f"decode ({worst.name})"),
+    ]
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _tile(share: float, first: str, second: str) -> str:
+    value = f"{100 * share:.3g} %"
+    return f'<div class="tile"><b>{value}</b><span>{first}<br>{escape(second)}</span></div>'
+
+
+def _rate_distortion(result: DatasetComparison, colours: dict[str, str]) -> str:
+    return _figure(
+        figures.rate_distortion_figure(result, colours),
+        f"Every prefix of our tokens is a point of its curve. Error on values clipped to ±{LIMIT}, "
+        "one normalisation for all. Hollow: FAST's points off its Pareto front. Dotted: what a "
+        "Gaussian source of the same covariance would need.",
+    )
+
+
+def _trajectories(result: DatasetComparison) -> str:
+    assert result.trajectories is not None
+    shown = ", ".join(result.trajectories.reconstructed)
+    return _figure(
+        figures.trajectory_figure(result),
+        f"The three channels that move most, in windows at the 50th, 75th and 95th percentile of "
+        f"motion; {shown} ({result.families[0] if result.families else 'FAST'}) over the recording "
+        "(broad line), relative to the robot's state before the chunk.",
+    )
+
+
+def _groups(result: DatasetComparison, colours: dict[str, str]) -> str:
+    return _figure(
+        figures.group_figure(result, colours),
+        "Mean error per value, not clipped; rotations as geodesic angles. FAST's scales at which "
+        "more than 1 % of the chunks fail are left out.",
+    )
+
+
+def _details(result: DatasetComparison, colours: dict[str, str]) -> list[str]:
+    drawn = [
+        _figure(
+            figures.codebook_figure(result, family),
+            f"{escape(family)}: codes in use on {len(result.data.batch)} held-out windows.",
+        )
+        for family in result.families
+    ]
+    noise = "Edit distance between the tokens of a chunk and of the same chunk with noise."
+    drawn += [
+        _figure(figures.stability_figure(result, colours), noise),
+        _figure(figures.spectrum_figure(result, colours), "The error by frequency, all tokens."),
+    ]
+    heading = "<h3>Codebooks, stability, smoothness</h3>"
+    return [heading, f'<div class="pair">{"".join(drawn)}</div>']
+
+
+def _closing(comparison: Comparison) -> str:
+    meanings = "".join(
+        f"<li><b>{escape(column.heading)}</b>: {escape(column.meaning)}</li>"
+        for column in (*COLUMNS, *TIMES)
+    )
+    return (
+        f"<h2>How to read this</h2><ul class='note'>{meanings}</ul>"
+        f'<p class="note">Times were measured side by side, one chunk per call, on '
+        f"{escape(comparison.hardware)}. Absolute times and all intervals are in "
+        "<code>metrics.json</code>.</p>"
+    )
+
+
+def _figure(drawing: str, caption: str) -> str:
+    return f"<figure>{drawing}<figcaption>{caption}</figcaption></figure>"

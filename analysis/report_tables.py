@@ -1,0 +1,91 @@
+"""The tables of the comparison page, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from analysis.columns import (
+    BITS,
+    COLUMNS,
+    FAILURES,
+    MSE,
+    RANDOM,
+    SCORE,
+    SCORE_TOTAL,
+    TIME_REFERENCE,
+    TIMES,
+    TOKENS,
+    Column,
+)
+from analysis.compare import DatasetComparison
+from analysis.group_errors import groups_of
+from analysis.rows import Row
+from analysis.style import CSS_VARIABLES
+from analysis.table import cell, time_cell
+
+HEADLINE = (SCORE, SCORE_TOTAL, TOKENS, BITS, MSE, FAILURES, RANDOM)
+WITH_INTERVAL = {"score", "score_total", "mse"}
+
+
+def headline_table(datasets: Sequence[DatasetComparison], colours: dict[str, str]) -> str:
+    """One line per dataset and tokenizer."""
+    lines = []
+    for dataset in datasets:
+        for number, name in enumerate(dataset.families):
+            row = dataset.row(name)
+            cells = "".join(_cell(row, column) for column in HEADLINE)
+            style = ' class="gap"' if number == 0 and lines else ""
+            label = f'<td class="text">{_swatch(colours[name])}{escape(name)}</td>'
+            lines.append(f"<tr{style}><td>{escape(dataset.data.name)}</td>{label}{cells}</tr>")
+    headings = '<th>dataset</th><th class="text">tokenizer</th>'
+    return _table(headings + "".join(_heading(column) for column in HEADLINE), lines)
+
+
+def full_table(result: DatasetComparison, colours: dict[str, str]) -> str:
+    """Every row and metric of a dataset."""
+    reference = result.row(TIME_REFERENCE)
+    groups = [
+        Column(g.metric, f"{g.name} ({g.unit})", lambda v: f"{v:.3g}", "mean unclipped error")
+        for g in groups_of(result.data)
+    ]
+    lines, family = [], None
+    for row in result.rows:
+        if row.kind == "yardstick":
+            continue
+        classes = ["gap"] if family not in (None, row.family) else []
+        classes += ["whole"] if row.name == row.family else []
+        family = row.family
+        name = _swatch(colours[row.family]) if row.family in colours else ""
+        cells = [_cell(row, column) for column in (*COLUMNS, *groups)]
+        cells += [f"<td>{time_cell(row, column, reference)}</td>" for column in TIMES]
+        style = f' class="{" ".join(classes)}"' if classes else ""
+        lines.append(f"<tr{style}><td>{name}{escape(row.name)}</td>{''.join(cells)}</tr>")
+    headings = "".join(_heading(column) for column in (*COLUMNS, *groups, *TIMES))
+    return _table(f"<th>row</th>{headings}", lines)
+
+
+def _cell(row: Row, column: Column) -> str:
+    text = cell(row, column)
+    ends = row.metrics.get(f"{column.metric}_ci")
+    if not text or ends is None:
+        return f"<td>{text}</td>"
+    span = f"{column.show(ends[0])} – {column.show(ends[1])}"
+    if column.metric in WITH_INTERVAL:
+        return f"<td>{text}<small>{span}</small></td>"
+    return f'<td title="95 % interval {span}">{text}</td>'
+
+
+def _heading(column: Column) -> str:
+    return f'<th title="{escape(column.meaning)}">{escape(column.heading)}</th>'
+
+
+def _swatch(colour: str) -> str:
+    return f'<span class="swatch" style="background:{CSS_VARIABLES[colour]}"></span>'
+
+
+def _table(headings: str, lines: Sequence[str]) -> str:
+    return (
+        f'<div class="scroll"><table><thead><tr>{headings}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )

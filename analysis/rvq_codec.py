@@ -1,0 +1,122 @@
+"""A tokenizer artefact of ours as a codec: token ids in token order, any prefix decodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from analysis.codecs import ABSENT, Decoded
+from analysis.evalset import Batch, EvalSet
+
+if TYPE_CHECKING:
+    from rvq_action.tokenizer import ActionTokenizer
+
+BATCH = 512
+CLOSED_FORM = "closed_form"
+
+
+class RvqCodec:
+    """A tokenizer of ours on one dataset.
+
+    Args:
+        tokenizer: The loaded artefact.
+        name: Name of its row.
+        kind: `rvq` or `closed-form`.
+        data: Supplies layout, rate and scored space.
+
+    Raises:
+        ValueError: The tokenizer knows the embodiment under another layout.
+    """
+
+    def __init__(self, tokenizer: ActionTokenizer, name: str, kind: str, data: EvalSet) -> None:
+        self.name, self.kind = name, kind
+        self._tokenizer, self._data = tokenizer, data
+        layout = tokenizer.layout(data.embodiment)
+        if layout.names != data.layout.names:
+            raise ValueError(
+                f"{name} was trained on {data.embodiment!r} with channels {layout.names}, but "
+                f"{data.name} has {data.layout.names}. Pass the mapping it was trained with."
+            )
+        order = tokenizer.token_order
+        self._slots = np.array([slot for slot, _ in order])
+        self._levels = np.array([level for _, level in order])
+        bits = np.broadcast_to(np.asarray(tokenizer.bits_per_token, float), len(order))
+        self._sizes = np.rint(2**bits).astype(int)
+
+    @property
+    def length(self) -> int:
+        """L, tokens of a whole chunk."""
+        return len(self._slots)
+
+    def encode(self, batch: Batch) -> np.ndarray:
+        parts = [self._encode(batch.take(part)) for part in _slices(len(batch))]
+        return np.concatenate(parts)
+
+    def _encode(self, batch: Batch) -> np.ndarray:
+        codes = self._tokenizer.encode(batch.actions, mask=batch.mask, **self._context(batch))
+        return codes[:, self._slots, self._levels].cpu().numpy()
+
+    def decode(self, tokens: np.ndarray, batch: Batch) -> Decoded:
+        parts = [self._decode(tokens[part], batch.take(part)) for part in _slices(len(batch))]
+        relative = np.concatenate(parts)
+        failed = ~np.isfinite(relative).all(axis=(1, 2))
+        relative[failed] = self._data.space.inverse(np.zeros(relative.shape[1:]))
+        space = self._data.space
+        return Decoded(space.clip(space.transform(relative)), failed, relative)
+
+    def _decode(self, tokens: np.ndarray, batch: Batch) -> np.ndarray:
+        shape = (len(tokens), self._slots.max() + 1, self._levels.max() + 1)
+        codes = torch.full(shape, ABSENT, dtype=torch.int64)
+        emitted = tokens.shape[1]
+        codes[:, self._slots[:emitted], self._levels[:emitted]] = torch.from_numpy(tokens)
+        horizon = batch.actions.shape[1]
+        absolute = self._tokenizer.decode(codes, horizon=horizon, **self._context(batch))
+        return self._data.to_relative(torch.as_tensor(absolute), batch)
+
+    def _context(self, batch: Batch) -> dict:
+        return {
+            "proprio": batch.anchor,
+            "embodiment": self._data.embodiment,
+            "fps": self._data.fps,
+        }
+
+    def sizes(self, length: int) -> np.ndarray:
+        return self._sizes[:length]
+
+    def codebooks(self, length: int) -> np.ndarray:
+        return np.arange(length)
+
+    def levels(self, length: int) -> np.ndarray:
+        return self._levels[:length]
+
+
+def prefixes(length: int, most: int = 32) -> list[int]:
+    """The prefix lengths that get a row: every one, or about `most` spread evenly over all.
+
+    Args:
+        length: L, tokens of a whole chunk.
+        most: Above this many, evenly spaced lengths stand for all, with 1, 2 and 4 added.
+    """
+    if length <= most:
+        return list(range(1, length + 1))
+    even = np.linspace(0, length, most + 1)[1:].round().astype(int).tolist()
+    return sorted({1, 2, 4, *even})
+
+
+def artefact_name(path: Path) -> str:
+    """A directory's name; that of the run above it where it is just called `tokenizer`."""
+    path = path.resolve()
+    return path.parent.name if path.name == "tokenizer" else path.name
+
+
+def closed_form_of(path: Path) -> Path | None:
+    """The closed form stored in an artefact's directory, or beside it."""
+    places = (path / CLOSED_FORM, path.parent / CLOSED_FORM)
+    return next((p for p in places if (p / "config.json").is_file()), None)
+
+
+def _slices(count: int) -> list[slice]:
+    return [slice(start, start + BATCH) for start in range(0, count, BATCH)]

@@ -1,0 +1,75 @@
+"""The comparison as text for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.columns import COLUMNS, SCORE, SCORE_TOTAL, TIME_REFERENCE, TIMES, Column
+from analysis.compare import Comparison, DatasetComparison
+from analysis.rows import Row
+
+SHOWN = {"MSE", "tokens", "bits", "vs FAST", "L1", "fails", "random fails", "used", "noise WER"}
+PREFIXES_SHOWN = 8
+
+
+def cell(row: Row, column: Column) -> str:
+    """A metric as text, empty where the row has none."""
+    return column.show(row.metrics[column.metric]) if column.metric in row.metrics else ""
+
+
+def time_cell(row: Row, column: Column, reference: Row) -> str:
+    """A time as a multiple of the reference row's."""
+    if column.metric not in row.metrics:
+        return ""
+    return column.show(row.metrics[column.metric] / reference.metrics[column.metric])
+
+
+def render(comparison: Comparison) -> str:
+    """All datasets, one table each."""
+    return "\n\n".join(_dataset(dataset) for dataset in comparison.datasets)
+
+
+def _dataset(result: DatasetComparison) -> str:
+    columns = [column for column in COLUMNS if column.heading in SHOWN]
+    reference = result.row(TIME_REFERENCE)
+    lines = [["row", *(c.heading for c in (*columns, *TIMES, SCORE, SCORE_TOTAL))]]
+    for row in _shown(result):
+        times = [time_cell(row, column, reference) for column in TIMES]
+        scores = [_with_interval(row, column) for column in (SCORE, SCORE_TOTAL)]
+        lines.append([row.name, *(cell(row, column) for column in columns), *times, *scores])
+    data = result.data
+    title = (
+        f"{data.name}: {len(data.batch)} held-out windows of {data.horizon} x "
+        f"{len(data.channels)}, episodes {list(data.split.held_out)} ({data.split_source})"
+    )
+    notes = [f"{name} is not shown: it {why}" for name, why in result.missing.items()]
+    return "\n".join([title, _aligned(lines), *notes])
+
+
+def _with_interval(row: Row, column: Column) -> str:
+    if column.metric not in row.metrics:
+        return ""
+    low, high = row.metrics[f"{column.metric}_ci"]
+    return f"{cell(row, column)} [{column.show(low)}, {column.show(high)}]"
+
+
+def _shown(result: DatasetComparison) -> list[Row]:
+    """All rows but those that would flood a terminal: of many prefixes, a few."""
+    rows = []
+    for family in dict.fromkeys(row.family for row in result.rows):
+        members = [row for row in result.rows if row.family == family]
+        step = max(1, round(len(members) / PREFIXES_SHOWN))
+        rows += members if family not in result.families else members[::step]
+    return [row for row in rows if row.kind != "yardstick"]
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    texts = []
+    for number, line in enumerate(lines):
+        first = line[0].ljust(widths[0])
+        rest = [text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True)]
+        texts.append("  ".join([first, *rest]).rstrip())
+        if number == 0:
+            texts.append("-" * (sum(widths) + 2 * len(widths) - 2))
+    return "\n".join(texts)
