@@ -1,8 +1,9 @@
 """Physical units <-> model space, channel by channel.
 
 x̃ = (x - m) / s with m = (q99 + q01) / 2 and s = max((q99 - q01) / 2, 0.05 · (max - min) / 2):
-the quantiles land on ±1, nothing is clipped, and a channel that hardly ever moves is not blown
-up. Masked entries are exactly 0 in model space.
+the quantiles land on ±1 and a channel that hardly ever moves is not blown up. Beyond ±1.5 the
+scale turns logarithmic (*companding*), so that a rare large motion keeps its size without taking
+every bit: nothing is clipped, and the way back is exact. Masked entries are exactly 0.
 """
 
 from __future__ import annotations
@@ -13,6 +14,21 @@ from torch import Tensor
 from rvq_action.statistics import ChannelStatistics
 
 FLOOR = 0.05
+KNEE, SOFTNESS = 1.5, 0.25
+
+
+def compress(x: Tensor) -> Tensor:
+    """Identity up to ±1.5, logarithmic beyond."""
+    beyond = (x.abs() - KNEE).clamp(min=0.0)
+    inner = x.clamp(-KNEE, KNEE)
+    return inner + x.sign() * SOFTNESS * torch.log1p(beyond / SOFTNESS)
+
+
+def expand(x: Tensor) -> Tensor:
+    """Inverse of `compress`."""
+    beyond = (x.abs() - KNEE).clamp(min=0.0)
+    inner = x.clamp(-KNEE, KNEE)
+    return inner + x.sign() * SOFTNESS * torch.expm1(beyond / SOFTNESS)
 
 
 class Normalizer:
@@ -25,18 +41,15 @@ class Normalizer:
         self.seen = torch.tensor(statistics.count) > 0
         self.middle = (high + low) / 2
         self.scale = torch.where(scale > 0, scale, 1.0)
-        self.lowest = (smallest - self.middle) / self.scale
-        self.highest = (largest - self.middle) / self.scale
+        self.lowest = compress((smallest - self.middle) / self.scale)
+        self.highest = compress((largest - self.middle) / self.scale)
 
     def normalize(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """[..., D] physical -> [..., D] around [-1, 1]; masked entries exactly 0."""
-        normalized = (x - self.middle.to(x)) / self.scale.to(x)
+        normalized = compress((x - self.middle.to(x)) / self.scale.to(x))
         return normalized if mask is None else torch.where(mask, normalized, 0.0)
 
     def denormalize(self, x: Tensor) -> Tensor:
-        """Inverse of `normalize`."""
-        return x * self.scale.to(x) + self.middle.to(x)
-
-    def clamp(self, x: Tensor) -> Tensor:
-        """Keep [..., D] in model space within the training range."""
-        return torch.clamp(x, self.lowest.to(x), self.highest.to(x))
+        """Inverse of `normalize`, kept within the training range so that it stays finite."""
+        inside = torch.clamp(x, self.lowest.to(x), self.highest.to(x))
+        return expand(inside) * self.scale.to(x) + self.middle.to(x)

@@ -1,0 +1,55 @@
+"""How many bits each component of a chunk is worth, and which slot carries it.
+
+Reverse water-filling (Cover & Thomas, Elements of Information Theory, theorem 10.3.3): to spend
+R bits on independent Gaussian components of energies λ, leave the same distortion θ in each that
+exceeds it: r = max(0, ½ log2(λ / θ)), with θ such that the r add up to R.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def water_fill(energies: Tensor, bits: float) -> Tensor:
+    """Bits per component, [N], adding up to `bits`.
+
+    Args:
+        energies: [N] >= 0.
+        bits: Total to spend.
+    """
+    logs = energies.double().clamp(min=1e-18).log2() / 2
+    ordered = logs.sort(descending=True).values
+    count = torch.arange(1, len(ordered) + 1)
+    level = (ordered.cumsum(0) - bits) / count
+    used = int((ordered > level).sum())
+    return (logs - level[max(used, 1) - 1]).clamp(min=0.0)
+
+
+def deal(rates: list[float], items: list[list[int]], num_slots: int) -> list[list[int]]:
+    """Deal items out to slots so that each carries about the same number of bits.
+
+    The heaviest item goes first, always to the slot with the fewest bits.
+
+    Args:
+        rates: Bits of each item.
+        items: Component indices of each item.
+        num_slots: S.
+
+    Returns:
+        Component indices of every slot.
+    """
+    slots: list[list[int]] = [[] for _ in range(num_slots)]
+    load = [0.0] * num_slots
+    for item in sorted(range(len(items)), key=lambda i: -rates[i]):
+        slot = load.index(min(load))
+        slots[slot] += items[item]
+        load[slot] += rates[item]
+    return slots
+
+
+def largest_power_of_two(value: float) -> int:
+    """The largest power of two not above `value` (at least 1)."""
+    return 1 << max(0, int(math.log2(max(value, 1.0))))

@@ -1,0 +1,248 @@
+"""The closed form: a whole tokenizer within seconds, and the start from which a network trains.
+
+1. *Transform.* Principal components of the chunks' cosine components. A channel that only ever
+   takes two values (a switched gripper) keeps its own components, because a step is spread over
+   many principal ones but has only a few dozen shapes.
+2. *Allocation.* Reverse water-filling says how many bits a component is worth; components are
+   dealt out to the slots so that each carries the same number of bits.
+3. *Codebooks.* k-means per slot and level on what the levels above left over, at each level on
+   the components worth bits there. From the second level on (on the first too, where windows
+   are few) the samples are joined by copies with random signs: what is left over has no
+   preferred sign, and the copies keep the codebooks from learning the windows by heart.
+
+The number of tokens follows the robot: `slots_per_channel` slots per moving channel, K levels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rvq_action.allocation import deal, largest_power_of_two, water_fill
+from rvq_action.config import TokenizerConfig
+from rvq_action.kmeans import kmeans, nearest
+from rvq_action.model import TokenizerModel
+from rvq_action.time_basis import fill_masked, to_frequencies
+
+MOVING = 1e-4
+BINARY_SHARE, BINARY_MARGIN = 0.99, 0.02
+FEW_WINDOWS = 8
+EMA_WINDOW_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class ClosedFormRecipe:
+    """What the closed form is made of.
+
+    Attributes:
+        slots_per_channel: Latent slots per moving channel.
+        num_quantizers: K, levels per slot.
+        codebook_size: V at most; the largest power of two not above a quarter of the windows.
+        max_frequencies: F at most; the longest horizon of the samples where that is smaller.
+        max_windows: Windows that k-means sees.
+        iterations: Passes of k-means.
+        sign_copies: Copies with random signs that join the samples.
+        hidden: Width of the networks that training starts from zero.
+        depth: Blocks of those networks.
+        seed: Seed of everything random.
+    """
+
+    slots_per_channel: float = 0.6
+    num_quantizers: int = 4
+    codebook_size: int = 1024
+    max_frequencies: int = 64
+    max_windows: int = 16_000
+    iterations: int = 10
+    sign_copies: int = 2
+    hidden: int = 256
+    depth: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Transform:
+    """Mean [P], components [N, P] by falling energy, and blocks that must stay together."""
+
+    mean: Tensor
+    components: Tensor
+    blocks: list[list[int]]
+    block_bits: list[float]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one embodiment in model space, padded to the tokenizer's width.
+
+    Attributes:
+        x: [N, T, D].
+        mask: bool [N, T, D].
+    """
+
+    x: Tensor
+    mask: Tensor
+
+
+def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerModel:
+    """Fit the closed form and wrap it in a model whose networks are still zero.
+
+    Args:
+        windows: One entry per embodiment, all of the same width.
+        recipe: What to make.
+
+    Raises:
+        ValueError: No window at all, or nothing in them ever moves.
+    """
+    if not sum(len(w.x) for w in windows):
+        raise ValueError("No window to fit on. Add episodes, or shorten the horizon.")
+    frequencies = min(recipe.max_frequencies, max(w.x.shape[1] for w in windows))
+    parts = [to_frequencies(fill_masked(w.x, w.mask), frequencies).flatten(1) for w in windows]
+    samples = torch.cat(parts)
+    moving = max(_moving_channels(w) for w in windows)
+    if not moving:
+        raise ValueError("No channel ever moves in these windows; there is nothing to encode.")
+    generator = torch.Generator().manual_seed(recipe.seed)
+    width = windows[0].x.shape[2]
+    transform = _fit_transform(samples, _binary_patterns(windows), width)
+    slots = max(2, round(recipe.slots_per_channel * moving))
+    size = min(recipe.codebook_size, max(16, largest_power_of_two(len(samples) / 4)))
+    chosen = _allocate(samples, transform, slots, recipe.num_quantizers * math.log2(size))
+    config = TokenizerConfig(
+        width=width,
+        num_frequencies=frequencies,
+        num_slots=slots,
+        slot_width=max(map(len, chosen)),
+        num_quantizers=recipe.num_quantizers,
+        codebook_size=size,
+        num_embodiments=len(windows),
+        hidden=recipe.hidden,
+        depth=recipe.depth,
+    )
+    keep = torch.randperm(len(samples), generator=generator)[: recipe.max_windows]
+    latents = (samples[keep] - transform.mean) @ transform.components.T
+    return _build(config, transform, chosen, latents, recipe, generator)
+
+
+def _moving_channels(windows: Windows) -> int:
+    spread = torch.where(windows.mask, windows.x, 0.0).flatten(0, 1).std(dim=0, correction=0)
+    return int((spread > MOVING).sum())
+
+
+def _binary_patterns(windows: list[Windows]) -> dict[int, int]:
+    """Channels that take two values only, and the number of their shapes over a window."""
+    patterns = {}
+    for channel in range(windows[0].x.shape[2]):
+        series = [w.x[w.mask[..., channel].all(1), :, channel] for w in windows]
+        series = [s for s in series if len(s)]
+        if not series or any(not _is_binary(s) for s in series):
+            continue
+        signs = {tuple(row) for s in series for row in (s > (s.min() + s.max()) / 2).int().tolist()}
+        patterns[channel] = len(signs)
+    return patterns
+
+
+def _is_binary(series: Tensor) -> bool:
+    low, high = series.min(), series.max()
+    margin = BINARY_MARGIN * (high - low)
+    at_an_end = (series < low + margin) | (series > high - margin)
+    return bool(high - low > MOVING and at_an_end.float().mean() >= BINARY_SHARE)
+
+
+def _fit_transform(samples: Tensor, patterns: dict[int, int], width: int) -> _Transform:
+    mean = samples.mean(dim=0)
+    features = torch.arange(samples.shape[1])
+    binary = torch.tensor([c in patterns for c in range(width)])[features % width]
+    centred = (samples - mean)[:, ~binary].double()
+    _, vectors = torch.linalg.eigh(centred.T @ centred / len(samples))
+    components = torch.zeros(len(features), len(features))
+    smooth = int((~binary).sum())
+    components[:smooth, ~binary] = vectors.flip(-1).T.float()
+    blocks, first = [], smooth
+    for channel in patterns:
+        own = features[features % width == channel]
+        components[first + torch.arange(len(own)), own] = 1.0
+        blocks.append(list(range(first, first + len(own))))
+        first += len(own)
+    return _Transform(mean, components, blocks, [math.log2(max(2, n)) for n in patterns.values()])
+
+
+def _allocate(
+    samples: Tensor, transform: _Transform, num_slots: int, bits_per_slot: float
+) -> list[list[int]]:
+    """Component indices of every slot, the slot with the most energy first."""
+    energies = ((samples - transform.mean) @ transform.components.T).square().mean(dim=0)
+    together = {i for block in transform.blocks for i in block}
+    single = [i for i in range(len(energies)) if i not in together]
+    bits = num_slots * bits_per_slot - sum(transform.block_bits)
+    rates = water_fill(energies[single], bits).tolist()
+    worth = [(rate, [i]) for rate, i in zip(rates, single, strict=True) if rate > 0]
+    worth += list(zip(transform.block_bits, transform.blocks, strict=True))
+    slots = deal([rate for rate, _ in worth], [item for _, item in worth], num_slots)
+    slots = [slot for slot in slots if slot] + [[0] for slot in slots if not slot]
+    return sorted(slots, key=lambda slot: -float(energies[slot].sum()))
+
+
+def _build(
+    config: TokenizerConfig,
+    transform: _Transform,
+    chosen: list[list[int]],
+    latents: Tensor,
+    recipe: ClosedFormRecipe,
+    generator: torch.Generator,
+) -> TokenizerModel:
+    shape = (config.num_quantizers, config.num_slots)
+    codebooks = torch.zeros(*shape, config.codebook_size, config.slot_width)
+    support = torch.zeros(*shape, config.slot_width, dtype=torch.bool)
+    usage = torch.zeros(*shape, config.codebook_size)
+    components = torch.zeros(config.num_slots, config.slot_width, latents.shape[1])
+    scale, error = torch.ones(2, config.num_slots, config.slot_width)
+    blocks = {i for block in transform.blocks for i in block}
+    for slot, indices in enumerate(chosen):
+        width = len(indices)
+        components[slot, :width] = transform.components[indices]
+        whole = torch.tensor([i in blocks for i in indices])
+        residual = latents[:, indices]
+        scale[slot, :width] = residual.square().mean(0).sqrt().clamp(min=1e-4)
+        for level in range(config.num_quantizers):
+            worth = water_fill(residual.square().mean(0), math.log2(config.codebook_size)) > 0
+            worth = worth | whole if level == 0 else worth
+            fitted = _fit_codebook(residual[:, worth], level, config, recipe, generator)
+            index, _ = nearest(residual[:, worth], fitted)
+            residual[:, worth] = residual[:, worth] - fitted[index]
+            codebooks[level, slot][:, torch.where(worth)[0]] = fitted
+            support[level, slot, :width] = worth
+            usage[level, slot] = torch.bincount(index, minlength=config.codebook_size)
+        error[slot, :width] = residual.square().mean(0).sqrt().clamp(min=1e-5)
+    usage = usage / len(latents) * EMA_WINDOW_SAMPLES
+    model = TokenizerModel(config)
+    _install(model, transform.mean, components.flatten(0, 1), scale.flatten(), error.flatten())
+    model.quantizer.set_codebooks(codebooks, support, usage)
+    return model.eval()
+
+
+def _fit_codebook(
+    residual: Tensor,
+    level: int,
+    config: TokenizerConfig,
+    recipe: ClosedFormRecipe,
+    generator: torch.Generator,
+) -> Tensor:
+    """One codebook [V, C] on [N, C], the samples joined by copies with random signs."""
+    few = len(residual) < FEW_WINDOWS * config.codebook_size
+    samples = [residual]
+    for _ in range(recipe.sign_copies if level or few else 0):
+        signs = torch.randint(0, 2, residual.shape, generator=generator) * 2.0 - 1.0
+        samples.append(residual * signs)
+    return kmeans(torch.cat(samples), config.codebook_size, recipe.iterations, generator)
+
+
+def _install(
+    model: TokenizerModel, mean: Tensor, components: Tensor, scale: Tensor, error: Tensor
+) -> None:
+    for half in (model.encoder, model.decoder):
+        half.mean.copy_(mean)
+        half.components.copy_(components @ torch.eye(components.shape[1]))
+        half.latent_scale.copy_(scale)
+        half.error_scale.copy_(error)

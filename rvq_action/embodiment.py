@@ -1,0 +1,113 @@
+"""One embodiment of a tokenizer: its layout, its statistics, and the way into and out of model space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from rvq_action.blocks import Condition
+from rvq_action.chunk import ActionChunk
+from rvq_action.layout import ActionLayout
+from rvq_action.normalize import Normalizer
+from rvq_action.relative import to_absolute, to_relative
+from rvq_action.statistics import EmbodimentStatistics
+from rvq_action.training_range import TrainingRange
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """What `TokenizerModel` takes: x [B, T, D] in model space, bool mask, condition."""
+
+    x: Tensor
+    mask: Tensor
+    condition: Condition
+
+
+@dataclass(frozen=True)
+class Embodiment:
+    """A robot the tokenizer knows.
+
+    Attributes:
+        layout: Its channels.
+        statistics: Of relative actions and proprio, on training episodes.
+        fps: Frames per second of its training data.
+        mapping: How its dataset's features become the layout, as `Mapping.to_dict` gives it.
+    """
+
+    layout: ActionLayout
+    statistics: EmbodimentStatistics
+    fps: float
+    mapping: dict | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        widths = len(self.statistics.actions.count), len(self.statistics.proprio.count)
+        if widths != (self.layout.width, self.layout.width):
+            raise ValueError(
+                f"The statistics are {widths} channels wide, layout {self.layout.name!r} has "
+                f"{self.layout.width}. Compute them again with `rvq-train statistics`."
+            )
+
+    @cached_property
+    def actions(self) -> Normalizer:
+        return Normalizer(self.statistics.actions)
+
+    @cached_property
+    def proprio(self) -> Normalizer:
+        return Normalizer(self.statistics.proprio)
+
+    @cached_property
+    def range(self) -> TrainingRange:
+        return TrainingRange(self.statistics.actions, self.layout)
+
+    @property
+    def valid(self) -> Tensor:
+        """bool [D], channels that had data in training."""
+        return self.actions.seen
+
+    def to_model(self, chunk: ActionChunk, number: int, width: int, relative: bool) -> ModelInput:
+        """Chunk -> relative -> normalised -> padded to the model's width.
+
+        Args:
+            chunk: Physical units.
+            number: Row of the embodiment table; 0 = none.
+            width: Channels of the model.
+            relative: Whether the actions are relative already.
+        """
+        mask = chunk.mask & self.valid.to(chunk.mask.device)
+        actions = chunk.actions
+        if not relative:
+            actions = to_relative(actions, chunk.anchor, self.layout, mask)
+        extra = width - self.layout.width
+        x = pad(self.actions.normalize(actions, mask), (0, extra))
+        batch = len(chunk)
+        condition = Condition(
+            *self._condition_on(chunk, extra),
+            torch.full((batch,), number, device=x.device),
+            torch.full((batch,), chunk.horizon / chunk.fps, device=x.device),
+        )
+        return ModelInput(x, pad(mask, (0, extra)), condition)
+
+    def _condition_on(self, chunk: ActionChunk, extra: int) -> tuple[Tensor | None, Tensor | None]:
+        if chunk.anchor is None or chunk.anchor_mask is None:
+            return None, None
+        known = chunk.anchor_mask & self.proprio.seen.to(chunk.anchor_mask.device)
+        return pad(self.proprio.normalize(chunk.anchor, known), (0, extra)), pad(known, (0, extra))
+
+    def from_model(self, x: Tensor, anchor: Tensor | None, relative: bool) -> Tensor:
+        """Model space [B, T, D_model] -> physical [B, T, D], inside the training range.
+
+        Args:
+            x: What the model decoded.
+            anchor: [B, D] proprio; may be None only where nothing is relative to it.
+            relative: Whether to leave the actions relative to the anchor.
+        """
+        physical = self.actions.denormalize(x[..., : self.layout.width])
+        inside = self.range.clamp(physical)
+        mask = self.valid.to(x.device).expand_as(inside)
+        if relative:
+            return torch.where(mask, inside, 0.0)
+        return to_absolute(inside, anchor, self.layout, mask)

@@ -1,0 +1,66 @@
+"""The range of relative actions seen in training, and how a decoded chunk is kept inside."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rvq_action.layout import ActionLayout
+from rvq_action.rotation import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+    matrix_to_rot6d,
+    rot6d_to_matrix,
+)
+from rvq_action.statistics import ChannelStatistics
+
+BISECTIONS = 16
+
+
+class TrainingRange:
+    """Per-channel minimum and maximum of one embodiment's relative actions."""
+
+    def __init__(self, statistics: ChannelStatistics, layout: ActionLayout) -> None:
+        self.low = torch.tensor(statistics.min)
+        self.high = torch.tensor(statistics.max)
+        self.mean = torch.tensor(statistics.mean)
+        seen = torch.tensor(statistics.count) > 0
+        self.rotations = [block for block in layout.rotation_blocks if bool(seen[block].all())]
+
+    def clamp(self, relative: Tensor) -> Tensor:
+        """Bring [..., D] inside, channel by channel; rotations stay rotations.
+
+        A rotation that leaves the range is turned back towards the mean training rotation just
+        as far as needed.
+        """
+        inside = torch.clamp(relative, self.low.to(relative), self.high.to(relative))
+        for block in self.rotations:
+            inside[..., block] = self._clamp_rotation(inside[..., block], block)
+        return inside
+
+    def contains(self, relative: Tensor, tolerance: float = 1e-4) -> Tensor:
+        """bool [..., D]: whether each entry lies in the range, up to a share of its width."""
+        slack = tolerance * (self.high - self.low).clamp(min=1e-3).to(relative)
+        above = relative >= self.low.to(relative) - slack
+        return above & (relative <= self.high.to(relative) + slack)
+
+    def _clamp_rotation(self, rot6d: Tensor, block: list[int]) -> Tensor:
+        centre = rot6d_to_matrix(self.mean[block].to(rot6d))
+        matrix = rot6d_to_matrix(rot6d)
+        projected = matrix_to_rot6d(matrix)
+        outside = ~self._holds(projected, block)
+        if not outside.any():
+            return projected
+        turn = matrix_to_axis_angle(centre.T @ matrix[outside])
+        low, high = torch.zeros_like(turn[..., :1]), torch.ones_like(turn[..., :1])
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            trial = matrix_to_rot6d(centre @ axis_angle_to_matrix(turn * middle))
+            holds = self._holds(trial, block)[..., None]
+            low, high = torch.where(holds, middle, low), torch.where(holds, high, middle)
+        projected[outside] = matrix_to_rot6d(centre @ axis_angle_to_matrix(turn * low))
+        return projected
+
+    def _holds(self, rot6d: Tensor, block: list[int]) -> Tensor:
+        low, high = self.low[block].to(rot6d), self.high[block].to(rot6d)
+        return ((rot6d >= low - 1e-6) & (rot6d <= high + 1e-6)).all(-1)
