@@ -7,7 +7,7 @@ state of frame t + L answers the action of frame t.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,18 +48,26 @@ class Follow:
     slope: float
 
 
-def check_lag(recording: Recording, groups: dict[str, dict[str, list[str]]]) -> list[Finding]:
+def check_lag(
+    recording: Recording,
+    groups: dict[str, dict[str, list[str]]],
+    scaled: Collection[str] = (),
+) -> list[Finding]:
     """One row per action feature.
 
     Args:
         recording: The dataset's numbers.
         groups: Per feature, names of channels to report together.
+        scaled: Features whose units a mapping converts.
     """
     if STATE not in recording.names:
         fix = "A tokenizer of relative actions needs the measured state as its anchor: record it."
         return [warned("lag: state", f"the dataset has no {STATE}", fix)]
     features = recording.action_features
-    return [_feature_finding(recording, feature, groups.get(feature, {})) for feature in features]
+    return [
+        _feature_finding(recording, feature, groups.get(feature, {}), feature in scaled)
+        for feature in features
+    ]
 
 
 def follow(pair: Pair, fps: float) -> Follow:
@@ -112,7 +120,7 @@ def _correlation(series, lag: int) -> tuple[float, float]:
     return both / np.sqrt(squared_action * squared_state), both / squared_action
 
 
-def _feature_finding(recording: Recording, feature: str, groups: dict) -> Finding:
+def _feature_finding(recording: Recording, feature: str, groups: dict, scaled: bool) -> Finding:
     name = f"lag: {feature}"
     pairs = pair_channels(recording, feature)
     if not pairs:
@@ -127,14 +135,15 @@ def _feature_finding(recording: Recording, feature: str, groups: dict) -> Findin
     kind = max((LEVEL, VELOCITY), key=lambda k: sum(f.kind is k for f in clear))
     clear = [f for f in clear if f.kind is kind]
     told = _told_by_group(clear, follows, groups, recording.fps)
+    slope = np.median([f.slope for f in clear])
+    if not (scaled or 0.5 < slope < 2):
+        fix = "Units differ (degrees, millimetres?): set `unit` or `scale` in the mapping."
+        return warned(name, f"{kind}; {told}; the state moves by {slope:.3g} per unit", fix)
     return _verdict(name, kind, clear, f"{kind}; {told}", recording.fps)
 
 
 def _verdict(name: str, kind: str, clear: list[Follow], message: str, fps: float) -> Finding:
-    slope, lag = np.median([f.slope for f in clear]), np.median([f.lag for f in clear])
-    if not 0.5 < slope < 2:
-        fix = "Units differ (degrees, millimetres?): set the unit in the mapping."
-        return warned(name, f"{message}; the state moves by {slope:.3g} per unit", fix)
+    lag = np.median([f.lag for f in clear])
     if kind is LEVEL and lag < 0:
         fix = "The state runs ahead of its cause: the columns are shifted. Align them."
         return warned(name, message, fix)

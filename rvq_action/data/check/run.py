@@ -83,7 +83,8 @@ def _check_signals(
         rows += [*check_lag(recording, {}), *check_channels(recording)]
         return [*rows, *check_grippers(recording, None), *check_outliers(recording)]
     groups = {f: channel_groups(recording, mapping, f) for f in recording.action_features}
-    rows += [check_delta_rules(recording, mapping), *check_lag(recording, groups)]
+    scaled = {t.feature for t in mapping.action if t.unit is not None or t.scale != (1.0,)}
+    rows += [check_delta_rules(recording, mapping), *check_lag(recording, groups, scaled)]
     rows += check_channels(recording, *columns_by_use(recording, mapping))
     rows += [check_weak(episodes), check_idle(episodes)]
     return [*rows, *check_grippers(recording, mapping), *check_outliers(recording)]

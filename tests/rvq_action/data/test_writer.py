@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.writer import LeRobotWriter
 
 av = pytest.importorskip("av")
@@ -81,6 +82,22 @@ def test_video_frames_lie_at_their_timestamps_and_look_right(tmp_path):
     np.testing.assert_allclose(starts, [0, 20 / FPS, 32 / FPS])
 
 
+def test_the_reader_gives_back_what_was_written(tmp_path):
+    reader = LeRobotReader(write(tmp_path / "set", data_file_mb=0))
+    assert (reader.fps, reader.robot_type, reader.camera_keys) == (FPS, "arm", (CAMERA,))
+    assert reader.channel_names("observation.state") == ("x", "y", "z")
+    for index, length in enumerate((20, 12, 25)):
+        episode = reader.episode(index)
+        for name, values in columns(length, index).items():
+            np.testing.assert_array_equal(episode[name], values.astype(np.float32))
+        assert reader.episode_tasks(index) == (f"task {index % 2}",)
+        seen = reader.frames(index, CAMERA, episode["timestamp"], tolerance_s=1e-3)
+        errors = seen.astype(float) - np.stack(list(frames(length)))
+        assert 10 * np.log10(255**2 / (errors**2).mean()) > 38
+        with pytest.raises(ValueError, match="no frame within"):
+            reader.frames(index, CAMERA, [0.5 / FPS], tolerance_s=1e-3)
+
+
 def test_statistics_are_exact_and_cameras_lie_in_zero_to_one(tmp_path):
     root = write(tmp_path / "set")
     stats = json.loads((root / "meta/stats.json").read_text())
@@ -147,6 +164,7 @@ def test_an_exception_leaves_nothing_or_the_old_dataset(tmp_path):
 KILLED = """
 import os, signal, sys
 import numpy as np
+from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.writer import LeRobotWriter
 writer = LeRobotWriter(sys.argv[1], 15, {"action": ["x"]}, "arm", data_file_mb=0, append=True)
 for i in range(3):
@@ -165,8 +183,11 @@ def test_a_killed_writer_never_looks_complete(tmp_path, caplog):
         writer.add_episode({"action": np.zeros(4)}, task="go")
     assert "Discarding" in caplog.text
     assert info(path)["total_episodes"] == 1
-    subprocess.run(command, env={**os.environ, "PYTHONPATH": os.getcwd()}, check=False)
+    left_open = LeRobotWriter(path, 15, {"action": ["x"]}, "arm", append=True, data_file_mb=0)
+    for _ in range(3):
+        left_open.add_episode({"action": np.zeros(4)}, task="go")
     assert info(path)["total_episodes"] == 1
+    assert LeRobotReader(path).num_episodes == 1
 
 
 def test_an_interrupted_swap_is_repaired(tmp_path):

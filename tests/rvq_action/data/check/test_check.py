@@ -112,8 +112,13 @@ def test_other_units_are_found(make_dataset):
     def degrees(columns, _):
         columns["observation.state"] = np.rad2deg(columns["observation.state"])
 
-    found = rows(make_dataset(episodes=4, change=degrees))["lag: action"]
+    path = make_dataset(episodes=4, change=degrees)
+    found = rows(path)["lag: action"]
     assert found.status is Status.WARN and "57.3 per unit" in found.message
+    write_mapping(path, scale=1.0)
+    assert rows(path)["lag: action"].status is Status.WARN
+    write_mapping(path, scale=57.3)
+    assert rows(path)["lag: action"].status is Status.PASS
 
 
 def test_subtracting_an_anchor_from_a_velocity_fails(make_dataset):
