@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from analysis.codecs import ABSENT, Codec
 from analysis.style import GRID, SERIES, TEXT
+from rvq_action import metrics
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,9 @@ def compute(codec: Codec, tokens: np.ndarray) -> CodebookUse:
     for book in np.unique(books):
         columns = np.flatnonzero(books == book)
         size = int(sizes[columns[0]])
-        counts = np.bincount(_emitted(tokens[:, columns]), minlength=size)
-        shares = counts[counts > 0] / max(counts.sum(), 1)
-        perplexity = np.exp(-(shares * np.log(shares)).sum())
-        rows.append(((counts > 0).mean(), perplexity, size, levels[columns[0]]))
+        counts = torch.from_numpy(np.bincount(_emitted(tokens[:, columns]), minlength=size))
+        use = float(metrics.utilisation(counts)), float(metrics.perplexity(counts))
+        rows.append((*use, size, levels[columns[0]]))
     utilisation, perplexity, size, level = map(np.array, zip(*rows, strict=True))
     return CodebookUse(utilisation, perplexity, size, level, len(tokens))
 

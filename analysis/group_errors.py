@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from analysis.evalset import EvalSet
-from analysis.style import GRID
+from analysis.style import GRID, number_ticks
 from rvq_action.layout import ROTATION_UNIT
 from rvq_action.rotation import geodesic_angle, rot6d_to_matrix
 
@@ -89,4 +89,6 @@ def plot(curves: list[tuple[GroupCurve, str]], group: Group, ax) -> None:
         style = "o-" if len(curve.bits) < 12 else "-"
         ax.loglog(curve.bits, curve.error, style, color=colour, label=curve.name, markersize=3.5)
     ax.set(title=group.name, xlabel="bits per chunk", ylabel=f"mean error ({group.unit})")
+    number_ticks(ax.xaxis)
+    number_ticks(ax.yaxis)
     ax.grid(color=GRID)

@@ -9,7 +9,10 @@ import numpy as np
 
 from analysis.rows import Row
 from analysis.score import pareto_front
-from analysis.style import BINS, FAST, GRID, TOTAL, YARDSTICK
+from analysis.style import BINS, FAST, GRID, TOTAL, YARDSTICK, number_ticks
+
+WORST_SHOWN = 1.0
+"""A larger error than guessing the middle: a chunk that decoded to nonsense."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ def plot(curves: list[Curve], colours: dict[str, str], ax) -> None:
         else:
             _plot_prefixes(curve, colours[curve.name], ax)
     ax.set(xlabel="bits per chunk of one second", ylabel="MSE in scored space")
+    worst = max(curve.mse[curve.mse < WORST_SHOWN].max(initial=0) for curve in curves)
+    ax.set_ylim(top=worst * 1.6)
+    number_ticks(ax.xaxis)
     ax.grid(color=GRID, which="major")
 
 

@@ -18,6 +18,7 @@ from analysis import (
 )
 from analysis.compare import DatasetComparison, by_bits
 from analysis.group_errors import GroupCurve
+from analysis.score import pareto_front
 from analysis.stability import SIGMAS, NoiseCurve
 from analysis.style import BINS, CLOSED, FAST, SERIES, TRAINED
 
@@ -115,8 +116,9 @@ def group_figure(result: DatasetComparison, colours: dict[str, str]) -> str:
 def _group_curve(result: DatasetComparison, name: str, metric: str) -> GroupCurve:
     family = {"FAST": "fast", "256 bins": "bins256"}.get(name, name)
     rows = [row for row in by_bits(result, family) if row.metrics["decode_failures"] < 0.01]
-    bits = np.array([row.metrics["bits_mean"] for row in rows])
-    return GroupCurve(name, bits, np.array([row.metrics[metric] for row in rows]))
+    bits, error = (np.array([row.metrics[m] for row in rows]) for m in ("bits_mean", metric))
+    front = pareto_front(bits, error) if family == "fast" else slice(None)
+    return GroupCurve(name, bits[front], error[front])
 
 
 def stability_figure(result: DatasetComparison, colours: dict[str, str]) -> str:

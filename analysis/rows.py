@@ -119,7 +119,9 @@ def _p99(error: np.ndarray, bootstrap: EpisodeBootstrap) -> Estimate:
     counts = np.zeros((len(error), len(ERROR_EDGES) - 1))
     np.add.at(counts, (np.arange(len(error))[:, None], bins), 1)
     binned = bootstrap.quantile(counts, ERROR_EDGES, 0.99)
-    return Estimate(float(np.quantile(error, 0.99)), binned.low, binned.high)
+    exact = float(np.quantile(error, 0.99))
+    correction = exact / binned.value if binned.value > 0 else 1.0
+    return Estimate(exact, binned.low * correction, binned.high * correction)
 
 
 def _add_shape(row: Row, decoded: Decoded, data: EvalSet, bootstrap: EpisodeBootstrap) -> None:

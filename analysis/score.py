@@ -54,7 +54,7 @@ def pareto_front(bits: np.ndarray, mse: np.ndarray) -> np.ndarray:
     for index in np.lexsort((mse, bits)):
         if not front or mse[index] < mse[front[-1]]:
             front.append(int(index))
-    return np.array(front)
+    return np.array(front, int)
 
 
 def ratios_at_equal_bits(

@@ -44,3 +44,12 @@ RC = {
     "legend.fontsize": 8.5,
     "lines.linewidth": 1.8,
 }
+
+
+def number_ticks(axis) -> None:
+    """Plain numbers at 1, 2 and 5 times the powers of ten of a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

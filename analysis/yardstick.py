@@ -1,7 +1,8 @@
 """The Gaussian yardstick: what a Gaussian source of the chunks' covariance needs in bits.
 
-Reverse water-filling: with eigenvalues l and water level t, D = sum(min(l, t)) and
-R = sum(max(0, log2(l / t) / 2)). Real data are not Gaussian: a tokenizer can do better.
+Reverse water-filling over held-out energies l along the training eigenvectors: with water level
+t, D = sum(min(l, t)) and R = sum(max(0, log2(l / t) / 2)). Real data are not Gaussian: a tokenizer
+can do better.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from rvq_action.allocation import water_fill
 
 NICE_BITS = (10, 15, 25, 40, 60, 80, 100, 125, 160, 200, 250, 300, 400, 500, 600, 800)
 NICE_BITS += (1000, 1250, 1600, 2000, 2500, 3000, 4000)
@@ -34,22 +38,10 @@ class Yardstick:
         return cls(((centred @ vectors[:, ::-1]) ** 2).mean(0))
 
     def mse(self, bits: float) -> float:
-        """Distortion per value at `bits` per chunk, by bisection on the log of the level."""
-        energy = self.energy[self.energy > 0]
-        if len(energy) == 0:
-            return 0.0
-        low, high = np.log(energy.min()) - 2 * bits / len(energy) - 1, np.log(energy.max())
-        for _ in range(100):
-            level = (low + high) / 2
-            if _rate(energy, np.exp(level)) > bits:
-                low = level
-            else:
-                high = level
-        return float(np.minimum(energy, np.exp(high)).sum() / len(self.energy))
-
-
-def _rate(energy: np.ndarray, level: float) -> float:
-    return float(np.maximum(0, np.log2(energy / level) / 2).sum())
+        """Distortion per value at `bits` per chunk."""
+        energy = torch.from_numpy(self.energy)
+        rates = water_fill(energy, bits)
+        return float((energy * 4.0**-rates).mean())
 
 
 def row_bits(low: float, high: float) -> list[int]:

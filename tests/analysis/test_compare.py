@@ -1,0 +1,194 @@
+"""The comparison end to end on real recordings, with a tokenizer that needs no training."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import compare, report, stability, table
+from analysis.cli import main
+from analysis.codecs import BinsCodec, FastCodec
+from analysis.compare import Comparison
+from analysis.evalset import load_eval_sets
+from analysis.group_errors import compute as group_error
+from analysis.group_errors import groups_of
+from analysis.loading import LoadedTokenizer, splits_of
+from analysis.rvq_codec import RvqCodec, artefact_name, closed_form_of, prefixes
+from rvq_action.data.dataset import RobotDataset
+from rvq_action.data.split import Split, split_episodes
+
+SCORING = {
+    *("tokens_mean", "tokens_p99", "bits_mean", "mse", "l1", "p99_abs", "max_abs"),
+    *("decode_failures", "random_sequence_failures", "out_of_range", "utilisation", "perplexity"),
+    *("token_overlap", "noise_wer", "flip_mse", "jerk_ratio", "dct_l1", "encode_us", "decode_us"),
+}
+KINDS = {"fast", "fast-total", "bins", "yardstick", "rvq", "rvq-prefix", "closed-form"}
+
+
+@pytest.fixture(scope="module")
+def comparison(so101, so101_tokenizer, tmp_path_factory) -> Comparison:
+    with pytest.MonkeyPatch.context() as patch:
+        entries = [
+            LoadedTokenizer("mine", "rvq", so101_tokenizer),
+            LoadedTokenizer("mine-closed-form", "closed-form", so101_tokenizer),
+        ]
+        patch.setattr(compare, "load_tokenizers", lambda paths: entries)
+        patch.setattr("analysis.bootstrap.RESAMPLES", 50)
+        return compare.compute(["somewhere"], [so101], quiet=True, fast_total=False)
+
+
+def test_metrics_follow_the_format(comparison, tmp_path):
+    path = compare.write_metrics(comparison, tmp_path / "out")
+    rows = json.loads(path.read_text())["so101_pick_tape"]
+    assert [f"fast@{s}" for s in ("1.25", "2.5", "5", "10", "20")] == list(rows)[:5]
+    assert {"bins256", "mine", "mine@1", "mine@19", "mine-closed-form@3"} <= set(rows)
+    assert any(re.fullmatch(r"gaussian@\d+", name) for name in rows)
+    assert {row["kind"] for row in rows.values()} <= KINDS
+    for name in ("fast@10", "bins256", "mine", "mine-closed-form"):
+        assert set(rows[name]) >= SCORING
+    for row in rows.values():
+        for metric in (m for m in row if m.endswith("_ci")):
+            low, high = row[metric]
+            value = row[metric.removesuffix("_ci")]
+            assert low <= value * 1.0001 and value <= high * 1.0001
+
+
+def test_the_figures_mean_what_they_say(comparison):
+    rows = comparison.metrics()["so101_pick_tape"]
+    assert rows["mine@5"]["bits_mean"] == 20 and rows["mine"]["tokens_mean"] == 20
+    assert rows["bins256"]["bits_mean"] == 8 * 30 * 6
+    assert rows["bins256"]["mse"] == pytest.approx((3 / 256) ** 2 / 12, rel=0.1)
+    assert rows["mine"]["decode_failures"] == rows["mine"]["random_sequence_failures"] == 0
+    assert rows["fast@10"]["random_sequence_failures"] > 0.9
+    assert rows["mine"]["mse"] < rows["mine@10"]["mse"] < rows["mine@2"]["mse"]
+    assert rows["mine"]["prefix_rise"] < 0.05
+    assert rows["mine"]["score"] == rows["mine-closed-form"]["score"] > 0
+    assert rows["mine"]["flip_mse"] > rows["mine"]["mse"]
+    assert rows["mine"]["flip_mse_level_0"] > rows["mine"]["flip_mse_level_1"]
+    assert rows["fast@5"]["noise_wer_0.004"] < rows["fast@5"]["noise_wer_0.008"]
+
+
+def test_fast_reproduces_its_known_rate_and_distortion_on_real_data(comparison):
+    rows = comparison.metrics()["so101_pick_tape"]
+    known = {"fast@2.5": (76, 1.6e-3), "fast@5": (115, 5.6e-4), "fast@10": (179, 1.9e-4)}
+    for name, (bits, mse) in known.items():
+        assert rows[name]["bits_mean"] == pytest.approx(bits, rel=0.05)
+        assert rows[name]["mse"] == pytest.approx(mse, rel=0.05)
+    assert rows["fast@1.25"]["bits_mean"] > rows["fast@2.5"]["bits_mean"]
+
+
+def test_the_page_is_self_contained_and_names_its_subject(comparison, tmp_path):
+    text = report.write(comparison, tmp_path).read_text()
+    assert "so101_pick_tape" in text and "mine-closed-form" in text
+    assert "held-out episodes 2-4, 11, 23-24, 27, 34" in text and "torch" in text
+    assert text.count("<svg") >= 7 and "var(--series-0)" in text
+    assert not re.search(r"(src|href)=\"http|#0102|NaN|\bnan\b", text.split("<main>")[1])
+    assert len(text) < 3_000_000
+
+
+def test_the_terminal_table_shows_scores(comparison):
+    text = table.render(comparison)
+    assert re.search(r"^mine .* \[.*\]$", text, re.MULTILINE)
+    assert "gaussian" not in text and "fast@10" in text
+
+
+def test_unknown_embodiments_are_named_and_left_out(so101, so101_tokenizer, monkeypatch):
+    other = type("Other", (), {"embodiments": ("g1",), "metadata": {}})()
+    monkeypatch.setattr(
+        compare, "load_tokenizers", lambda paths: [LoadedTokenizer("other", "rvq", other)]
+    )
+    monkeypatch.setattr("analysis.compare.FAST_SCALES", (2.5, 10))
+    result = compare.compute([""], [so101], quiet=True, fast_total=False)
+    assert result.datasets[0].missing == {"other": "knows g1, not so101"}
+    assert "knows g1, not so101" in report.render(result) and "knows g1" in table.render(result)
+
+
+def test_the_recorded_split_is_used_and_must_agree(so101, so101_tokenizer):
+    split = Split((0, 1, 2), (5, 6), seed=4)
+    (data,) = load_eval_sets([so101], [], None, {"so101_pick_tape": split})
+    assert set(data.episode_of) == {5, 6} and data.split_source == "recorded in the tokenizer"
+    other = type("Other", (), {"metadata": {"split": {"so101_pick_tape": split.to_dict()}}})()
+    entries = [LoadedTokenizer("a", "rvq", so101_tokenizer), LoadedTokenizer("b", "rvq", other)]
+    with pytest.raises(ValueError, match="held out other episodes"):
+        splits_of(entries)
+    with pytest.raises(ValueError, match="the dataset has 40 episodes"):
+        load_eval_sets([so101], [], None, {"so101_pick_tape": Split((0,), (40,), 0)})
+
+
+def test_data_to_fit_on_may_be_another_folder(so101, tmp_path):
+    copy = tmp_path / "elsewhere"
+    copy.symlink_to(so101)
+    (same,) = load_eval_sets([copy], [so101], None, {})
+    assert same.split.held_out == split_episodes(40).held_out
+    with pytest.raises(ValueError, match="give none, one, or one each"):
+        load_eval_sets([so101], [so101] * 3, None, {})
+
+
+def test_every_window_of_the_held_out_episodes_is_scored(so101, so101_set):
+    episodes = RobotDataset.open(so101).episodes
+    assert len(so101_set.batch) == sum(len(episodes[i]) - 29 for i in so101_set.split.held_out)
+    assert np.abs(so101_set.batch.scored).max() <= 1.5
+    spread = np.quantile(so101_set.training, [0.01, 0.99], axis=(0, 1))
+    np.testing.assert_allclose(np.abs(spread), 1, atol=0.35)
+
+
+def test_masked_channels_are_not_scored_and_rotations_are_compared_as_angles(shared_data):
+    (data,) = load_eval_sets([shared_data / "droid_franka"], [], None, {})
+    assert data.layout.width == 26 and data.batch.scored.shape[1:] == (15, 10)
+    assert [(g.name, g.unit) for g in groups_of(data)] == [
+        ("right_arm/position", "mm"),
+        ("right_arm/rotation", "deg"),
+        ("right_arm/gripper", "gripper"),
+    ]
+    position, rotation, _ = groups_of(data)
+    shifted = data.batch.relative.copy()
+    shifted[..., :3] += 0.002
+    np.testing.assert_allclose(group_error(position, shifted, data.batch.relative), 2, rtol=1e-5)
+    assert group_error(rotation, shifted, data.batch.relative).max() < 0.01
+
+
+def test_codecs_agree_with_themselves(so101_set, so101_tokenizer):
+    batch = so101_set.batch.take(slice(0, 40))
+    rvq = RvqCodec(so101_tokenizer, "mine", "rvq", so101_set)
+    for codec in (FastCodec(so101_set, 20), BinsCodec(so101_set), rvq):
+        tokens = codec.encode(batch)
+        decoded = codec.decode(tokens, batch)
+        assert not decoded.failed.any()
+        assert ((decoded.scored - batch.scored) ** 2).mean() < 0.02
+        assert (tokens < codec.sizes(tokens.shape[1])).all()
+        drawn = stability.random_tokens(codec, tokens)
+        assert ((drawn == -1) == (tokens == -1)).all() and (drawn != tokens).any()
+
+
+def test_noise_moves_the_scored_values_by_sigma(so101_set, so101_tokenizer):
+    batch = so101_set.batch.take(slice(0, 200))
+    noisy = so101_set.noisy(batch, 0.006)
+    assert (noisy.scored - batch.scored).std() == pytest.approx(0.006, rel=0.05)
+    again = so101_set.space.transform(so101_set.to_relative(noisy.actions, batch))
+    difference = again - so101_set.space.transform(batch.relative)
+    assert difference.std() == pytest.approx(0.006, rel=0.05)
+
+
+def test_prefixes_are_all_or_spread_evenly():
+    assert prefixes(5) == [1, 2, 3, 4, 5]
+    many = prefixes(150)
+    assert many[0] == 1 and many[-1] == 150 and 30 <= len(many) <= 36
+
+
+def test_artefacts_are_named_after_their_run_and_closed_forms_found(tmp_path):
+    for folder in ("run/tokenizer", "run/closed_form"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").write_text("{}")
+    assert artefact_name(tmp_path / "run" / "tokenizer") == "run"
+    assert artefact_name(tmp_path / "run") == "run"
+    assert closed_form_of(tmp_path / "run" / "tokenizer") == tmp_path / "run" / "closed_form"
+    assert closed_form_of(Path(tmp_path)) is None
+
+
+def test_the_command_names_what_is_wrong(tmp_path, capsys):
+    status = main(["compare", "--data", str(tmp_path / "absent"), "--out", str(tmp_path / "out")])
+    assert status == 1
+    assert "absent" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
