@@ -22,10 +22,13 @@ import torch
 from torch import Tensor
 
 from rvq_action.allocation import deal, largest_power_of_two, water_fill
+from rvq_action.chunk import ActionChunk
 from rvq_action.config import TokenizerConfig
+from rvq_action.embodiment import Embodiment
 from rvq_action.kmeans import kmeans, nearest
 from rvq_action.model import TokenizerModel
 from rvq_action.time_basis import fill_masked, to_frequencies
+from rvq_action.tokenizer import ActionTokenizer
 
 MOVING = 1e-4
 BINARY_SHARE, BINARY_MARGIN = 0.99, 0.02
@@ -123,6 +126,28 @@ def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerMode
     keep = torch.randperm(len(samples), generator=generator)[: recipe.max_windows]
     latents = (samples[keep] - transform.mean) @ transform.components.T
     return _build(config, transform, chosen, latents, recipe, generator)
+
+
+def fit_closed_form(
+    samples: list[ActionChunk],
+    embodiments: dict[str, Embodiment],
+    recipe: ClosedFormRecipe,
+    metadata: dict | None = None,
+) -> ActionTokenizer:
+    """A tokenizer without a gradient step.
+
+    Args:
+        samples: Windows to fit on, one batch per embodiment, in the order of `embodiments`.
+        embodiments: Layout and statistics by name.
+        recipe: What to make.
+        metadata: Provenance to store, JSON types only.
+    """
+    width = max(e.layout.width for e in embodiments.values())
+    windows = []
+    for chunk in samples:
+        given = embodiments[chunk.embodiment].to_model(chunk, 0, width, relative=False)
+        windows.append(Windows(given.x, given.mask))
+    return ActionTokenizer(fit_model(windows, recipe), embodiments, metadata or {})
 
 
 def _moving_channels(windows: Windows) -> int:

@@ -1,8 +1,8 @@
-"""One embodiment of a tokenizer: its layout, its statistics, and the way into and out of model space."""
+"""One embodiment of a tokenizer: layout, statistics, the way into model space and back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -25,6 +25,10 @@ class ModelInput:
     x: Tensor
     mask: Tensor
     condition: Condition
+
+    def without_anchor(self) -> ModelInput:
+        """The same input for networks that may not see the anchor."""
+        return replace(self, condition=replace(self.condition, anchor=None, anchor_mask=None))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,40 @@
+"""The README.md of an artefact: what it is, what it knows, what was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rvq_action.tokenizer import ActionTokenizer
+
+USAGE = """```python
+from rvq_action import ActionTokenizer
+
+tok = ActionTokenizer.from_pretrained("path-or-hub-id")
+codes = tok.encode(actions, proprio=proprio, embodiment="{embodiment}", fps={fps:g})
+chunk = tok.decode(codes, horizon={horizon}, proprio=proprio, embodiment="{embodiment}", fps={fps:g})
+```"""
+
+
+def model_card(tokenizer: ActionTokenizer) -> str:
+    """Markdown with a front matter that hubs understand."""
+    c = tokenizer.config
+    name, first = next(iter(tokenizer.embodiments.items()))
+    rows = [
+        f"| {n} | {e.layout.name} | {e.layout.width} | {e.fps:g} |"
+        for n, e in tokenizer.embodiments.items()
+    ]
+    figures = tokenizer.metadata.get("figures", {})
+    measured = [f"- {key}: {value}" for key, value in figures.items()]
+    parts = [
+        "---\nlibrary_name: rvq-action\ntags: [robotics, action-tokenizer]\n---",
+        "# Residual-VQ action tokenizer",
+        f"{tokenizer.tokens_per_chunk} tokens a chunk ({c.num_slots} slots × {c.num_quantizers} "
+        f"levels, {c.codebook_size} codes each, {c.token_order.replace('_', '-')}). Every prefix "
+        "decodes to a coarser chunk. No image is needed to encode or decode.",
+        USAGE.format(embodiment=name, fps=first.fps, horizon=max(2, round(first.fps))),
+        "| embodiment | layout | channels | Hz |\n|---|---|---|---|\n" + "\n".join(rows),
+    ]
+    if measured:
+        parts.append("Measured on validation episodes:\n\n" + "\n".join(measured))
+    return "\n\n".join(parts) + "\n"
