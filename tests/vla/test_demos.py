@@ -128,6 +128,15 @@ def test_leftovers_of_other_settings_are_discarded(tmp_path, in_process):
     assert in_process == [0, 1] and report.episodes == 2
 
 
+def test_a_folder_that_is_no_recording_is_left_alone(tmp_path, in_process):
+    stranger = tmp_path / "data.recording" / "thesis.txt"
+    stranger.parent.mkdir()
+    stranger.write_text("of somebody else")
+    with pytest.raises(FileExistsError, match="no unfinished recording"):
+        demos.record_demos(SETTINGS, tmp_path / "data", progress=False)
+    assert stranger.exists() and not in_process
+
+
 def test_an_expert_that_always_fails_is_an_error(tmp_path, in_process):
     settings = DemoSettings(("reach-v3",), 1, image_size=32, cameras=("corner3",), max_steps=2)
     with pytest.raises(ValueError, match="expert of reach-v3 failed 20 times"):

@@ -112,13 +112,16 @@ def _report(out: Path, reused: bool) -> DemoReport:
 
 def _prepare(staging: Path, signature: dict[str, Any]) -> None:
     """Keep the episodes of a run with the same settings, and nothing else."""
-    file = staging / "settings.json"
-    if staging.exists() and not (file.exists() and json.loads(file.read_text()) == signature):
+    file, text = staging / "settings.json", json.dumps(signature)
+    if staging.exists() and not file.exists():
+        raise FileExistsError(f"{staging} exists and is no unfinished recording. Move it away.")
+    if staging.exists() and file.read_text() != text:
         logger.warning("Discarding %s: it was recorded with other settings.", staging)
         shutil.rmtree(staging)
-    (staging / "episodes").mkdir(parents=True, exist_ok=True)
+    staging.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    (staging / "episodes").mkdir(exist_ok=True)
     shutil.rmtree(staging / "dataset", ignore_errors=True)
-    file.write_text(json.dumps(signature))
 
 
 def _record(jobs: list[Job], workers: int, progress: bool) -> None:
