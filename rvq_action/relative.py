@@ -75,7 +75,7 @@ def _plan(layout: ActionLayout) -> _Plan:
             f"Layout {layout.name!r} uses se3 on {positions}, but a part's position has exactly "
             "three channels. Use subtract for the others."
         )
-    paired = [(indices, layout.rotation_of(part)) for part, indices in positions.items()]
+    paired = [(indices, layout.rotation_of(part) or []) for part, indices in positions.items()]
     return _Plan(by_rule[DeltaRule.SUBTRACT], rotations, paired)
 
 

@@ -34,6 +34,11 @@ class RotationForm(NamedTuple):
     from_matrix: Callable[[Tensor], Tensor]
 
 
+def orthonormal(matrix: Tensor) -> Tensor:
+    """The rotation with the matrix's first two columns, [..., 3, 3]."""
+    return rotation.rot6d_to_matrix(rotation.matrix_to_rot6d(matrix))
+
+
 _FORMS = {
     ROTATION_UNIT: RotationForm(6, False, rotation.rot6d_to_matrix, rotation.matrix_to_rot6d),
     "rot6d_rows": RotationForm(
@@ -42,7 +47,12 @@ _FORMS = {
         lambda r: rotation.rot6d_to_matrix(r).mT,
         lambda m: rotation.matrix_to_rot6d(m.mT),
     ),
-    "matrix": RotationForm(9, False, lambda r: r.unflatten(-1, (3, 3)), lambda m: m.flatten(-2)),
+    "matrix": RotationForm(
+        9,
+        False,
+        lambda r: orthonormal(r.unflatten(-1, (3, 3))),
+        lambda m: m.flatten(-2),
+    ),
     "axis_angle": RotationForm(
         3, True, rotation.axis_angle_to_matrix, rotation.matrix_to_axis_angle
     ),

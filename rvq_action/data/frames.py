@@ -60,8 +60,7 @@ class Pose:
         """[3, 3] float64."""
         form = rotation_form(self.rotation)
         values = torch.tensor(self.values, dtype=torch.float64)
-        matrix = form.to_matrix(values * unit_scale(self.unit, "rad") if form.is_angle else values)
-        return rot6d_to_matrix(matrix_to_rot6d(matrix))
+        return form.to_matrix(values * unit_scale(self.unit, "rad") if form.is_angle else values)
 
     @cached_property
     def vector(self) -> Tensor:

@@ -53,7 +53,7 @@ class IdleRule:
     def idle_starts(self, episodes: Sequence[Episode], horizon: int) -> list[np.ndarray]:
         """Per episode [N] bool: whether the window that starts at a frame is idle."""
         threshold = self.motion * _ranges(episodes)
-        return [(_motion(e, horizon) <= threshold).all(-1) for e in episodes]
+        return [np.all(_motion(e, horizon) <= threshold, axis=-1) for e in episodes]
 
 
 def _ranges(episodes: Sequence[Episode]) -> np.ndarray:

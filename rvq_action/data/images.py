@@ -51,7 +51,7 @@ def _decode(cell: dict | None, where: str) -> np.ndarray:
     if not data:
         raise ValueError(f"{where} holds no image bytes. Embed the images in the dataset.")
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), "r") as container:
             return next(container.decode(video=0)).to_ndarray(format="rgb24")
     except (av.FFmpegError, StopIteration) as error:
         raise ValueError(f"{where} holds a damaged image ({error}). Copy it again.") from error

@@ -30,6 +30,8 @@ from rvq_action.data.strict import check_keys
 from rvq_action.data.term import Names, Term
 from rvq_action.layout import ActionLayout, DeltaRule
 
+Columns = ColumnMapping[str, np.ndarray]
+"""Arrays [N, W] (or [N]) by feature."""
 OPTIONAL_KEYS = ("proprio", "frames", "robot_types")
 
 
@@ -130,7 +132,7 @@ class Mapping:
         """The dataset's features that are read."""
         return tuple(dict.fromkeys(term.feature for term in (*self.action, *self.proprio)))
 
-    def read_actions(self, columns: ColumnMapping[str, np.ndarray], names: Names) -> MappedColumns:
+    def read_actions(self, columns: Columns, names: Names) -> MappedColumns:
         """The actions of an episode.
 
         Args:
@@ -142,7 +144,7 @@ class Mapping:
         """
         return self._read(self.action, columns, names)
 
-    def read_proprio(self, columns: ColumnMapping[str, np.ndarray], names: Names) -> MappedColumns:
+    def read_proprio(self, columns: Columns, names: Names) -> MappedColumns:
         """The anchors of an episode, one for every frame; arguments as in `read_actions`."""
         return self._read(self.proprio, columns, names)
 
@@ -167,7 +169,7 @@ class Mapping:
             column[:, term.positions(names)] = written.numpy()
         return columns
 
-    def _read(self, terms: tuple[Term, ...], columns, names: Names) -> MappedColumns:
+    def _read(self, terms: tuple[Term, ...], columns: Columns, names: Names) -> MappedColumns:
         frames = len(next(iter(columns.values())))
         values = torch.zeros(frames, self.layout.width, dtype=torch.float64)
         for term in terms:
@@ -176,7 +178,7 @@ class Mapping:
             values = change.apply(values, self.layout)
         mask = np.zeros(self.layout.width, dtype=bool)
         mask[sorted(self._filled(terms))] = True
-        return MappedColumns(values.float().numpy() * mask, mask)
+        return MappedColumns(values.float().numpy(), mask)
 
     def _frames_of(self, terms: tuple[Term, ...]) -> list[FrameChange]:
         """The changes of frame that apply to these terms: those of parts they fill."""

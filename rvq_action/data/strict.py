@@ -32,6 +32,18 @@ def check_keys(
     return data
 
 
+def text(value: Any, where: str) -> str:
+    """A text that is not empty, or a ValueError."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{where} must be a text, got {value!r}.")
+    return value
+
+
+def number(value: Any, where: str) -> float:
+    """One number, or a ValueError."""
+    return numbers([value], 1, where)[0]
+
+
 def numbers(value: Any, count: int | None, where: str) -> tuple[float, ...]:
     """A tuple of `count` numbers (any count for None).
 

@@ -11,11 +11,35 @@ import torch
 from torch import Tensor
 
 from rvq_action.data.conversions import RotationForm, rotation_form, unit_scale
-from rvq_action.data.strict import check_keys, numbers
+from rvq_action.data.strict import check_keys, number, numbers, text
 from rvq_action.layout import ROTATION_UNIT, ActionLayout
 
 Names = Callable[[str], tuple[str, ...]]
 """From a feature to the names of its numbers."""
+
+
+def _take(value: Any, where: str) -> tuple[str | int, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str | int) for v in value):
+        raise ValueError(f"{where} must be a list of names or positions, got {value!r}.")
+    return tuple(value)
+
+
+def _scale(value: Any, where: str) -> tuple[float, ...]:
+    factors = numbers(value if isinstance(value, list) else [value], None, where)
+    if 0 in factors:
+        raise ValueError(f"{where} must not be 0: nothing would be left of the values.")
+    return factors
+
+
+_PARSERS: dict[str, Callable[[Any, str], Any]] = {
+    "feature": text,
+    "take": _take,
+    "unit": text,
+    "scale": _scale,
+    "rotation": text,
+    "closed": number,
+    "open": number,
+}
 
 
 @dataclass(frozen=True)
@@ -47,20 +71,8 @@ class Term:
     @classmethod
     def from_dict(cls, target: str, data: Any, where: str) -> Term:
         """Parse `{feature: ..., take: ..., ...}`; unknown keys are errors."""
-        optional = [f.name for f in fields(cls) if f.name not in ("target", "feature")]
-        data = dict(check_keys(data, where, ["feature"], optional))
-        for key in ("feature", "unit", "rotation"):
-            if not isinstance(data.get(key, ""), str):
-                raise ValueError(f"{where}.{key} must be a text, got {data[key]!r}.")
-        if not isinstance(data.get("take", []), list):
-            raise ValueError(f"{where}.take must be a list, got {data['take']!r}.")
-        for key in ("scale", "closed", "open"):
-            if key in data:
-                value = data[key] if isinstance(data[key], list) else [data[key]]
-                data[key] = numbers(value, None if key == "scale" else 1, f"{where}.{key}")
-        ends = {key: data[key][0] for key in ("closed", "open") if key in data}
-        take = {"take": tuple(data["take"])} if "take" in data else {}
-        return cls(target, **{**data, **take, **ends})
+        data = check_keys(data, where, ["feature"], [k for k in _PARSERS if k != "feature"])
+        return cls(target, **{k: _PARSERS[k](v, f"{where}.{k}") for k, v in data.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Inverse of `from_dict`, without the keys left at their defaults."""
@@ -91,9 +103,12 @@ class Term:
                 f"{self.target!r} holds {units}: `rotation` must be given for a 6-D "
                 "rotation (rot6d, euler_xyz, quaternion_xyzw ...) and for nothing else."
             )
-        gripper = [self.closed, self.open]
-        if gripper != [None, None] and (None in gripper or self.closed == self.open):
-            raise ValueError(f"{self.target!r}: give two different values, `closed` and `open`.")
+        ends = [value for value in (self.closed, self.open) if value is not None]
+        if ends and (self.rotation is not None or len(set(ends)) != 2):
+            raise ValueError(
+                f"{self.target!r}: a gripper takes two different values, `closed` and `open`; "
+                "other channels take none."
+            )
         if self.rotation is not None:
             rotation_form(self.rotation)
         self._factor(layout)
@@ -107,14 +122,13 @@ class Term:
         known = names(self.feature)
         if self.take is None:
             return list(range(len(known)))
-        found = [known.index(n) if n in known else n for n in self.take]
-        missing = [n for n in found if not isinstance(n, int) or not 0 <= n < len(known)]
+        missing = [n for n in self.take if n not in known and n not in range(len(known))]
         if missing:
             raise ValueError(
                 f"Feature {self.feature!r} has no number {missing}; it has {list(known)}. Correct "
                 f"`take` of {self.target!r}."
             )
-        return found
+        return [n if isinstance(n, int) else known.index(n) for n in self.take]
 
     def read(self, columns: Mapping[str, np.ndarray], names: Names, layout: ActionLayout) -> Tensor:
         """The group's channels, in the layout's units.
@@ -136,15 +150,25 @@ class Term:
         values = torch.from_numpy(rows) * self._factor(layout)
         if self._form is not None:
             return rotation_form(ROTATION_UNIT).from_matrix(self._form.to_matrix(values))
-        return values if self.closed is None else (values - self.closed) / (self.open - self.closed)
+        closed, opened = self._gripper
+        return (values - closed) / (opened - closed)
 
     def write(self, values: Tensor, layout: ActionLayout) -> Tensor:
         """Inverse of `read`: [N, channels] in the layout's units -> [N, taken numbers]."""
         if self._form is not None:
             values = self._form.from_matrix(rotation_form(ROTATION_UNIT).to_matrix(values))
-        elif self.closed is not None:
-            values = values * (self.open - self.closed) + self.closed
+        else:
+            closed, opened = self._gripper
+            values = values * (opened - closed) + closed
         return values / self._factor(layout)
+
+    @property
+    def _gripper(self) -> tuple[float, float]:
+        """The source's values of closed and open."""
+        return (
+            0.0 if self.closed is None else self.closed,
+            1.0 if self.open is None else self.open,
+        )
 
     @property
     def _form(self) -> RotationForm | None:
@@ -170,6 +194,12 @@ class Term:
             raise ValueError(
                 f"{self.target!r} needs {expected} numbers, but `take` of feature "
                 f"{self.feature!r} gives {rows.shape[1]} and `scale` {len(self.scale)}."
+            )
+        if self._form is not None and not self._form.is_angle and not rows.any(1).all():
+            frame = int(rows.any(1).argmin())
+            raise ValueError(
+                f"frame {frame}, feature {self.feature!r}: the rotation of {self.target!r} is all "
+                "zeros, which is none. Repair or remove the episode."
             )
         bad = np.argwhere(~np.isfinite(rows))
         if len(bad):

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 _SEEK_AHEAD_S = 2.0
 """A gap longer than this is jumped to the next wanted keyframe instead of being decoded."""
 
 
-def read_frames(path: Path, timestamps: Sequence[float], tolerance_s: float) -> np.ndarray:
+def read_frames(
+    path: Path, timestamps: Sequence[float] | np.ndarray, tolerance_s: float
+) -> np.ndarray:
     """The frames nearest to the given times.
 
     Args:
@@ -41,7 +44,11 @@ def read_frames(path: Path, timestamps: Sequence[float], tolerance_s: float) -> 
 
 
 def _nearest(container, wanted: np.ndarray, tolerance_s: float, path: Path) -> Iterator[np.ndarray]:
-    """Yield one picture per wanted time (ascending)."""
+    """Yield one picture per wanted time (ascending).
+
+    One reformatter serves all frames: setting up the colour conversion costs more than using it.
+    """
+    to_rgb = VideoReformatter()
     frames, last, now = iter(()), None, None
     for time in wanted:
         if now is None or time - now.time > _SEEK_AHEAD_S:
@@ -59,7 +66,7 @@ def _nearest(container, wanted: np.ndarray, tolerance_s: float, path: Path) -> I
                 f"{nearest}). The video is truncated or out of step with the timestamps; copy it "
                 "again, or raise tolerance_s if the offset is known and harmless."
             )
-        yield near.to_ndarray(format="rgb24")
+        yield to_rgb.reformat(near, format="rgb24").to_ndarray()
 
 
 def _decode_from(container, time: float) -> Iterator[av.VideoFrame]:

@@ -219,3 +219,20 @@ def test_real_recordings(shared_data, name):
     for camera in reader.camera_keys:
         images = reader.frames(reader.num_episodes - 1, camera, last[[0, 5, -1]])
         assert images.shape == (3, 224, 224, 3) and images.std() > 10
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a", "b", "c"], ("a", "b", "c")),
+        ({"motors": ["a", "b", "c"]}, ("a", "b", "c")),
+        ({"arm": ["a", "b"], "hand": ["c"]}, ("a", "b", "c")),
+        (None, ("action_0", "action_1", "action_2")),
+        (["channels"], ("action_0", "action_1", "action_2")),
+    ],
+)
+def test_channel_names_in_every_form_lerobot_writes(tmp_path, names, expected):
+    path = write_v21(tmp_path / "set", (12,))
+    features = LeRobotReader(path).features
+    edit_info(path, features=features | {"action": features["action"] | {"names": names}})
+    assert LeRobotReader(path).channel_names("action") == expected

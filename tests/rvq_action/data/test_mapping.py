@@ -187,8 +187,15 @@ MISTAKES = {
     "action right_arm/position unit": ("feet", "'feet' cannot be converted to 'm'"),
     "action right_arm/position rotation": ("matrix", "`rotation` must be given for a 6-D"),
     "action right_arm/rotation rotation": ("euler_xx", "'xx' is no order of Euler angles"),
-    "action right_arm/position take": ("xyz", "take must be a list, got 'xyz'"),
-    "action right_arm/gripper closed": (1, "two different values, `closed` and `open`"),
+    "action right_arm/position take": (
+        "xyz",
+        "take must be a list of names or positions, got 'xyz'",
+    ),
+    "action right_arm/gripper closed": (1, "takes two different values"),
+    "action right_arm/gripper open": (1, "takes two different values"),
+    "action right_arm/position scale": ([1, 0, 1], "scale must not be 0"),
+    "action right_arm/gripper feature": (3, "feature must be a text, got 3"),
+    "action right_arm/rotation closed": (1, "other channels take none"),
     "action right_arm/gripper scale": ("big", "must be a list of numbers"),
     "action": ({}, "`action` is empty"),
     "embodiment": ("", "`embodiment` must be a name"),
@@ -228,6 +235,16 @@ def test_wrong_numbers_of_values_are_named_when_reading():
     mapping = Mapping.from_dict(arm(**{"right_arm/position": {"take": ["x", "y", "depth"]}}))
     with pytest.raises(ValueError, match=r"'pose' has no number \['depth'\]; it has \['x'"):
         mapping.read_actions({"pose": row()}, names)
+
+
+def test_a_rotation_of_zeros_is_refused():
+    take = [f"r{i}" for i in range(4)]
+    change = {"take": take, "rotation": "quaternion_xyzw"}
+    mapping = Mapping.from_dict(arm(**{"right_arm/rotation": change}))
+    values = row(0.0, np.full((50, 4), 0.5))
+    values[9, 3:7] = 0
+    with pytest.raises(ValueError, match="frame 9, .* 'right_arm/rotation' is all zeros"):
+        mapping.read_actions({"pose": values}, names)
 
 
 def test_broken_yaml_is_named(tmp_path):
