@@ -85,9 +85,9 @@ def join(parts: Sequence[Path], counts: Sequence[int], path: Path, fps: float) -
                 if target is None:
                     target = output.add_stream_from_template(stream)
                 for packet in source.demux(stream):
-                    if packet.dts is None:
+                    if packet.pts is None or packet.time_base is None:
                         continue
-                    frame = first + round(packet.pts * packet.time_base / tick)
+                    frame = first + round(packet.time_base * packet.pts / tick)
                     packet.time_base = tick
                     packet.pts = packet.dts = frame
                     packet.duration = 1

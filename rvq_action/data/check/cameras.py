@@ -74,8 +74,8 @@ def packet_times(path: Path) -> np.ndarray:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            packets = (p for p in container.demux(stream) if p.pts is not None)
-            return np.sort([float(p.pts * p.time_base) for p in packets])
+            ticks = [p.pts for p in container.demux(stream) if p.pts is not None]
+            return np.sort(np.array(ticks, dtype=np.float64)) * float(stream.time_base or 1)
     except (av.FFmpegError, IndexError) as error:
         raise ValueError(f"{path} is truncated or damaged ({one_line(error)})") from error
 

@@ -119,8 +119,13 @@ def _pile_up(name: str, values: np.ndarray) -> list[str]:
     if "gripper" in name.lower() or len(np.unique(values)) <= FEW_VALUES:
         return []
     slack = 1e-4 * np.ptp(values)
-    shares = {
-        values.max(): np.mean(values >= values.max() - slack),
-        values.min(): np.mean(values <= values.min() + slack),
+    counts = {
+        values.max(): np.sum(values >= values.max() - slack),
+        values.min(): np.sum(values <= values.min() + slack),
     }
-    return [f"{name} at {v:.4g} ({s:.0%})" for v, s in shares.items() if s >= SATURATED_SHARE]
+    least = max(FEW_VALUES, SATURATED_SHARE * len(values))
+    return [
+        f"{name} at {value:.4g} ({count / len(values):.0%})"
+        for value, count in counts.items()
+        if count >= least
+    ]

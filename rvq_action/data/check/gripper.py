@@ -7,6 +7,7 @@ measured gripper exists, episodes are taken to start open, which is weak evidenc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from rvq_action.data.check.finding import Finding, failed, passed, warned
 from rvq_action.data.check.pairing import pair_channels
 from rvq_action.data.check.recording import Recording
 from rvq_action.data.mapping import Mapping
+from rvq_action.data.term import Term
 
 END, STILL, SHORT = 0.25, 0.01, 0.04
 """Shares of the range: what counts as near an end, as standing still, as short of the target."""
@@ -46,7 +48,8 @@ class Gripper:
         name: Its name.
         feature: The action feature.
         channels: Their names in it.
-        closed_is_high: What the mapping says; None where it takes them as plain numbers.
+        closed_is_high: What the mapping says (by default a gripper's 0 is closed); None where it
+            takes them as plain numbers.
     """
 
     name: str
@@ -57,21 +60,24 @@ class Gripper:
 
 def find_grippers(recording: Recording, mapping: Mapping | None) -> list[Gripper]:
     """Channels with the unit `gripper` in the mapping, or called so in the dataset."""
-    found, names = [], recording.names
-    for term in mapping.action if mapping else ():
-        taken = tuple(names[term.feature][p] for p in term.positions(names.__getitem__))
-        units = {mapping.layout.channels[i].unit for i in term.channels(mapping.layout)}
-        if units == {"gripper"}:
-            claim = False if term.closed is None else term.closed > term.open
-            found.append(Gripper(term.target, term.feature, taken, claim))
-        else:
-            called = [name for name in taken if "gripper" in name.lower()]
-            found += [Gripper(name, term.feature, (name,), None) for name in called]
     if mapping is None:
-        for feature in recording.action_features:
-            called = [name for name in names[feature] if "gripper" in name.lower()]
-            found += [Gripper(name, feature, (name,), None) for name in called]
-    return found
+        features = recording.action_features
+        return [g for f in features for g in _called_grippers(f, recording.names[f])]
+    return [g for term in mapping.action for g in _mapped_grippers(recording, mapping, term)]
+
+
+def _mapped_grippers(recording: Recording, mapping: Mapping, term: Term) -> list[Gripper]:
+    names = recording.names[term.feature]
+    taken = tuple(names[p] for p in term.positions(recording.names.__getitem__))
+    units = {mapping.layout.channels[i].unit for i in term.channels(mapping.layout)}
+    if units != {"gripper"}:
+        return _called_grippers(term.feature, taken)
+    closed, opened = (term.closed or 0.0, term.open or 0.0)
+    return [Gripper(term.target, term.feature, taken, closed > opened)]
+
+
+def _called_grippers(feature: str, names: Sequence[str]) -> list[Gripper]:
+    return [Gripper(n, feature, (n,), None) for n in names if "gripper" in n.lower()]
 
 
 def check_grippers(recording: Recording, mapping: Mapping | None) -> list[Finding]:
@@ -105,7 +111,8 @@ def _gripper_finding(recording: Recording, gripper: Gripper) -> Finding:
     row, claim = f"gripper: {gripper.name}", gripper.closed_is_high
     pairs = [p for p in pair_channels(recording, gripper.feature) if p.name in gripper.channels]
     stops = [blocked(pair.action, pair.state) for pair in pairs] or [Blocked(0.0, 0.0)]
-    mean = Blocked(np.mean([s.low for s in stops]), np.mean([s.high for s in stops]))
+    lows, highs = [s.low for s in stops], [s.high for s in stops]
+    mean = Blocked(float(np.mean(lows)), float(np.mean(highs)))
     seen = mean.closed_is_high
     if seen is None:
         position = recording.names[gripper.feature].index(gripper.channels[0])

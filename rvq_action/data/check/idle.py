@@ -40,7 +40,7 @@ def idle_frames(episodes: list[Episode]) -> list[np.ndarray]:
     fast = np.quantile(np.concatenate(speeds), 0.99, axis=0)
     for channels in layout.groups.values():
         limits[channels] = IDLE_SPEED * fast[channels].max()
-    return [(s <= limits).all(1) for s in speeds]
+    return [np.all(s <= limits, axis=1) for s in speeds]
 
 
 def longest_run(flags: np.ndarray) -> int:

@@ -38,7 +38,7 @@ def _coverage(silent: list[int], total: int) -> Finding:
             f"{len(silent)} of {total} episodes have no task or a placeholder: {runs(silent)}",
             "Write a task for them, or train only the tokenizer on them: it needs no language.",
         )
-    return passed(name, f"all {total} episodes have a task")
+    return passed(name, "every episode has a task")
 
 
 def _variety(spoken: Counter) -> Finding:

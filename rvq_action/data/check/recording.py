@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rvq_action.data.check.finding import Finding, failed, listed, passed, runs
+from rvq_action.data.check.finding import Finding, counted, failed, listed, passed, runs
 from rvq_action.data.lerobot import LeRobotReader
 
 BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index")
@@ -59,7 +59,9 @@ def read_metadata(path: Path) -> tuple[LeRobotReader | None, Finding]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         return None, failed("files: metadata", one_line(error), COPY_AGAIN)
     info = reader.info
-    message = f"LeRobot {info.version}, {reader.robot_type}, {reader.num_episodes} episodes"
+    message = (
+        f"LeRobot {info.version}, {reader.robot_type}, {counted(reader.num_episodes, 'episode')}"
+    )
     return reader, passed("files: metadata", message)
 
 
@@ -140,4 +142,4 @@ def _readable(total: int, errors: list[tuple[int, str]]) -> Finding:
     if errors:
         message = f"{len(errors)} of {total} episodes cannot be read; {grouped(errors)}"
         return failed(name, message, COPY_AGAIN)
-    return passed(name, f"all {total} episodes can be read")
+    return passed(name, "every episode can be read")
