@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("rvq_action", "tokenizer_training", "vla", "analysis")
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 TEXT = {".py", ".yaml", ".toml", ".md", ".txt", ".html", ".css", ".js"}
+TOP_LEVEL = ("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "constraints.txt")
 ABSOLUTE_PATH = re.compile(r"(?<![\w./:*-])/(work|home|root|tmp|Users|mnt|opt|usr|var)/\w")
 
 
@@ -21,7 +22,7 @@ def text_files() -> list[Path]:
     folders = [ROOT / name for name in (*PACKAGES, "tests", "docs", ".ci")]
     inside = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
     files = [f for f in inside if f.suffix in TEXT or f.parent.name == ".ci"]
-    return files + [f for f in ROOT.iterdir() if f.suffix in TEXT or f.name == "Makefile"]
+    return files + [ROOT / name for name in TOP_LEVEL]
 
 
 def test_files_are_short():
