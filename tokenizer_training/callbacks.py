@@ -1,0 +1,146 @@
+"""What happens beside the steps: choosing the best tokenizer, and being able to go on."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from rvq_action.chunk import ActionChunk
+from rvq_action.tokenizer import ActionTokenizer
+from tokenizer_training.evaluation import Evaluation, evaluate, prefix_lengths
+from tokenizer_training.module import TokenizerModule
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """How the best tokenizer is chosen.
+
+    Attributes:
+        every_n_steps: Steps between two looks.
+        windows: Validation windows per dataset, evenly spread.
+        prefixes: Prefixes, evenly spaced, over which the error is averaged.
+    """
+
+    every_n_steps: int = 100
+    windows: int = 1024
+    prefixes: int = 8
+
+
+class BestTokenizer(Callback):
+    """Exports the tokenizer whenever it is the best so far on validation windows.
+
+    Step 0, the closed form, takes part: training never exports anything worse than its start.
+
+    Args:
+        settings: How often and on how much.
+        chunks: Validation windows by dataset.
+        target: Where the best artefact goes.
+    """
+
+    def __init__(
+        self, settings: ValidationSettings, chunks: Mapping[str, ActionChunk], target: Path
+    ) -> None:
+        self.settings, self.chunks, self.target = settings, chunks, target
+        self.score, self.step = float("inf"), -1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.step < 0:
+            self._look(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        step = trainer.global_step
+        if step % self.settings.every_n_steps == 0 or step == trainer.max_steps:
+            self._look(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self.score, "step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.score, self.step = state_dict["score"], state_dict["step"]
+
+    def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, TokenizerModule)
+        tokenizer = pl_module.tokenizer
+        lengths = prefix_lengths(tokenizer.tokens_per_chunk, self.settings.prefixes)
+        device = pl_module.device
+        chunks = {name: chunk.to(device) for name, chunk in self.chunks.items()}
+        result = evaluate(tokenizer, chunks, lengths)
+        pl_module.log("validation", result.score, prog_bar=True, logger=False, rank_zero_only=True)
+        if trainer.logger is not None:
+            trainer.logger.log_metrics(result.scalars(), step=trainer.global_step)
+        if result.score < self.score:
+            self.score, self.step = result.score, trainer.global_step
+            described(tokenizer, self.step, result).save_pretrained(self.target)
+
+
+def described(tokenizer: ActionTokenizer, step: int, result: Evaluation) -> ActionTokenizer:
+    """The tokenizer with the step it is from and its figures."""
+    figures = {name: float(f"{value:.4g}") for name, value in result.scalars().items()}
+    return replace(tokenizer, metadata={**tokenizer.metadata, "steps": step, "figures": figures})
+
+
+class ResumePoint(Callback):
+    """Writes the checkpoint that a killed run goes on from, whole or not at all.
+
+    Args:
+        path: The checkpoint.
+        every_n_steps: Steps between two.
+    """
+
+    def __init__(self, path: Path, every_n_steps: int) -> None:
+        self.path, self.every_n_steps = path, every_n_steps
+        self._restored: dict[str, Any] | None = None
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        step = trainer.global_step
+        if step % self.every_n_steps == 0 or step == trainer.max_steps:
+            partial = self.path.with_suffix(".partial")
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                os.replace(partial, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return random_states()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._restored = state_dict
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take up the random states as late as possible, so that nothing draws in between."""
+        if self._restored is not None:
+            restore_random_states(self._restored)
+            self._restored = None
+
+
+def random_states() -> dict[str, Any]:
+    """The states of all random generators, as tensors and plain numbers."""
+    _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
+    return {
+        "python": random.getstate(),
+        "numpy": [torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Inverse of `random_states`."""
+    keys, *rest = states["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    torch.set_rng_state(states["torch"].cpu())
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])

@@ -1,0 +1,113 @@
+"""`rvq-train`: statistics, training and export of action tokenizers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    _speak()
+    words = list(sys.argv[1:] if args is None else args)
+    command = words[0] if words else ""
+    try:
+        if command == "fit":
+            _fit(words[1:])
+        else:
+            config = _parser().parse_args(words)
+            COMMANDS[config.command][1](config[config.command])
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        print(f"rvq-train {command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"rvq-train {command}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _speak() -> None:
+    """Show what our packages have to say, and of Lightning only warnings."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for package in ("rvq_action", "tokenizer_training"):
+        logger = logging.getLogger(package)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+    for package in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="rvq-train", description=__doc__)
+    commands = parser.add_subcommands(required=True, dest="command")
+    for name, (build, _) in COMMANDS.items():
+        subparser = build()
+        commands.add_subcommand(name, subparser, help=subparser.description)
+    return parser
+
+
+def _fit_parser() -> ArgumentParser:
+    return ArgumentParser(description="Train a tokenizer on LeRobot datasets.")
+
+
+def _fit(words: Sequence[str] | Namespace) -> None:
+    from tokenizer_training.fit import fit
+    from tokenizer_training.fit_cli import FitCLI
+
+    cli = FitCLI(list(words))
+    fit(cli.run_settings(), cli.model, cli.datamodule, cli.trainer)
+
+
+def _statistics_parser() -> ArgumentParser:
+    parser = ArgumentParser(description="Statistics of the training episodes, in model space.")
+    add = parser.add_argument
+    add("--data.datasets", nargs="+", type=str, required=True, help="folders of LeRobot datasets")
+    add("--mapping", type=str | None, default=None, help="mapping: a YAML file or a packaged name")
+    add("--seconds", type=float, default=1.0, help="duration of a chunk")
+    add("--split_seed", type=int, default=0, help="seed of the split into episodes")
+    add("--out", type=str | None, default=None, help="JSON file to write; printed if not given")
+    return parser
+
+
+def _statistics(config: Namespace) -> None:
+    from rvq_action.statistics import save_statistics
+    from tokenizer_training.sources import open_sources
+    from tokenizer_training.start import fit_embodiments
+    from tokenizer_training.tables import statistics_table
+
+    sources = open_sources(
+        config.data.datasets, config.mapping, config.split_seed, seconds=config.seconds
+    )
+    known = fit_embodiments(sources)
+    for name, embodiment in known.items():
+        print(statistics_table(name, embodiment))
+    if config.out:
+        save_statistics({n: e.statistics for n, e in known.items()}, config.out)
+
+
+def _export_parser() -> ArgumentParser:
+    parser = ArgumentParser(description="Turn a checkpoint into an artefact that can be loaded.")
+    add = parser.add_argument
+    add("--checkpoint", type=str, required=True, help="a checkpoint, or the folder of a run")
+    add("--out", type=str, required=True, help="folder of the artefact")
+    return parser
+
+
+def _export(config: Namespace) -> None:
+    from tokenizer_training.export import export_checkpoint
+
+    tokenizer = export_checkpoint(Path(config.checkpoint), Path(config.out))
+    print(f"Wrote {config.out}: {json.dumps(tokenizer.metadata.get('steps'))} steps.")
+
+
+COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], None]]] = {
+    "statistics": (_statistics_parser, _statistics),
+    "fit": (_fit_parser, _fit),
+    "export": (_export_parser, _export),
+}

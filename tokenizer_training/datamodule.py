@@ -1,0 +1,80 @@
+"""ActionDataModule: what a run is trained on."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from lightning import LightningDataModule
+
+from rvq_action.chunk import ActionChunk
+from tokenizer_training.augment import Augmentation
+from tokenizer_training.sources import Source, open_sources
+from tokenizer_training.stream import BatchStream, StepLoader
+
+
+class ActionDataModule(LightningDataModule):
+    """Windows of one or several datasets.
+
+    Args:
+        datasets: Folders of LeRobotDatasets.
+        augmentation: What happens to chunks before they are trained on.
+        mapping: Mapping of the datasets: a YAML file or a packaged name; each one's own if null.
+        seconds: Duration of a chunk.
+        batch_size: Samples per step and process.
+        held_out: Share of the episodes that training never reads.
+        validation: Share of the training episodes that choose the best tokenizer; at least one.
+        split_seed: Of the split into those.
+        seed: Of sampling and augmentation.
+    """
+
+    def __init__(
+        self,
+        datasets: list[str],
+        augmentation: Augmentation,
+        mapping: str | None = None,
+        seconds: float = 1.0,
+        batch_size: int = 256,
+        held_out: float = 0.2,
+        validation: float = 0.1,
+        split_seed: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        self.datasets, self.mapping = datasets, mapping
+        self.augmentation, self.seconds, self.batch_size = augmentation, seconds, batch_size
+        self.shares = {"held_out": held_out, "validation": validation}
+        self.split_seed, self.seed = split_seed, seed
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """The datasets, opened once.
+
+        Raises:
+            FileNotFoundError: A dataset is missing.
+            ValueError: A dataset is damaged or too small, or two clash.
+        """
+        return open_sources(
+            self.datasets, self.mapping, self.split_seed, seconds=self.seconds, **self.shares
+        )
+
+    def train_dataloader(self) -> StepLoader:
+        trainer = self.trainer
+        assert trainer is not None
+        stream = BatchStream(
+            self.sources,
+            self.batch_size,
+            self.seed,
+            self.augmentation,
+            trainer.global_rank,
+            trainer.world_size,
+        )
+        return StepLoader(stream, trainer.global_step, trainer.max_steps)
+
+    def transfer_batch_to_device(
+        self, batch: list[ActionChunk], device: torch.device, dataloader_idx: int
+    ) -> Any:
+        return [chunk.to(device) for chunk in batch]

@@ -1,0 +1,57 @@
+"""Checkpoint -> artefact."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rvq_action.tokenizer import ActionTokenizer
+from tokenizer_training.portable import from_portable
+from tokenizer_training.run_folder import RunFolder
+
+PREFIX = "model."
+
+
+def export_checkpoint(source: Path, target: Path) -> ActionTokenizer:
+    """Write the tokenizer of a checkpoint as an artefact.
+
+    Args:
+        source: A checkpoint, or the folder of a run, whose last checkpoint is meant.
+        target: Folder of the artefact.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint.
+        ValueError: It is damaged, or not one of ours.
+    """
+    checkpoint = RunFolder(source).checkpoint if source.is_dir() else source
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"There is no checkpoint {checkpoint}.")
+    tokenizer = read_checkpoint(checkpoint)
+    tokenizer.save_pretrained(target)
+    return tokenizer
+
+
+def read_checkpoint(path: Path) -> ActionTokenizer:
+    """The tokenizer of a checkpoint."""
+    data = _load(path)
+    if "tokenizer" not in data:
+        raise ValueError(f"{path} is no checkpoint of `rvq-train fit`; its keys are {list(data)}.")
+    weights = {
+        name.removeprefix(PREFIX): tensor
+        for name, tensor in data["state_dict"].items()
+        if name.startswith(PREFIX)
+    }
+    tokenizer = from_portable(data["tokenizer"], weights)
+    metadata = {k: v for k, v in tokenizer.metadata.items() if k != "figures"}
+    return replace(tokenizer, metadata={**metadata, "steps": data["global_step"]})
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is damaged or not a checkpoint: {error}") from error

@@ -1,0 +1,129 @@
+"""One run from datasets to the best tokenizer: closed form first, then training."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from rvq_action.analytic import ClosedFormRecipe
+from tokenizer_training.callbacks import BestTokenizer, ResumePoint, ValidationSettings
+from tokenizer_training.datamodule import ActionDataModule
+from tokenizer_training.module import TokenizerModule
+from tokenizer_training.run_folder import RunFolder
+from tokenizer_training.sources import Source
+from tokenizer_training.start import fit_embodiments, full_closed_form, quick_closed_form, thin
+
+logger = logging.getLogger(__name__)
+
+LIBRARIES = ("rvq-action", "torch", "lightning", "vector-quantize-pytorch", "numpy")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """A run, beside what it trains and on what.
+
+    Attributes:
+        run_dir: Folder of the run.
+        config_name: Name of the configuration, for the artefact.
+        recipe: Of the closed form.
+        validation: How the best tokenizer is chosen.
+        checkpoint_every_n_steps: Steps between two checkpoints.
+        resume: `auto` goes on from what is in the folder, `never` starts afresh.
+        settings: Everything that decides the result; a folder is never reused with others.
+    """
+
+    run_dir: Path
+    config_name: str
+    recipe: ClosedFormRecipe
+    validation: ValidationSettings
+    checkpoint_every_n_steps: int = 100
+    resume: Literal["auto", "never"] = "auto"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def fit(
+    run: RunSettings, module: TokenizerModule, data: ActionDataModule, trainer: Trainer
+) -> Path:
+    """Train a tokenizer, or go on with it.
+
+    Returns:
+        The folder of the best artefact.
+
+    Raises:
+        FileNotFoundError: A dataset is missing.
+        ValueError: A dataset or the run's folder is not usable; says why.
+    """
+    began = time.monotonic()
+    folder = RunFolder(run.run_dir)
+    settings = {**run.settings, "data_found": [describe(source) for source in data.sources]}
+    if trainer.is_global_zero:
+        folder.claim(settings, fresh=run.resume == "never")
+    if folder.is_complete:
+        logger.info("%s is complete: nothing to train.", folder.path)
+        return folder.tokenizer
+    if not folder.closed_form.is_dir():
+        fit_start(run, folder, data.sources, began)
+    module.start = folder.closed_form
+    train(run, folder, module, data, trainer)
+    if trainer.is_global_zero and trainer.global_step >= trainer.max_steps:
+        folder.finish(f"{trainer.global_step} steps")
+    logger.info("The best tokenizer is in %s.", folder.tokenizer)
+    return folder.tokenizer
+
+
+def describe(source: Source) -> dict[str, Any]:
+    """What a dataset was when a run began."""
+    reader = source.dataset.reader
+    frames = sum(reader.episode_length(i) for i in range(reader.num_episodes))
+    return {"name": source.name, "episodes": reader.num_episodes, "frames": frames}
+
+
+def fit_start(run: RunSettings, folder: RunFolder, sources: Sequence[Source], began: float) -> None:
+    """Write a first artefact within seconds, then the one that training starts from."""
+    embodiments = fit_embodiments(sources)
+    metadata = {
+        "config": run.config_name,
+        "steps": 0,
+        "split": {source.name: source.to_metadata() for source in sources},
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+    first = quick_closed_form(sources, embodiments, run.recipe, metadata)
+    first.save_pretrained(folder.tokenizer)
+    logger.info(
+        "A first tokenizer (%d tokens of %d codes) is in %s after %.0f s.",
+        *(first.tokens_per_chunk, first.config.codebook_size, folder.tokenizer),
+        time.monotonic() - began,
+    )
+    full = full_closed_form(sources, embodiments, run.recipe, metadata)
+    full.save_pretrained(folder.tokenizer)
+    full.save_pretrained(folder.closed_form)
+    logger.info(
+        "The closed form is in %s after %.0f s.", folder.closed_form, time.monotonic() - began
+    )
+
+
+def train(
+    run: RunSettings,
+    folder: RunFolder,
+    module: TokenizerModule,
+    data: ActionDataModule,
+    trainer: Trainer,
+) -> None:
+    """Train from the closed form, or go on from the last checkpoint."""
+    chunks = {s.name: thin(s.validation_windows(), run.validation.windows) for s in data.sources}
+    best = BestTokenizer(run.validation, chunks, folder.tokenizer)
+    trainer.callbacks += [best, ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps)]
+    trainer.logger = TensorBoardLogger(folder.path, name="", version="logs")
+    last = folder.checkpoint if folder.checkpoint.is_file() else None
+    if last is not None:
+        logger.info("Going on from %s.", last)
+    trainer.fit(module, data, ckpt_path=last, weights_only=True)
+    logger.info("Best on validation: step %d, error %.3g.", best.step, best.score)

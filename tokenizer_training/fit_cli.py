@@ -1,0 +1,104 @@
+"""`rvq-train fit` on LightningCLI: one namespace of options for data, model, trainer and run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from rvq_action.analytic import ClosedFormRecipe
+from tokenizer_training.arguments import packaged_configs, prepare
+from tokenizer_training.callbacks import ValidationSettings
+from tokenizer_training.datamodule import ActionDataModule
+from tokenizer_training.fit import RunSettings
+from tokenizer_training.module import TokenizerModule
+
+BASE = "base"
+NO_DECISION = ("config", "run_dir", "resume", "checkpoint_every_n_steps")
+"""Options that do not change what a run results in."""
+NO_DECISION_OF_TRAINER = (
+    *("default_root_dir", "enable_progress_bar", "enable_model_summary", "logger", "callbacks"),
+    *("log_every_n_steps", "profiler", "enable_checkpointing"),
+)
+
+
+class FitCLI(LightningCLI):
+    """Every option of a run; what a configuration leaves out is as in `configs/base.yaml`."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        self.config_name = _config_name(args)
+        super().__init__(
+            TokenizerModule,
+            ActionDataModule,
+            run=False,
+            args=prepare(args),
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_kwargs={
+                "prog": "rvq-train fit",
+                "default_config_files": [str(packaged_configs()[BASE])],
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run_dir", type=str, required=True, help="folder of the run")
+        parser.add_argument(
+            "--resume",
+            type=Literal["auto", "never"],
+            default="auto",
+            help="go on with the run in the folder, or start it afresh",
+        )
+        parser.add_argument(
+            "--mapping",
+            type=str | None,
+            default=None,
+            help="mapping of the datasets: a YAML file or a packaged name",
+        )
+        parser.add_argument(
+            "--checkpoint_every_n_steps", type=int, default=100, help="steps between checkpoints"
+        )
+        parser.add_class_arguments(ClosedFormRecipe, "closed_form")
+        parser.add_class_arguments(ValidationSettings, "validation")
+        parser.link_arguments("run_dir", "trainer.default_root_dir")
+        parser.link_arguments("mapping", "data.mapping")
+        for target in ("data.seed", "model.seed", "closed_form.seed"):
+            parser.link_arguments("seed_everything", target)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the given words alone, whatever this process was called with."""
+        self.config = parser.parse_args(args)
+
+    def run_settings(self) -> RunSettings:
+        """What `fit` needs to know beside module, data and trainer."""
+        config = self.config
+        return RunSettings(
+            run_dir=Path(config.run_dir),
+            config_name=self.config_name,
+            recipe=self.config_init.closed_form,
+            validation=self.config_init.validation,
+            checkpoint_every_n_steps=config.checkpoint_every_n_steps,
+            resume=config.resume,
+            settings=decisive(json.loads(self.parser.dump(config, format="json"))),
+        )
+
+
+def decisive(config: dict[str, Any]) -> dict[str, Any]:
+    """The options that decide what a run results in."""
+    kept = {key: value for key, value in config.items() if key not in NO_DECISION}
+    trainer = {k: v for k, v in config["trainer"].items() if k not in NO_DECISION_OF_TRAINER}
+    return {**kept, "trainer": trainer}
+
+
+def _config_name(args: Sequence[str]) -> str:
+    """The name of the last configuration given, without its folder."""
+    words = [word.removeprefix("--config=") for word in args]
+    named = [
+        words[i + 1] if word == "--config" else words[i]
+        for i, word in enumerate(args)
+        if word.startswith("--config=") or (word == "--config" and i + 1 < len(args))
+    ]
+    return Path(named[-1]).stem if named else BASE

@@ -1,0 +1,103 @@
+"""What training starts from: statistics of the fitted episodes, and the closed form on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
+from rvq_action.chunk import ActionChunk
+from rvq_action.data.windows import Windows
+from rvq_action.embodiment import Embodiment
+from rvq_action.statistics import StatisticsBuilder
+from rvq_action.tokenizer import ActionTokenizer
+from tokenizer_training.sources import Source
+
+PASS = 2048
+"""Windows read at a time."""
+QUICK_WINDOWS, QUICK_ITERATIONS = 2000, 2
+
+
+def fit_embodiments(sources: Sequence[Source]) -> dict[str, Embodiment]:
+    """Statistics of every embodiment, streamed over the full windows of its fitted episodes."""
+    builders: dict[str, StatisticsBuilder] = {}
+    datasets = {source.dataset.embodiment: source.dataset for source in reversed(sources)}
+    for source in sources:
+        layout = source.dataset.layout
+        builder = builders.setdefault(source.dataset.embodiment, StatisticsBuilder(layout))
+        windows = source.fit_windows()
+        for first in range(0, len(windows), PASS):
+            builder.update(windows.chunk(slice(first, first + PASS)))
+    return {
+        name: Embodiment(
+            datasets[name].layout,
+            builder.build(),
+            datasets[name].fps,
+            datasets[name].mapping.to_dict(),
+        )
+        for name, builder in builders.items()
+    }
+
+
+def quick_closed_form(
+    sources: Sequence[Source],
+    embodiments: dict[str, Embodiment],
+    recipe: ClosedFormRecipe,
+    metadata: dict,
+) -> ActionTokenizer:
+    """The closed form on a small sample: a first artefact within seconds."""
+    quick = replace(recipe, iterations=min(QUICK_ITERATIONS, recipe.iterations))
+    samples = sample_windows(sources, QUICK_WINDOWS // len(embodiments))
+    return fit_closed_form(samples, embodiments, quick, metadata)
+
+
+def full_closed_form(
+    sources: Sequence[Source],
+    embodiments: dict[str, Embodiment],
+    recipe: ClosedFormRecipe,
+    metadata: dict,
+) -> ActionTokenizer:
+    """The closed form on up to `recipe.max_windows` windows of every embodiment."""
+    samples = sample_windows(sources, recipe.max_windows)
+    return fit_closed_form(samples, embodiments, recipe, metadata)
+
+
+def sample_windows(sources: Sequence[Source], most: int) -> list[ActionChunk]:
+    """Full windows of the fitted episodes, thinned evenly to `most` per embodiment."""
+    groups: dict[str, list[Source]] = {}
+    for source in sources:
+        groups.setdefault(source.dataset.embodiment, []).append(source)
+    return [
+        join([thin(source.fit_windows(), most // len(group)) for source in group])
+        for group in groups.values()
+    ]
+
+
+def thin(windows: Windows, most: int) -> ActionChunk:
+    """At most so many windows, evenly spread."""
+    count = min(len(windows), max(most, 1))
+    return windows.chunk(np.linspace(0, len(windows) - 1, count).round().astype(np.int64))
+
+
+def join(chunks: Sequence[ActionChunk]) -> ActionChunk:
+    """Chunks of one embodiment and horizon, end to end; an unknown anchor counts as 0."""
+    if len(chunks) == 1:
+        return chunks[0]
+    anchors = None
+    if any(c.anchor is not None for c in chunks):
+        empty = [torch.zeros_like(c.actions[:, 0]) for c in chunks]
+        pairs = [
+            (e, e.bool()) if c.anchor is None else (c.anchor, c.anchor_mask)
+            for c, e in zip(chunks, empty, strict=True)
+        ]
+        anchors = [torch.cat(parts) for parts in zip(*pairs, strict=True)]
+    return replace(
+        chunks[0],
+        actions=torch.cat([c.actions for c in chunks]),
+        mask=torch.cat([c.mask for c in chunks]),
+        anchor=anchors[0] if anchors else None,
+        anchor_mask=anchors[1] if anchors else None,
+    )

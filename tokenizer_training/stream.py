@@ -1,0 +1,96 @@
+"""The stream of training batches: batch number n is always the same, whoever asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from rvq_action.chunk import ActionChunk
+from rvq_action.data.samplers import WindowSampler
+from tokenizer_training.augment import Augmentation
+from tokenizer_training.sources import Source
+
+
+class BatchStream:
+    """Draws the batch of any step, from nothing but (seed, step, rank).
+
+    Args:
+        sources: The datasets.
+        batch_size: B, samples of one process.
+        seed: Of sampling and augmentation.
+        augmentation: What happens to chunks on the way.
+        rank: Number of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.sources, self.augmentation = list(sources), augmentation
+        self.windows = [s.moving_windows(augmentation.longest(s.horizon)) for s in sources]
+        self.sampler = WindowSampler(self.windows, seed=seed)
+        self.batch_size, self.seed = batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self._epoch = (-1, np.empty((0, 2), np.int64))
+
+    def batch(self, step: int) -> list[ActionChunk]:
+        """The chunks of a step, one entry for every dataset that is present in it."""
+        draws = self._draws((step * self.world_size + self.rank) * self.batch_size)
+        rng = np.random.default_rng([self.seed, step, self.rank])
+        chunks = []
+        for number in np.unique(draws[:, 0]):
+            source, windows = self.sources[number], self.windows[number]
+            chunk = windows.chunk(draws[draws[:, 0] == number, 1])
+            layout = source.dataset.layout
+            chunks.append(self.augmentation.apply(chunk, source.horizon, layout, rng))
+        return chunks
+
+    def _draws(self, first: int) -> np.ndarray:
+        """[B, 2] (dataset, window) from a position of the epochs laid end to end."""
+        parts, missing = [], self.batch_size
+        while missing:
+            epoch, offset = divmod(first, len(self.sampler))
+            part = self._draws_of_epoch(epoch)[offset : offset + missing]
+            parts.append(part)
+            first, missing = first + len(part), missing - len(part)
+        return np.concatenate(parts)
+
+    def _draws_of_epoch(self, epoch: int) -> np.ndarray:
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, self.sampler.epoch(epoch))
+        return self._epoch[1]
+
+
+class StepLoader:
+    """The batches from one step to another, as Lightning wants to iterate over them.
+
+    Its state is the step alone, which Lightning keeps; the empty state here says that the loader
+    may be resumed anywhere.
+
+    Args:
+        stream: Where the batches are from.
+        start: First step.
+        stop: Step after the last one.
+    """
+
+    def __init__(self, stream: BatchStream, start: int, stop: int) -> None:
+        self.stream, self.start, self.stop = stream, start, stop
+
+    def __len__(self) -> int:
+        return self.stop
+
+    def __iter__(self) -> Iterator[list[ActionChunk]]:
+        return map(self.stream.batch, range(self.start, self.stop))
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Nothing to restore: see the class."""
