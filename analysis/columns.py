@@ -48,6 +48,13 @@ SCORE = Column("score", "score", _ratio, "error relative to FAST at equal bits, 
 SCORE_TOTAL = Column(
     "score_total", "vs total", _ratio, "the same against the FAST that always decodes"
 )
+ADAPTIVE = Column(
+    "score_adaptive", "adaptive", _ratio, "the score of adaptive length, an end token included"
+)
+ADAPTIVE_TOTAL = Column(
+    "score_adaptive_total", "ad. vs total", _ratio, "adaptive length against that FAST"
+)
+SCORES = (SCORE, SCORE_TOTAL, ADAPTIVE, ADAPTIVE_TOTAL)
 TOKENS = Column("tokens_mean", "tokens", _count, "mean tokens per chunk")
 BITS = Column("bits_mean", "bits", lambda v: f"{v:.0f}", "mean bits per chunk")
 MSE = Column("mse", "MSE", _small, "mean squared error in scored space")
@@ -55,7 +62,7 @@ FAILURES = Column("decode_failures", "fails", _share, "own encodings that do not
 RANDOM = Column(
     "random_sequence_failures", "random fails", _share, "random token sequences that do not decode"
 )
-RATIO = Column("score_ratio", "vs FAST", _ratio, "MSE over FAST's at the same bits")
+RATIO = Column("ratio", "vs FAST", _ratio, "MSE over FAST's at the same bits")
 
 COLUMNS = (
     TOKENS,

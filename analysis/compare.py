@@ -12,9 +12,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from analysis import rows, score, stability, timing, trajectories
+from analysis.adaptive import AdaptiveCodec, tolerances
 from analysis.bootstrap import EpisodeBootstrap
 from analysis.codecs import FAST_SCALES, BinsCodec, Codec, FastCodec
-from analysis.evalset import EvalSet, load_eval_sets
+from analysis.evalset import Batch, EvalSet, load_eval_sets
 from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
 from analysis.rows import Row, measure
 from analysis.rvq_codec import RvqCodec, prefixes
@@ -43,6 +44,19 @@ class DatasetComparison:
     def row(self, name: str) -> Row:
         """A row by its name."""
         return next(row for row in self.rows if row.name == name)
+
+    def notes(self) -> list[str]:
+        """What a reader must know about tokenizers that are absent, or have no score."""
+        missing = [f"{name} ({why})" for name, why in self.missing.items()]
+        notes = [f"Not shown here: {', '.join(missing)}"] if missing else []
+        fast = [row.metrics["bits_mean"] for row in self.rows if row.kind == "fast"]
+        for name in self.families:
+            if "score" not in self.row(name).metrics:
+                notes.append(
+                    f"{name} has no score: fewer than two of its prefixes lie in FAST's range of "
+                    f"bits, within {min(fast):.0f} to {max(fast):.0f}"
+                )
+        return notes
 
     @property
     def families(self) -> list[str]:
@@ -113,53 +127,74 @@ def _compare(
     variants = [
         (scale, total) for total in (False, True)[: 1 + fast_total] for scale in FAST_SCALES
     ]
-    steps = len(variants) + 1 + sum(1 + len(prefixes(codec.length)) for codec in known.values())
+    steps = len(variants) + 1 + sum(len(prefixes(codec.length)) for codec in known.values())
     with tqdm(total=steps, desc=data.name, unit="row", disable=quiet) as progress:
-        bench = _Bench(data, EpisodeBootstrap(data.episode_of), result.rows, progress)
+        bench = _Bench(result, progress)
         tokens = {}
         for scale, total in variants:
             codec = FastCodec(data, scale, total)
             tokens[codec.name] = codec, bench.add(codec)
         bench.add(BinsCodec(data))
         for name, codec in known.items():
-            tokens[name] = codec, bench.add_with_prefixes(codec)
+            tokens[name] = codec, bench.add_ours(codec)
     _add_yardstick(result)
     _add_scores(result, bench.bootstrap)
     result.trajectories = trajectories.compute(data, _drawn(tokens, list(known)))
     return result
 
 
-@dataclass
 class _Bench:
     """Measures codecs on one dataset and collects their rows."""
 
-    data: EvalSet
-    bootstrap: EpisodeBootstrap
-    rows: list[Row]
-    progress: tqdm
+    def __init__(self, result: DatasetComparison, progress: tqdm) -> None:
+        self.data, self.rows, self.progress = result.data, result.rows, progress
+        self.bootstrap = EpisodeBootstrap(result.data.episode_of)
+        self.disturbed = stability.disturb(result.data)
 
     def add(self, codec: Codec) -> np.ndarray:
         """One row for the whole codec, with its timings; returns its tokens."""
         self.progress.set_postfix_str(codec.name)
-        tokens, disturbed = codec.encode(self.data.batch), stability.disturb(codec, self.data)
-        self._measure(codec, tokens, disturbed, None)
+        tokens = codec.encode(self.data.batch)
+        self._measure(codec, tokens, self.disturbed.map(codec.encode), None)
         return tokens
 
-    def add_with_prefixes(self, codec: RvqCodec) -> np.ndarray:
-        """A row for all tokens and one for every prefix; returns the tokens."""
-        tokens, disturbed = codec.encode(self.data.batch), stability.disturb(codec, self.data)
+    def add_ours(self, codec: RvqCodec) -> np.ndarray:
+        """Rows for all tokens, for every prefix and for tolerances; returns the tokens."""
+        self.progress.set_postfix_str(codec.name)
+        tokens, disturbed = codec.encode(self.data.batch), self.disturbed.map(codec.encode)
         self._measure(codec, tokens, disturbed, None)
-        for prefix in prefixes(codec.length):
-            if prefix < codec.length:
-                self._measure(codec, tokens, disturbed, prefix)
-        self.progress.update()
+        for prefix in prefixes(codec.length)[:-1]:
+            self._measure(codec, tokens, disturbed, prefix)
+        self._add_adaptive(codec, tokens)
         return tokens
 
-    def _measure(self, codec: Codec, tokens: np.ndarray, disturbed, prefix: int | None) -> None:
-        self.progress.set_postfix_str(codec.name if prefix is None else f"{codec.name}@{prefix}")
+    def _add_adaptive(self, codec: RvqCodec, tokens: np.ndarray) -> None:
+        self.progress.set_postfix_str(f"{codec.name}~")
+
+        def with_errors(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+            encoded = codec.encode(batch)
+            return encoded, codec.prefix_errors(encoded, batch)
+
+        errors = codec.prefix_errors(tokens, self.data.batch)
+        disturbed = self.disturbed.map(with_errors)
+        chosen = tolerances(errors)
+        self.progress.total += len(chosen)
+        for tolerance in chosen:
+            adaptive = AdaptiveCodec(codec, tolerance)
+            cut = disturbed.map(lambda pair, adaptive=adaptive: adaptive.cut(*pair))
+            self._measure(adaptive, adaptive.cut(tokens, errors), cut, None, timed=False)
+
+    def _measure(
+        self,
+        codec: Codec,
+        tokens: np.ndarray,
+        disturbed: stability.Disturbed[np.ndarray],
+        prefix: int | None,
+        timed: bool = True,
+    ) -> None:
         kind = "rvq-prefix" if prefix is not None and codec.kind == "rvq" else codec.kind
         row = measure(codec, tokens, self.data, self.bootstrap, disturbed, prefix, kind)
-        if prefix is None:
+        if prefix is None and timed:
             for metric, estimate in timing.measure(codec, self.data).items():
                 row.add(metric, estimate)
         self.rows.append(row)
@@ -174,33 +209,40 @@ def _add_yardstick(result: DatasetComparison) -> None:
 
 
 def _add_scores(result: DatasetComparison, bootstrap: EpisodeBootstrap) -> None:
-    """`score` against FAST as published, `score_total` against the stronger FAST."""
-    for metric, kind in (("score", "fast"), ("score_total", "fast-total")):
-        fast = [row.point for row in result.rows if row.kind == kind]
-        for family in result.families if fast else ():
-            _add_score(result, family, metric, fast, bootstrap)
+    """`score` of the prefixes and `score_adaptive` of the tolerances, against FAST as published;
+    with `_total` against the stronger FAST."""
     for family in result.families:
-        mse = [row.metrics["mse"] for row in by_bits(result, family)]
-        rise = max((after / before - 1 for before, after in zip(mse, mse[1:])), default=0.0)  # noqa: B905
-        result.row(family).add("prefix_rise", max(rise, 0.0))
+        for suffix, kind in (("", "fast"), ("_total", "fast-total")):
+            fast = [row.point for row in result.rows if row.kind == kind]
+            if fast:
+                _add_score(result, family, family, f"score{suffix}", fast, bootstrap)
+                _add_score(result, family, f"{family}~", f"score_adaptive{suffix}", fast, bootstrap)
+        mse = np.array([row.metrics["mse"] for row in by_bits(result, family)])
+        result.row(family).add("prefix_rise", float(max(0, *(mse[1:] / mse[:-1] - 1))))
 
 
 def _add_score(
-    result: DatasetComparison, family: str, metric: str, fast: list, bootstrap: EpisodeBootstrap
+    result: DatasetComparison,
+    family: str,
+    curve: str,
+    metric: str,
+    fast: list,
+    bootstrap: EpisodeBootstrap,
 ) -> None:
-    members = by_bits(result, family)
+    members = by_bits(result, curve)
     scored = score.compute([row.point for row in members], fast, bootstrap)
     if scored is None:
         return
     whole = result.row(family)
     whole.add(metric, scored.estimate)
     whole.add(f"{metric}_points", float(scored.points))
+    name = "ratio_total" if metric.endswith("_total") else "ratio"
     for row, ratio in zip(members, scored.ratios, strict=True):
-        row.add(f"{metric}_ratio", float(ratio))
+        row.add(name, float(ratio))
 
 
 def by_bits(result: DatasetComparison, family: str) -> list[Row]:
-    """The rows of one of our tokenizers, prefixes by rising bits and the whole one last."""
+    """The rows of one curve, by rising bits."""
     members = [row for row in result.rows if row.family == family]
     return sorted(members, key=lambda row: row.metrics["bits_mean"])
 
@@ -212,5 +254,5 @@ def _drawn(
     if not ours:
         return [(n, *tokens[n], tokens[n][1].shape[1]) for n in ("fast@2.5", "fast@10")]
     codec, ids = tokens[ours[0]]
-    lengths = sorted({max(1, round(ids.shape[1] * share)) for share in (0.15, 0.4, 1.0)})
+    lengths = sorted({max(1, round(ids.shape[1] * share)) for share in (0.25, 0.5, 1.0)})
     return [(f"{k} tokens", codec, ids, k) for k in lengths]

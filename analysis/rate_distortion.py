@@ -62,7 +62,7 @@ def plot(curves: list[Curve], colours: dict[str, str], ax) -> None:
         elif curve.kind in ("fast", "fast-total"):
             _plot_fast(curve, ax)
         else:
-            _plot_prefixes(curve, colours[curve.name], ax)
+            _plot_prefixes(curve, colours[curve.name.removesuffix("~")], ax)
     ax.set(xlabel="bits per chunk of one second", ylabel="MSE in scored space")
     worst = max(curve.mse[curve.mse < WORST_SHOWN].max(initial=0) for curve in curves)
     ax.set_ylim(top=worst * 1.6)
@@ -83,6 +83,9 @@ def _plot_fast(curve: Curve, ax) -> None:
 
 
 def _plot_prefixes(curve: Curve, colour: str, ax) -> None:
-    style = "--" if curve.kind == "closed-form" else "-"
+    if curve.name.endswith("~"):
+        label = f"{curve.name[:-1]}, adaptive"
+        ax.loglog(curve.bits, curve.mse, "--", color=colour, label=label, linewidth=1.5)
+        return
     ax.fill_between(curve.bits, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-    ax.loglog(curve.bits, curve.mse, style, color=colour, label=curve.name, linewidth=2.2)
+    ax.loglog(curve.bits, curve.mse, "-", color=colour, label=curve.name, linewidth=2.2)

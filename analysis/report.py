@@ -58,10 +58,7 @@ def _opening(comparison: Comparison, colours: dict[str, str]) -> str:
 
 def _dataset(result: DatasetComparison, colours: dict[str, str]) -> str:
     parts = [f"<h2>{escape(result.data.name)}</h2>", _facts(result)]
-    parts += [
-        f'<p class="note">{escape(f"{name} is not shown here: it {why}.")}</p>'
-        for name, why in result.missing.items()
-    ]
+    parts += [f'<p class="note">{escape(note)}.</p>' for note in result.notes()]
     parts += [_tiles(result), "<h3>Rate and distortion</h3>", _rate_distortion(result, colours)]
     parts += ["<h3>Held-out chunks over their reconstructions</h3>", _trajectories(result)]
     parts += ["<h3>Error in physical units</h3>", _groups(result, colours)]

@@ -10,9 +10,7 @@ from analysis.columns import (
     COLUMNS,
     FAILURES,
     MSE,
-    RANDOM,
-    SCORE,
-    SCORE_TOTAL,
+    SCORES,
     TIME_REFERENCE,
     TIMES,
     TOKENS,
@@ -24,8 +22,8 @@ from analysis.rows import Row
 from analysis.style import CSS_VARIABLES
 from analysis.table import cell, time_cell
 
-HEADLINE = (SCORE, SCORE_TOTAL, TOKENS, BITS, MSE, FAILURES, RANDOM)
-WITH_INTERVAL = {"score", "score_total", "mse"}
+HEADLINE = (*SCORES, TOKENS, BITS, MSE, FAILURES)
+WITH_INTERVAL = {"mse", *(column.metric for column in SCORES)}
 
 
 def headline_table(datasets: Sequence[DatasetComparison], colours: dict[str, str]) -> str:
@@ -56,7 +54,8 @@ def full_table(result: DatasetComparison, colours: dict[str, str]) -> str:
         classes = ["gap"] if family not in (None, row.family) else []
         classes += ["whole"] if row.name == row.family else []
         family = row.family
-        name = _swatch(colours[row.family]) if row.family in colours else ""
+        ours = row.family.removesuffix("~")
+        name = _swatch(colours[ours]) if ours in colours else ""
         cells = [_cell(row, column) for column in (*COLUMNS, *groups)]
         cells += [f"<td>{time_cell(row, column, reference)}</td>" for column in TIMES]
         style = f' class="{" ".join(classes)}"' if classes else ""

@@ -24,7 +24,7 @@ class Row:
 
     Attributes:
         name: `fast@10`, `NAME`, `NAME@8` ...
-        family: The name without what follows `@`: the curve it is a point of.
+        family: The curve that it is a point of, see `family_of`.
         kind: SCORING's kind.
         metrics: metric -> value, and metric + `_ci` -> [low, high].
         point: Bits and error per window, for the score; None for the yardstick.
@@ -59,7 +59,7 @@ def measure(
     tokens: np.ndarray,
     data: EvalSet,
     bootstrap: EpisodeBootstrap,
-    disturbed: Disturbed,
+    disturbed: Disturbed[np.ndarray],
     prefix: int | None = None,
     kind: str | None = None,
 ) -> Row:
@@ -75,7 +75,7 @@ def measure(
         kind: Kind of the row; the codec's where omitted.
     """
     name = codec.name if prefix is None else f"{codec.name}@{prefix}"
-    row = Row(name, codec.name.split("@")[0], kind or codec.kind)
+    row = Row(name, family_of(name), kind or codec.kind)
     tokens = tokens[:, :prefix]
     decoded = codec.decode(tokens, data.batch)
     bits = bits_per_window(tokens, codec.sizes(tokens.shape[1]))
@@ -144,7 +144,11 @@ def _add_use(row: Row, use: CodebookUse) -> None:
 
 
 def _add_stability(
-    row: Row, tokens: np.ndarray, disturbed: Disturbed, data: EvalSet, prefix: int | None
+    row: Row,
+    tokens: np.ndarray,
+    disturbed: Disturbed[np.ndarray],
+    data: EvalSet,
+    prefix: int | None,
 ) -> None:
     plain = tokens[disturbed.indices]
     seen = EpisodeBootstrap(data.episode_of[disturbed.indices])
@@ -176,6 +180,11 @@ def _add_faults(
     row.add("random_sequence_failures", seen.mean(decoded.failed))
     outside = data.space.outside(decoded.relative) & ~decoded.failed
     row.add("random_sequence_out_of_range", seen.mean(outside))
+
+
+def family_of(name: str) -> str:
+    """The curve that a row is a point of: `NAME` of `NAME@8`, `NAME~` of `NAME~0.001`."""
+    return name.split("~")[0] + "~" if "~" in name else name.split("@")[0]
 
 
 def yardstick_row(bits: float, mse: float) -> Row:

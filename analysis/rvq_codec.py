@@ -1,4 +1,8 @@
-"""A tokenizer artefact of ours as a codec: token ids in token order, any prefix decodes."""
+"""A tokenizer artefact of ours as a codec: token ids in token order, any prefix decodes.
+
+It is given the recording as it is, absolute and in physical units; what it decodes goes the way of
+the recording: relative to the anchor, into scored space, clipped.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ import torch
 
 from analysis.codecs import ABSENT, Decoded
 from analysis.evalset import Batch, EvalSet
+from rvq_action.chunk import ActionChunk
+from rvq_action.metrics import masked_mean_per_chunk
 
 if TYPE_CHECKING:
     from rvq_action.tokenizer import ActionTokenizer
@@ -57,31 +63,63 @@ class RvqCodec:
 
     def _encode(self, batch: Batch) -> np.ndarray:
         codes = self._tokenizer.encode(batch.actions, mask=batch.mask, **self._context(batch))
-        return codes[:, self._slots, self._levels].cpu().numpy()
+        return codes[:, self._slots, self._levels].numpy()
 
     def decode(self, tokens: np.ndarray, batch: Batch) -> Decoded:
         parts = [self._decode(tokens[part], batch.take(part)) for part in _slices(len(batch))]
         relative = np.concatenate(parts)
         failed = ~np.isfinite(relative).all(axis=(1, 2))
-        relative[failed] = self._data.space.inverse(np.zeros(relative.shape[1:]))
         space = self._data.space
+        relative[failed] = space.inverse(np.zeros(relative.shape[1:]))
         return Decoded(space.clip(space.transform(relative)), failed, relative)
 
     def _decode(self, tokens: np.ndarray, batch: Batch) -> np.ndarray:
+        absolute = self._tokenizer.decode(
+            self._codes(tokens), horizon=batch.actions.shape[1], **self._context(batch)
+        )
+        return self._data.to_relative(absolute, batch)
+
+    def _codes(self, tokens: np.ndarray) -> torch.Tensor:
+        """[N, L] token ids, cut short or not -> codes [N, S, K]."""
         shape = (len(tokens), self._slots.max() + 1, self._levels.max() + 1)
         codes = torch.full(shape, ABSENT, dtype=torch.int64)
         emitted = tokens.shape[1]
         codes[:, self._slots[:emitted], self._levels[:emitted]] = torch.from_numpy(tokens)
-        horizon = batch.actions.shape[1]
-        absolute = self._tokenizer.decode(codes, horizon=horizon, **self._context(batch))
-        return self._data.to_relative(torch.as_tensor(absolute), batch)
+        return codes
 
     def _context(self, batch: Batch) -> dict:
-        return {
-            "proprio": batch.anchor,
-            "embodiment": self._data.embodiment,
-            "fps": self._data.fps,
-        }
+        """What the tokenizer is told beside the chunk; proprio is NaN where unknown."""
+        proprio = batch.anchor
+        if proprio is not None:
+            proprio = torch.where(batch.anchor_mask, proprio, torch.nan)
+        return {"proprio": proprio, "embodiment": self._data.embodiment, "fps": self._data.fps}
+
+    def prefix_errors(self, tokens: np.ndarray, batch: Batch) -> np.ndarray:
+        """[N, L] mean squared error of every prefix of [N, L] tokens, in the model's own space.
+
+        That is what `ActionTokenizer.encode(tolerance=...)` holds against its tolerance.
+        """
+        parts = [self._prefix_errors(tokens[p], batch.take(p)) for p in _slices(len(batch))]
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def _prefix_errors(self, tokens: np.ndarray, batch: Batch) -> np.ndarray:
+        chunk = ActionChunk(
+            batch.actions,
+            batch.mask,
+            batch.anchor,
+            batch.anchor_mask,
+            self._data.fps,
+            self._data.embodiment,
+        )
+        given = self._tokenizer.prepare(chunk)
+        errors = np.empty(tokens.shape)
+        for length in range(1, tokens.shape[1] + 1):
+            codes = self._codes(tokens[:, :length])
+            frames = self._tokenizer.model.decode(codes, chunk.horizon, given.condition)
+            squared = (frames - given.x).square()
+            errors[:, length - 1] = masked_mean_per_chunk(squared, given.mask).numpy()
+        return errors
 
     def sizes(self, length: int) -> np.ndarray:
         return self._sizes[:length]

@@ -71,6 +71,8 @@ def compute(
     points: Sequence[RatePoint], fast: Sequence[RatePoint], bootstrap: EpisodeBootstrap
 ) -> Score | None:
     """Score points of one tokenizer against FAST's; None with fewer than two in its range."""
+    if len(points) < MIN_PREFIXES:
+        return None
     ratios = ratios_at_equal_bits(*_totals(points), *_totals(fast))
     if np.isfinite(ratios).sum() < MIN_PREFIXES:
         return None

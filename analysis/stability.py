@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from analysis.codecs import ABSENT, Codec
-from analysis.evalset import EvalSet
+from analysis.evalset import Batch, EvalSet
 from analysis.style import GRID
 
 SIGMAS = (0.004, 0.006, 0.008)
@@ -15,33 +17,43 @@ WINDOWS = 512
 """At most this many windows, spread evenly, are disturbed."""
 
 
+T = TypeVar("T")
+U = TypeVar("U")
+
+
 @dataclass(frozen=True)
-class Disturbed:
-    """The windows that are disturbed, and their tokens; made once per tokenizer.
+class Disturbed(Generic[T]):
+    """Something about windows that were disturbed: first the windows, then their token ids.
 
     Attributes:
-        indices: [n] positions among the scored windows.
-        noisy: sigma -> [n, L] tokens of the windows plus noise.
-        pairs: [2, p] tokens of windows and of the windows one frame later, each [p, L].
+        indices: [n] positions of the undisturbed windows among the scored ones.
+        noisy: By sigma: the n windows plus noise.
+        pairs: p windows, and the windows one frame later.
         pair_episode: [p] episode of each pair.
     """
 
     indices: np.ndarray
-    noisy: dict[float, np.ndarray]
-    pairs: tuple[np.ndarray, np.ndarray]
+    noisy: dict[float, T]
+    pairs: tuple[T, T]
     pair_episode: np.ndarray
 
+    def map(self, function: Callable[[T], U]) -> Disturbed[U]:
+        """The same disturbances with the function applied to each."""
+        noisy = {sigma: function(value) for sigma, value in self.noisy.items()}
+        first, second = self.pairs
+        pairs = function(first), function(second)
+        return Disturbed(self.indices, noisy, pairs, self.pair_episode)
 
-def disturb(codec: Codec, data: EvalSet, seed: int = 0) -> Disturbed:
-    """Encode some windows again with noise, and some with their neighbours."""
+
+def disturb(data: EvalSet, seed: int = 0) -> Disturbed[Batch]:
+    """Some windows with noise, and some with their neighbours: the same for every tokenizer."""
     indices = _spread(len(data.batch), WINDOWS)
     batch = data.batch.take(indices)
-    noisy = {s: codec.encode(data.noisy(batch, s, seed + i)) for i, s in enumerate(SIGMAS)}
+    noisy = {sigma: data.noisy(batch, sigma, seed + i) for i, sigma in enumerate(SIGMAS)}
     episodes = data.windows.episode_ids
     first = np.flatnonzero(episodes[:-1] == episodes[1:])
     first = first[_spread(len(first), WINDOWS)]
-    tokens = codec.encode(data.load(first)), codec.encode(data.load(first + 1))
-    return Disturbed(indices, noisy, tokens, episodes[first])
+    return Disturbed(indices, noisy, (data.load(first), data.load(first + 1)), episodes[first])
 
 
 def _spread(count: int, most: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.columns import COLUMNS, SCORE, SCORE_TOTAL, TIME_REFERENCE, TIMES, Column
+from analysis.columns import COLUMNS, SCORES, TIME_REFERENCE, TIMES, Column
 from analysis.compare import Comparison, DatasetComparison
 from analysis.rows import Row
 
@@ -32,18 +32,17 @@ def render(comparison: Comparison) -> str:
 def _dataset(result: DatasetComparison) -> str:
     columns = [column for column in COLUMNS if column.heading in SHOWN]
     reference = result.row(TIME_REFERENCE)
-    lines = [["row", *(c.heading for c in (*columns, *TIMES, SCORE, SCORE_TOTAL))]]
+    lines = [["row", *(c.heading for c in (*columns, *TIMES, *SCORES))]]
     for row in _shown(result):
         times = [time_cell(row, column, reference) for column in TIMES]
-        scores = [_with_interval(row, column) for column in (SCORE, SCORE_TOTAL)]
+        scores = [_with_interval(row, column) for column in SCORES]
         lines.append([row.name, *(cell(row, column) for column in columns), *times, *scores])
     data = result.data
     title = (
         f"{data.name}: {len(data.batch)} held-out windows of {data.horizon} x "
         f"{len(data.channels)}, episodes {list(data.split.held_out)} ({data.split_source})"
     )
-    notes = [f"{name} is not shown: it {why}" for name, why in result.missing.items()]
-    return "\n".join([title, _aligned(lines), *notes])
+    return "\n".join([title, _aligned(lines), *result.notes()])
 
 
 def _with_interval(row: Row, column: Column) -> str:
@@ -59,7 +58,8 @@ def _shown(result: DatasetComparison) -> list[Row]:
     for family in dict.fromkeys(row.family for row in result.rows):
         members = [row for row in result.rows if row.family == family]
         step = max(1, round(len(members) / PREFIXES_SHOWN))
-        rows += members if family not in result.families else members[::step]
+        ours = family.removesuffix("~") in result.families
+        rows += members[::step] if ours else members
     return [row for row in rows if row.kind != "yardstick"]
 
 
