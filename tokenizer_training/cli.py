@@ -32,15 +32,13 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _speak() -> None:
-    """Show what our packages have to say, and of Lightning only warnings."""
+    """Show what our packages have to say."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     for package in ("rvq_action", "tokenizer_training"):
         logger = logging.getLogger(package)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
-    for package in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(package).setLevel(logging.WARNING)
 
 
 def _parser() -> ArgumentParser:
@@ -60,6 +58,8 @@ def _fit(words: Sequence[str] | Namespace) -> None:
     from tokenizer_training.fit import fit
     from tokenizer_training.fit_cli import FitCLI
 
+    for package in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(package).setLevel(logging.WARNING)
     cli = FitCLI(list(words))
     fit(cli.run_settings(), cli.model, cli.datamodule, cli.trainer)
 

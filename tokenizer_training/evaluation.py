@@ -37,7 +37,7 @@ class Evaluation:
 
     @property
     def score(self) -> float:
-        """Geometric mean of the MSE over prefixes and datasets; what the best tokenizer is best in."""
+        """Geometric mean of the MSE over prefixes and datasets; lower is better."""
         logs = [math.log(max(value, SMALLEST)) for value in self.mse.values()]
         return math.exp(sum(logs) / len(logs))
 

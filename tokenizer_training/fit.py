@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -125,5 +126,7 @@ def train(
     last = folder.checkpoint if folder.checkpoint.is_file() else None
     if last is not None:
         logger.info("Going on from %s.", last)
-    trainer.fit(module, data, ckpt_path=last, weights_only=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
+        trainer.fit(module, data, ckpt_path=last, weights_only=True)
     logger.info("Best on validation: step %d, error %.3g.", best.step, best.score)

@@ -15,6 +15,7 @@ from tokenizer_training.callbacks import ValidationSettings
 from tokenizer_training.datamodule import ActionDataModule
 from tokenizer_training.fit import RunSettings
 from tokenizer_training.module import TokenizerModule
+from tokenizer_training.progress import Progress
 
 BASE = "base"
 NO_DECISION = ("config", "run_dir", "resume", "checkpoint_every_n_steps")
@@ -38,6 +39,7 @@ class FitCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            trainer_defaults={"callbacks": [Progress()]},
             parser_kwargs={
                 "prog": "rvq-train fit",
                 "default_config_files": [str(packaged_configs()[BASE])],

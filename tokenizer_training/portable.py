@@ -1,4 +1,4 @@
-"""A tokenizer's description as plain numbers, texts, lists and dicts: what a checkpoint may hold."""
+"""A tokenizer as plain numbers, texts, lists and dicts: all that a checkpoint may hold."""
 
 from __future__ import annotations
 
