@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, LightningModule, Trainer, seed_everything
 
 from rvq_action.chunk import ActionChunk
 from rvq_action.tokenizer import ActionTokenizer
@@ -118,10 +118,12 @@ class ResumePoint(Callback):
         self._restored = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take up the random states as late as possible, so that nothing draws in between."""
-        if self._restored is not None:
+        """Set the random states as late as possible, so that nothing draws in between."""
+        if self._restored is None:
+            assert isinstance(pl_module, TokenizerModule)
+            seed_everything(pl_module.seed + trainer.global_rank, verbose=False)
+        else:
             restore_random_states(self._restored)
-            self._restored = None
 
 
 def random_states() -> dict[str, Any]:

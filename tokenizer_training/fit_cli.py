@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from rvq_action.analytic import ClosedFormRecipe
@@ -31,6 +33,12 @@ class FitCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str]) -> None:
         self.config_name = _config_name(args)
+        with warnings.catch_warnings():
+            # Lightning calls jsonargparse by names that are on their way out.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._build(args)
+
+    def _build(self, args: Sequence[str]) -> None:
         super().__init__(
             TokenizerModule,
             ActionDataModule,
@@ -39,7 +47,6 @@ class FitCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            trainer_defaults={"callbacks": [Progress()]},
             parser_kwargs={
                 "prog": "rvq-train fit",
                 "default_config_files": [str(packaged_configs()[BASE])],
@@ -73,6 +80,12 @@ class FitCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given words alone, whatever this process was called with."""
         self.config = parser.parse_args(args)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with our progress bar unless it is to be silent."""
+        if self.config_init.trainer.enable_progress_bar is not False:
+            self.trainer_defaults["callbacks"] = [Progress()]
+        return super().instantiate_trainer(**kwargs)
 
     def run_settings(self) -> RunSettings:
         """What `fit` needs to know beside module, data and trainer."""

@@ -1,0 +1,34 @@
+"""Tiny runs on a tiny dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tokenizer_training.fit import fit
+from tokenizer_training.fit_cli import FitCLI
+
+TINY = Path(__file__).with_name("tiny.yaml")
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory) -> Path:
+    """Six episodes of three channels at 10 Hz, two tasks."""
+    from tests.synthetic import write_v3
+
+    return write_v3(tmp_path_factory.mktemp("data") / "waves", (40, 36, 44, 40, 38, 42))
+
+
+@pytest.fixture
+def fit_tiny(dataset, tmp_path) -> Callable[..., Path]:
+    """Run `rvq-train fit` in this process; returns the folder of the run."""
+
+    def run(*options: str, name: str = "run", data: Path = dataset) -> Path:
+        words = ["--config", str(TINY), "--data.datasets", str(data)]
+        cli = FitCLI([*words, "--run_dir", str(tmp_path / name), *options])
+        fit(cli.run_settings(), cli.model, cli.datamodule, cli.trainer)
+        return tmp_path / name
+
+    return run

@@ -1,0 +1,118 @@
+"""A run from beginning to end."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from rvq_action import ActionTokenizer
+from rvq_action.data.dataset import RobotDataset
+from rvq_action.data.windows import Windows
+
+
+@pytest.fixture
+def chunk(dataset):
+    """All full windows of the dataset."""
+    return Windows(RobotDataset.open(dataset).episodes, 10).chunk(slice(None))
+
+
+def test_a_run_leaves_an_artefact_that_encodes_and_decodes(fit_tiny, chunk):
+    folder = fit_tiny()
+    assert (folder / "COMPLETE").is_file()
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    assert any((folder / "logs").glob("events*"))
+    tok = ActionTokenizer.from_pretrained(folder / "tokenizer")
+    codes = tok.encode(chunk.actions, chunk.anchor)
+    decoded = tok.decode(codes, 10, chunk.anchor)
+    spread = (chunk.actions - chunk.actions.mean((0, 1))).square().mean()
+    assert (decoded - chunk.actions).square().mean() < 0.2 * spread
+
+
+def test_metadata_say_which_episodes_were_used_and_no_path(fit_tiny, dataset):
+    tok = ActionTokenizer.from_pretrained(fit_tiny() / "tokenizer")
+    split = tok.metadata["split"]["waves"]
+    assert sorted(split["train"] + split["held_out"]) == list(range(6))
+    assert set(split["validation"]) < set(split["train"])
+    assert tok.metadata["config"] == "tiny"
+    assert tok.embodiments["test_arm"].mapping["action"]
+    assert str(dataset.parent) not in json.dumps(tok.metadata)
+
+
+def test_training_never_exports_worse_than_its_start(fit_tiny):
+    """With an absurd learning rate the best tokenizer is the closed form."""
+    folder = fit_tiny("--model.learning_rate", "10", "--model.warmup_steps", "0")
+    best = ActionTokenizer.from_pretrained(folder / "tokenizer")
+    start = ActionTokenizer.from_pretrained(folder / "closed_form")
+    assert best.metadata["steps"] == 0
+    for name, tensor in start.model.state_dict().items():
+        assert torch.equal(best.model.state_dict()[name], tensor), name
+
+
+def test_two_runs_are_alike(fit_tiny, chunk):
+    codes = [
+        ActionTokenizer.from_pretrained(fit_tiny(name=name) / "closed_form").encode(
+            chunk.actions, chunk.anchor
+        )
+        for name in ("one", "two")
+    ]
+    assert torch.equal(*codes)
+
+
+def test_a_complete_run_is_not_trained_again(fit_tiny, caplog):
+    folder = fit_tiny()
+    before = (folder / "tokenizer" / "model.safetensors").stat().st_mtime_ns
+    with caplog.at_level("INFO"):
+        fit_tiny()
+    assert "is complete" in caplog.text
+    assert (folder / "tokenizer" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_folder_is_never_reused_with_other_settings(fit_tiny):
+    fit_tiny()
+    with pytest.raises(ValueError, match="model.learning_rate: 0.001 -> 0.5.*--resume never"):
+        fit_tiny("--model.learning_rate", "0.5")
+    fit_tiny("--model.learning_rate", "0.5", "--resume", "never")
+
+
+def test_a_folder_with_other_files_is_refused(fit_tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="thesis.tex"):
+        fit_tiny("--resume", "never")
+    assert (tmp_path / "run" / "thesis.tex").exists()
+
+
+def test_held_out_episodes_are_never_read(fit_tiny, monkeypatch):
+    """Windows are cut from training episodes alone."""
+    seen = set()
+    original = Windows.__init__
+
+    def spy(self, episodes, *args, **kwargs):
+        seen.update(e.index for e in episodes)
+        original(self, episodes, *args, **kwargs)
+
+    monkeypatch.setattr(Windows, "__init__", spy)
+    split = ActionTokenizer.from_pretrained(fit_tiny() / "tokenizer").metadata["split"]["waves"]
+    assert seen == set(split["train"])
+
+
+def test_missing_data_are_named(fit_tiny, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        fit_tiny(data=tmp_path / "nowhere")
+    assert not (tmp_path / "run").exists()
+
+
+def test_scalars_are_logged_by_their_names(fit_tiny):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    log = accumulator.EventAccumulator(str(fit_tiny() / "logs"))
+    log.Reload()
+    names = set(log.Tags()["scalars"])
+    terms = ("reconstruction", "rotation", "dct", "smoothness", "commitment", "total")
+    assert {f"train/{term}" for term in terms} <= names
+    assert {"validation/mse", "utilisation/level_0", "perplexity/level_1"} <= names
+    assert any(name.startswith("validation/waves/") and "mse@" not in name for name in names)
+    assert [e.step for e in log.Scalars("validation/mse")] == [0, 4, 8]
+    assert np.isfinite([e.value for name in names for e in log.Scalars(name)]).all()
