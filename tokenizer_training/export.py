@@ -13,7 +13,8 @@ from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.portable import from_portable
 from tokenizer_training.run_folder import RunFolder
 
-PREFIX = "model."
+PREFIX = "average.module."
+"""Under which a checkpoint keeps the averaged weights, the ones that are exported."""
 
 
 def export_checkpoint(source: Path, target: Path) -> ActionTokenizer:

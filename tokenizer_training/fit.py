@@ -20,7 +20,13 @@ from tokenizer_training.datamodule import ActionDataModule
 from tokenizer_training.module import TokenizerModule
 from tokenizer_training.run_folder import RunFolder
 from tokenizer_training.sources import Source
-from tokenizer_training.start import fit_embodiments, full_closed_form, quick_closed_form, thin
+from tokenizer_training.start import (
+    fit_embodiments,
+    full_closed_form,
+    quick_closed_form,
+    thin,
+    usual_errors,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +79,7 @@ def fit(
     if not folder.closed_form.is_dir():
         fit_start(run, folder, data.sources, began)
     module.start = folder.closed_form
+    module.usual_errors = usual_errors(folder.closed_form, data.sources)
     train(run, folder, module, data, trainer)
     if trainer.is_global_zero and trainer.global_step >= trainer.max_steps:
         folder.finish(f"{trainer.global_step} steps")
@@ -128,5 +135,6 @@ def train(
         logger.info("Going on from %s.", last)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")
         trainer.fit(module, data, ckpt_path=last, weights_only=True)
     logger.info("Best on validation: step %d, error %.3g.", best.step, best.score)

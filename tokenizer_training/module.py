@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rvq_action.chunk import ActionChunk
+from rvq_action.model import TokenizerModel
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training import losses
 from tokenizer_training.dropout import (
@@ -31,15 +35,26 @@ class TokenizerModule(LightningModule):
         weights: Of the loss terms.
         dropout: What is withheld, and how often.
         learning_rate: Peak of AdamW's.
+        encoder_rate: The encoder's learning rate as a share of that; 0 leaves it as it is.
+        codebook_updates: Whether the codebooks follow the latents.
+        balance: How far a chunk's error counts relative to what its prefix usually leaves over:
+            0 = as it is, so that short prefixes decide; 1 = in units of that, all alike.
+        averaging: Decay of the moving average of the weights that is validated and exported.
         weight_decay: AdamW's.
         warmup_steps: Steps over which the learning rate rises, before a cosine to zero.
         seed: Of the dropout.
 
     Attributes:
         start: The artefact that training starts from; to be set before the trainer runs.
+        usual_errors: [tokens] mean squared error of the start by number of tokens, per
+            embodiment; to be set before the trainer runs.
+        model: What the steps change.
+        tokenizer: The tokenizer with the averaged weights.
     """
 
     start: Path
+    usual_errors: Mapping[str, Tensor]
+    model: TokenizerModel
     tokenizer: ActionTokenizer
 
     def __init__(
@@ -47,23 +62,35 @@ class TokenizerModule(LightningModule):
         weights: LossWeights,
         dropout: DropoutRates,
         learning_rate: float = 1e-3,
+        encoder_rate: float = 1.0,
+        codebook_updates: bool = True,
+        balance: float = 1.0,
+        averaging: float = 0.99,
         weight_decay: float = 0.01,
         warmup_steps: int = 100,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.weights, self.dropout, self.seed = weights, dropout, seed
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.warmup_steps = warmup_steps
-        self.model: torch.nn.Module | None = None
+        self.learning_rate, self.encoder_rate = learning_rate, encoder_rate
+        self.codebook_updates, self.balance, self.averaging = codebook_updates, balance, averaging
+        self.weight_decay, self.warmup_steps = weight_decay, warmup_steps
+        self.average: AveragedModel | None = None
 
     def configure_model(self) -> None:
         """Load the start: here, not earlier, because codebooks of several processes keep together
         only if they are built after the processes know of one another."""
-        if self.model is None:
-            self.tokenizer = ActionTokenizer.from_pretrained(self.start)
-            self.model = self.tokenizer.model.train()
-            self._positions = token_positions(self.tokenizer.token_order)
+        if self.average is not None:
+            return
+        start = ActionTokenizer.from_pretrained(self.start)
+        self.model = start.model.train()
+        self.model.quantizer.train(self.codebook_updates)
+        self.model.encoder.requires_grad_(self.encoder_rate > 0)
+        self.average = AveragedModel(
+            self.model, multi_avg_fn=get_ema_multi_avg_fn(self.averaging)
+        ).requires_grad_(False)
+        self.tokenizer = replace(start, model=self.average.module.eval())
+        self._positions = token_positions(start.token_order)
 
     def training_step(self, batch: list[ActionChunk], batch_idx: int) -> Tensor:
         generator = self._generator()
@@ -79,34 +106,47 @@ class TokenizerModule(LightningModule):
 
     def _terms(self, chunk: ActionChunk, generator: torch.Generator) -> dict[str, Tensor]:
         """Every loss term on the chunks of one dataset."""
-        assert self.model is not None
+        known = self.tokenizer.embodiments[chunk.embodiment]
         given = self.tokenizer.prepare(chunk)
         condition = drop_condition(given.condition, self.dropout, generator)
         keep = prefix_mask(len(chunk), self._positions, self.dropout.prefix, generator)
-        output = self.model(given.x, given.mask, condition, keep.to(given.x.device))
-        known = self.tokenizer.embodiments[chunk.embodiment]
-        width = known.layout.width
-        ours, theirs, mask = (
-            tensor[..., :width] for tensor in (output.reconstruction, given.x, given.mask)
-        )
-        layout = known.layout
+        keep = keep.to(given.x.device)
+        output = self.model(given.x, given.mask, condition, keep)
+        channels = slice(known.layout.width)
+        mask, target = given.mask[..., channels], given.x[..., channels]
+        prediction = output.reconstruction[..., channels]
+        unit = self._unit(chunk.embodiment, keep)
+        scaled = prediction / unit, target / unit, mask
         return {
-            "reconstruction": losses.reconstruction(ours, theirs, mask, layout),
-            "rotation": losses.rotation(ours, theirs, mask, layout, known.actions),
-            "dct": losses.dct(ours, theirs, mask),
-            "smoothness": losses.smoothness(ours, theirs, mask),
+            "reconstruction": losses.reconstruction(*scaled, known.layout),
+            "rotation": losses.rotation(prediction, target, mask, known.layout, known.actions),
+            "dct": losses.dct(*scaled),
+            "smoothness": losses.smoothness(*scaled),
             "commitment": output.commitment,
         }
+
+    def _unit(self, embodiment: str, keep: Tensor) -> Tensor:
+        """[B, 1, 1] what an error is measured in, given the codes [B, S, K] that are kept."""
+        usual = self.usual_errors[embodiment].to(keep.device).sqrt() ** self.balance
+        return usual[keep.flatten(1).sum(-1) - 1][:, None, None]
 
     def _generator(self) -> torch.Generator:
         """Randomness that depends on nothing but seed, step and process."""
         state = np.random.SeedSequence([self.seed, self.global_step, self.global_rank])
         return torch.Generator().manual_seed(int(state.generate_state(1)[0]))
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        assert self.average is not None
+        self.average.update_parameters(self.model)
+
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
-        )
+        encoder, decoder = self.model.encoder, self.model.decoder
+        groups = [
+            {"params": list(decoder.parameters()), "lr": self.learning_rate},
+            {"params": list(encoder.parameters()), "lr": self.learning_rate * self.encoder_rate},
+        ]
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {
             "optimizer": optimizer,

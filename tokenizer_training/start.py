@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
 from rvq_action.chunk import ActionChunk
@@ -14,11 +16,13 @@ from rvq_action.data.windows import Windows
 from rvq_action.embodiment import Embodiment
 from rvq_action.statistics import StatisticsBuilder
 from rvq_action.tokenizer import ActionTokenizer
+from tokenizer_training.evaluation import SMALLEST, evaluate
 from tokenizer_training.sources import Source
 
 PASS = 2048
 """Windows read at a time."""
 QUICK_WINDOWS, QUICK_ITERATIONS = 2000, 2
+USUAL_WINDOWS = 512
 
 
 def fit_embodiments(sources: Sequence[Source]) -> dict[str, Embodiment]:
@@ -63,6 +67,23 @@ def full_closed_form(
     """The closed form on up to `recipe.max_windows` windows of every embodiment."""
     samples = sample_windows(sources, recipe.max_windows)
     return fit_closed_form(samples, embodiments, recipe, metadata)
+
+
+def usual_errors(start: Path, sources: Sequence[Source]) -> dict[str, Tensor]:
+    """What every prefix of the start leaves over on fitted windows.
+
+    Args:
+        start: The artefact.
+        sources: The datasets.
+
+    Returns:
+        [tokens] mean squared error in model space by number of tokens, per embodiment.
+    """
+    tokenizer = ActionTokenizer.from_pretrained(start)
+    chunks = {chunk.embodiment: chunk for chunk in sample_windows(sources, USUAL_WINDOWS)}
+    lengths = list(range(1, tokenizer.tokens_per_chunk + 1))
+    mse = evaluate(tokenizer, chunks, lengths).mse
+    return {name: torch.tensor([max(mse[name, k], SMALLEST) for k in lengths]) for name in chunks}
 
 
 def sample_windows(sources: Sequence[Source], most: int) -> list[ActionChunk]:
