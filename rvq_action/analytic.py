@@ -33,7 +33,8 @@ from rvq_action.tokenizer import ActionTokenizer
 MOVING = 1e-4
 BINARY_SHARE, BINARY_MARGIN = 0.99, 0.02
 FEW_WINDOWS = 8
-EMA_WINDOW_SAMPLES = 64
+SMALLEST_SCALE, SMALLEST_ERROR = 1e-4, 1e-5
+MOVING_AVERAGE_SAMPLES = 512
 
 
 @dataclass(frozen=True)
@@ -222,15 +223,17 @@ def _build(
     support = torch.zeros(*shape, config.slot_width, dtype=torch.bool)
     usage = torch.zeros(*shape, config.codebook_size)
     components = torch.zeros(config.num_slots, config.slot_width, latents.shape[1])
-    scale, error = torch.ones(2, config.num_slots, config.slot_width)
+    scale = torch.ones(config.num_slots, config.slot_width)
+    error = torch.full((config.num_quantizers + 1, *scale.shape), SMALLEST_ERROR)
     blocks = {i for block in transform.blocks for i in block}
     for slot, indices in enumerate(chosen):
         width = len(indices)
         components[slot, :width] = transform.components[indices]
         whole = torch.tensor([i in blocks for i in indices])
         residual = latents[:, indices]
-        scale[slot, :width] = residual.square().mean(0).sqrt().clamp(min=1e-4)
+        scale[slot, :width] = residual.square().mean(0).sqrt().clamp(min=SMALLEST_SCALE)
         for level in range(config.num_quantizers):
+            error[level, slot, :width] = residual.square().mean(0).sqrt()
             worth = water_fill(residual.square().mean(0), math.log2(config.codebook_size)) > 0
             worth = worth | whole if level == 0 else worth
             fitted = _fit_codebook(residual[:, worth], level, config, recipe, generator)
@@ -239,10 +242,10 @@ def _build(
             codebooks[level, slot][:, torch.where(worth)[0]] = fitted
             support[level, slot, :width] = worth
             usage[level, slot] = torch.bincount(index, minlength=config.codebook_size)
-        error[slot, :width] = residual.square().mean(0).sqrt().clamp(min=1e-5)
-    usage = usage / len(latents) * EMA_WINDOW_SAMPLES
+        error[-1, slot, :width] = residual.square().mean(0).sqrt()
+    usage = usage / len(latents) * MOVING_AVERAGE_SAMPLES
     model = TokenizerModel(config)
-    _install(model, transform.mean, components.flatten(0, 1), scale.flatten(), error.flatten())
+    _install(model, transform.mean, components.flatten(0, 1), scale, error)
     model.quantizer.set_codebooks(codebooks, support, usage)
     return model.eval()
 
@@ -268,6 +271,7 @@ def _install(
 ) -> None:
     for half in (model.encoder, model.decoder):
         half.mean.copy_(mean)
-        half.components.copy_(components @ torch.eye(components.shape[1]))
-        half.latent_scale.copy_(scale)
-        half.error_scale.copy_(error)
+        half.components.copy_(components)
+        half.latent_scale.copy_(scale.flatten())
+    model.encoder.error_scale.copy_(error[-1].flatten())
+    model.decoder.error_scale.copy_(error.clamp(min=SMALLEST_ERROR))

@@ -42,11 +42,7 @@ class ConditionEmbedding(nn.Module):
             known = condition.anchor_mask.to(condition.anchor.dtype)
             anchor = torch.cat([condition.anchor * known, known], dim=-1)
         duration = condition.duration.clamp(min=1e-3).log2()[:, None]
-        return (
-            self.anchor(anchor)
-            + self.embodiment(condition.embodiment)
-            + self.duration(duration)
-        )
+        return self.anchor(anchor) + self.embodiment(condition.embodiment) + self.duration(duration)
 
 
 class ConditionedBlock(nn.Module):

@@ -40,7 +40,7 @@ class TokenizerConfig:
     hidden: int = 256
     depth: int = 2
     token_order: Literal["level_major", "slot_major"] = "level_major"
-    decay: float = 0.99
+    decay: float = 0.999
     dead_code_share: float = 0.01
 
     def __post_init__(self) -> None:
@@ -58,8 +58,9 @@ class TokenizerConfig:
     @classmethod
     def tiny(cls, **overrides) -> TokenizerConfig:
         """A configuration for tests."""
-        small = dict(width=3, num_frequencies=8, num_slots=2, slot_width=6, num_quantizers=2)
-        return cls(**{**small, "codebook_size": 16, "hidden": 16, "depth": 1, **overrides})
+        shape = {"width": 3, "num_frequencies": 8, "num_slots": 2, "slot_width": 6}
+        small = {"num_quantizers": 2, "codebook_size": 16, "hidden": 16, "depth": 1}
+        return cls(**{**shape, **small, **overrides})
 
     def save(self, path: str | Path) -> None:
         data = {"format_version": FORMAT_VERSION, **asdict(self)}

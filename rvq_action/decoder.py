@@ -24,7 +24,8 @@ class Decoder(nn.Module):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("components", torch.zeros(latent, features))
         self.register_buffer("latent_scale", torch.ones(latent))
-        self.register_buffer("error_scale", torch.ones(latent))
+        errors = (config.num_quantizers + 1, config.num_slots, config.slot_width)
+        self.register_buffer("error_scale", torch.ones(errors))
         self.condition = ConditionEmbedding(config.width, config.num_embodiments, config.hidden)
         self.network = None
         if config.depth:
@@ -36,5 +37,14 @@ class Decoder(nn.Module):
         if self.network is not None:
             seen = torch.cat([latents / self.latent_scale, present.flatten(1).to(latents)], dim=-1)
             step = self.network(seen, self.condition(condition))
-            latents = latents + step * self.error_scale
+            latents = latents + step * self._expected_error(present)
         return (self.mean + latents @ self.components).unflatten(-1, self.shape)
+
+    def _expected_error(self, present: Tensor) -> Tensor:
+        """What is usually left over in each component, given how many levels are there.
+
+        The network's say is measured by it: large while little is known of a slot, small once
+        all its levels are there. [B, S, K] -> [B, S·C].
+        """
+        levels, slots = present.sum(-1), torch.arange(present.shape[1], device=present.device)
+        return self.error_scale[levels, slots].flatten(1)

@@ -166,7 +166,7 @@ WALL_26 = ActionLayout(
         *_channels("head", "angle", "rad", DeltaRule.RAW, ["head_yaw", "head_pitch"]),
     ),
 )
-"""Wall-OSS's 26 channels: two arms of position 3, 6-D rotation 6 and gripper 1; base, lift, head."""
+"""Wall-OSS's 26 channels: two arms (position 3, 6-D rotation 6, gripper 1), base, lift, head."""
 
 
 def joint_space(

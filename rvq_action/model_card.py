@@ -11,8 +11,9 @@ USAGE = """```python
 from rvq_action import ActionTokenizer
 
 tok = ActionTokenizer.from_pretrained("path-or-hub-id")
-codes = tok.encode(actions, proprio=proprio, embodiment="{embodiment}", fps={fps:g})
-chunk = tok.decode(codes, horizon={horizon}, proprio=proprio, embodiment="{embodiment}", fps={fps:g})
+robot = dict(proprio=proprio, embodiment="{embodiment}", fps={fps:g})
+codes = tok.encode(actions, **robot)
+chunk = tok.decode(codes, horizon={horizon}, **robot)
 ```"""
 
 

@@ -8,12 +8,15 @@ Quantisation runs in float32 whatever the surrounding precision.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from vector_quantize_pytorch import VectorQuantize
 
 from rvq_action.config import TokenizerConfig
+
+if TYPE_CHECKING:
+    from vector_quantize_pytorch import VectorQuantize
 
 ABSENT = -1
 
@@ -37,6 +40,8 @@ class SlotResidualVQ(nn.Module):
     """S slots of width C, each through K residual levels of V codes."""
 
     def __init__(self, config: TokenizerConfig) -> None:
+        from vector_quantize_pytorch import VectorQuantize
+
         super().__init__()
         self.config = config
         slots, width = config.num_slots, config.slot_width
@@ -94,16 +99,25 @@ class SlotResidualVQ(nn.Module):
 
     def _step(self, index: int, level: VectorQuantize, residual: Tensor) -> tuple[Tensor, Tensor]:
         """One level: [B, S, C] -> chosen vectors [B, S, C] and codes [B, S]."""
+        if not self.training:
+            codes = self._nearest(level._codebook.embed, residual)
+            return self._lookup(index, codes), codes
         batch = len(residual)
-        if self.training and index > 0:
+        if index > 0:
             signs = torch.randint_like(residual, 2) * 2 - 1
             residual = torch.cat([residual, residual * signs])
         with torch.autocast(residual.device.type, enabled=False):
             _, codes, _ = level(residual.flatten(1)[:, None])
         codes = codes.reshape(len(residual), self.config.num_slots)[:batch]
-        if self.training:
-            self._tend(index, level, residual)
+        self._tend(index, level, residual)
         return self._lookup(index, codes), codes
+
+    @staticmethod
+    def _nearest(book: Tensor, residual: Tensor) -> Tensor:
+        """Codebooks [S, V, C] and residual [B, S, C] -> nearest codes [B, S]."""
+        half_norm = book.square().sum(-1)[:, None] / 2
+        score = torch.baddbmm(half_norm, residual.transpose(0, 1), book.mT, alpha=-1)
+        return score.argmin(-1).T
 
     @torch.no_grad()
     def _tend(self, index: int, level: VectorQuantize, residual: Tensor) -> None:
