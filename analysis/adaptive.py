@@ -50,6 +50,10 @@ class AdaptiveCodec:
         end = np.where(position == kept, self._end(length), ABSENT)
         return np.where(position < kept, tokens, end)
 
+    def cut_pair(self, tokens_and_errors: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """`cut` of a pair."""
+        return self.cut(*tokens_and_errors)
+
     def _end(self, length: int) -> np.ndarray:
         return self.base.sizes(length)
 

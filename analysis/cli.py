@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
@@ -14,7 +15,7 @@ from analysis import compare, report, table
 def compare_parser() -> ArgumentParser:
     """Arguments of `rvq-analysis compare`."""
     parser = ArgumentParser(description=compare.__doc__)
-    many = {"type": Path, "nargs": "+", "metavar": "DIR"}
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR"}
     parser.add_argument("--tokenizers", **many, default=[], help="artefact directories")
     parser.add_argument("--data", **many, required=True, help="datasets, scored where held out")
     parser.add_argument(

@@ -33,15 +33,17 @@ class Decoded:
 
 
 class Codec(Protocol):
-    """A tokenizer under comparison.
+    """A tokenizer under comparison."""
 
-    Attributes:
-        name: Name of its row.
-        kind: One of SCORING's kinds.
-    """
+    @property
+    def name(self) -> str:
+        """Name of its row."""
+        ...
 
-    name: str
-    kind: str
+    @property
+    def kind(self) -> str:
+        """One of SCORING's kinds."""
+        ...
 
     def encode(self, batch: Batch) -> np.ndarray:
         """[N, L] token ids in the order they are emitted, -1 where a sequence has ended."""

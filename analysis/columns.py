@@ -71,7 +71,7 @@ COLUMNS = (
     RATIO,
     Column("l1", "L1", _small, "mean absolute error in scored space"),
     Column("p99_abs", "p99", _small, "99th percentile of the absolute error"),
-    Column("max_abs", "max", _ratio, "largest absolute error"),
+    Column("max_abs", "max", _small, "largest absolute error"),
     FAILURES,
     RANDOM,
     Column("out_of_range", "out of range", _share, "decodes that leave the training range"),

@@ -130,10 +130,10 @@ def _compare(
     steps = len(variants) + 1 + sum(len(prefixes(codec.length)) for codec in known.values())
     with tqdm(total=steps, desc=data.name, unit="row", disable=quiet) as progress:
         bench = _Bench(result, progress)
-        tokens = {}
+        tokens: dict[str, tuple[Codec, np.ndarray]] = {}
         for scale, total in variants:
-            codec = FastCodec(data, scale, total)
-            tokens[codec.name] = codec, bench.add(codec)
+            fast = FastCodec(data, scale, total)
+            tokens[fast.name] = fast, bench.add(fast)
         bench.add(BinsCodec(data))
         for name, codec in known.items():
             tokens[name] = codec, bench.add_ours(codec)
@@ -178,10 +178,10 @@ class _Bench:
         errors = codec.prefix_errors(tokens, self.data.batch)
         disturbed = self.disturbed.map(with_errors)
         chosen = tolerances(errors)
-        self.progress.total += len(chosen)
+        self.progress.total = (self.progress.total or 0) + len(chosen)
         for tolerance in chosen:
             adaptive = AdaptiveCodec(codec, tolerance)
-            cut = disturbed.map(lambda pair, adaptive=adaptive: adaptive.cut(*pair))
+            cut = disturbed.map(adaptive.cut_pair)
             self._measure(adaptive, adaptive.cut(tokens, errors), cut, None, timed=False)
 
     def _measure(
@@ -213,7 +213,7 @@ def _add_scores(result: DatasetComparison, bootstrap: EpisodeBootstrap) -> None:
     with `_total` against the stronger FAST."""
     for family in result.families:
         for suffix, kind in (("", "fast"), ("_total", "fast-total")):
-            fast = [row.point for row in result.rows if row.kind == kind]
+            fast = [row.point for row in result.rows if row.kind == kind and row.point]
             if fast:
                 _add_score(result, family, family, f"score{suffix}", fast, bootstrap)
                 _add_score(result, family, f"{family}~", f"score_adaptive{suffix}", fast, bootstrap)
@@ -230,7 +230,7 @@ def _add_score(
     bootstrap: EpisodeBootstrap,
 ) -> None:
     members = by_bits(result, curve)
-    scored = score.compute([row.point for row in members], fast, bootstrap)
+    scored = score.compute([row.point for row in members if row.point], fast, bootstrap)
     if scored is None:
         return
     whole = result.row(family)

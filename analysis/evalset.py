@@ -47,9 +47,14 @@ class Batch:
 
     def take(self, indices: np.ndarray | slice) -> Batch:
         """Some of the windows."""
-        picked = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        chosen = {k: v if v is None else v[indices] for k, v in picked.items()}
-        return replace(self, **chosen)
+        return Batch(
+            self.actions[indices],
+            self.mask[indices],
+            None if self.anchor is None else self.anchor[indices],
+            None if self.anchor_mask is None else self.anchor_mask[indices],
+            self.relative[indices],
+            self.scored[indices],
+        )
 
 
 @dataclass(frozen=True)
@@ -243,6 +248,8 @@ def load_eval_sets(
     if len(set(names)) < len(names):
         raise ValueError(f"Two datasets share a folder name: {names}. Rename one.")
     fits = list(fit_data) if len(fit_data) != 1 else list(fit_data) * len(data)
-    fits = [RobotDataset.open(path, mapping) for path in fits] or [None] * len(data)
     opened = [RobotDataset.open(path, mapping) for path in data]
-    return [load_eval_set(d, f, splits) for d, f in zip(opened, fits, strict=True)]
+    if not fits:
+        return [load_eval_set(dataset, None, splits) for dataset in opened]
+    fitted = [RobotDataset.open(path, mapping) for path in fits]
+    return [load_eval_set(d, f, splits) for d, f in zip(opened, fitted, strict=True)]

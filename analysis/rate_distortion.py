@@ -46,8 +46,7 @@ def compute(rows: Iterable[Row]) -> list[Curve]:
 
 def _curve(name: str, rows: list[Row]) -> Curve:
     rows = sorted(rows, key=lambda row: row.metrics["bits_mean"])
-    nothing = [np.nan, np.nan]
-    intervals = np.array([row.metrics.get("mse_ci", nothing) for row in rows])
+    intervals = np.array([row.intervals.get("mse", (np.nan, np.nan)) for row in rows])
     bits, mse = (np.array([row.metrics[key] for row in rows]) for key in ("bits_mean", "mse"))
     return Curve(name, rows[0].kind, bits, mse, intervals[:, 0], intervals[:, 1])
 

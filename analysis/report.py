@@ -17,9 +17,11 @@ from analysis.scored import LIMIT
 RANGE_NOTE = (
     "Below 1 is better than FAST. The score is the geometric mean, over the prefixes that fall "
     "into FAST's range of bits, of the error relative to FAST at equal bits; bars and small "
-    "figures are 95 % intervals, by resampling held-out episodes. “vs total” is the same against a "
-    "stronger FAST, whose byte-pair encoding works on the integers themselves and whose alphabet "
-    "covers every chunk, so that its own encodings always decode."
+    "figures are 95 % intervals, by resampling held-out episodes. Hollow dots and “vs total”: the "
+    "same against a stronger FAST, whose byte-pair encoding works on the integers themselves and "
+    "whose alphabet covers every chunk, so that its own encodings always decode; where the "
+    "published FAST fails on chunks, each counted as zeros, that is the fairer figure. "
+    "“Adaptive”: stopping at the first prefix within a tolerance, end token counted."
 )
 
 
@@ -97,12 +99,12 @@ def _episodes(numbers: Sequence[int]) -> str:
 def _tiles(result: DatasetComparison) -> str:
     tiles = []
     for family in result.families:
-        metrics = result.row(family).metrics
-        if "score" in metrics:
-            low, high = metrics["score_ci"]
-            better = "good" if metrics["score"] < 1 else "bad"
+        row = result.row(family)
+        if "score" in row.metrics:
+            value, (low, high) = row.metrics["score"], row.intervals["score"]
+            better = "good" if value < 1 else "bad"
             tiles.append(
-                f'<div class="tile"><b class="{better}">{metrics["score"]:.2f}</b>'
+                f'<div class="tile"><b class="{better}">{value:.2f}</b>'
                 f"<span>{escape(family)}<br>score, {low:.2f} – {high:.2f}</span></div>"
             )
     fast = [row for row in result.rows if row.kind == "fast"]
@@ -135,7 +137,7 @@ def _trajectories(result: DatasetComparison) -> str:
     shown = ", ".join(result.trajectories.reconstructed)
     return _figure(
         figures.trajectory_figure(result),
-        f"The three channels that move most, in windows at the 50th, 75th and 95th percentile of "
+        f"Channels that move most in their group, in windows at the 50th, 75th and 95th percentile of "
         f"motion; {shown} ({result.families[0] if result.families else 'FAST'}) over the recording "
         "(broad line), relative to the robot's state before the chunk.",
     )

@@ -26,12 +26,16 @@ RECONSTRUCTIONS = (SERIES[1], SERIES[2], SERIES[0])
 
 
 def colours_of(datasets: Sequence[DatasetComparison]) -> dict[str, str]:
-    """A colour per tokenizer, the same on the whole page."""
-    kinds = {row.name: row.kind for d in datasets for row in d.rows if row.name in d.families}
-    trained = [name for name, kind in kinds.items() if kind == "rvq"]
-    closed = [name for name, kind in kinds.items() if kind == "closed-form"]
-    colours = {name: TRAINED[i % len(TRAINED)] for i, name in enumerate(trained)}
-    return colours | {name: CLOSED[i % len(CLOSED)] for i, name in enumerate(closed)}
+    """A colour per tokenizer, the same on the whole page; told apart within a dataset."""
+    colours: dict[str, str] = {}
+    for dataset in datasets:
+        for kind, palette in (("rvq", TRAINED), ("closed-form", CLOSED)):
+            names = [name for name in dataset.families if dataset.row(name).kind == kind]
+            taken = {colours[name] for name in names if name in colours}
+            free = [colour for colour in palette if colour not in taken] or list(palette)
+            fresh = [name for name in names if name not in colours]
+            colours |= {name: free[i % len(free)] for i, name in enumerate(fresh)}
+    return colours
 
 
 def score_figure(datasets: Sequence[DatasetComparison], colours: dict[str, str]) -> str:
@@ -40,11 +44,8 @@ def score_figure(datasets: Sequence[DatasetComparison], colours: dict[str, str])
 
     def paint(figure, axes) -> None:
         scores.plot(result, colours, axes[0, 0])
-        if len(result.names) > 1:
-            figure.legend(loc="outside upper center", ncols=4)
 
-    height = 1.1 + 0.42 * len(result.datasets) + 0.12 * len(result.datasets) * len(result.names)
-    return svg.draw("Scores against FAST", (9.5, height), paint)
+    return svg.draw("Scores against FAST", (9.5, 0.9 + 0.3 * len(result.names)), paint)
 
 
 def rate_distortion_figure(result: DatasetComparison, colours: dict[str, str]) -> str:

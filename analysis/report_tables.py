@@ -52,7 +52,7 @@ def full_table(result: DatasetComparison, colours: dict[str, str]) -> str:
         if row.kind == "yardstick":
             continue
         classes = ["gap"] if family not in (None, row.family) else []
-        classes += ["whole"] if row.name == row.family else []
+        classes += ["whole"] if row.name in result.families else []
         family = row.family
         ours = row.family.removesuffix("~")
         name = _swatch(colours[ours]) if ours in colours else ""
@@ -66,7 +66,7 @@ def full_table(result: DatasetComparison, colours: dict[str, str]) -> str:
 
 def _cell(row: Row, column: Column) -> str:
     text = cell(row, column)
-    ends = row.metrics.get(f"{column.metric}_ci")
+    ends = row.intervals.get(column.metric)
     if not text or ends is None:
         return f"<td>{text}</td>"
     span = f"{column.show(ends[0])} – {column.show(ends[1])}"

@@ -26,7 +26,8 @@ class Row:
         name: `fast@10`, `NAME`, `NAME@8` ...
         family: The curve that it is a point of, see `family_of`.
         kind: SCORING's kind.
-        metrics: metric -> value, and metric + `_ci` -> [low, high].
+        metrics: Value by name.
+        intervals: 95 % interval by name, where there is one.
         point: Bits and error per window, for the score; None for the yardstick.
         use: Codebook use, where the row is a whole tokenizer's.
         smoothness: Likewise.
@@ -35,7 +36,8 @@ class Row:
     name: str
     family: str
     kind: str
-    metrics: dict[str, float | list[float]] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     point: RatePoint | None = None
     use: CodebookUse | None = None
     smoothness: Smoothness | None = None
@@ -47,11 +49,16 @@ class Row:
             return
         self.metrics[metric] = float(value)
         if isinstance(estimate, Estimate):
-            self.metrics[f"{metric}_ci"] = [float(estimate.low), float(estimate.high)]
+            self.intervals[metric] = float(estimate.low), float(estimate.high)
 
     def to_dict(self) -> dict:
         """As in metrics.json."""
-        return {"kind": self.kind, **self.metrics}
+        data: dict = {"kind": self.kind}
+        for metric, value in self.metrics.items():
+            data[metric] = value
+            if metric in self.intervals:
+                data[f"{metric}_ci"] = list(self.intervals[metric])
+        return data
 
 
 def measure(

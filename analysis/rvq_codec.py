@@ -63,7 +63,7 @@ class RvqCodec:
 
     def _encode(self, batch: Batch) -> np.ndarray:
         codes = self._tokenizer.encode(batch.actions, mask=batch.mask, **self._context(batch))
-        return codes[:, self._slots, self._levels].numpy()
+        return np.asarray(codes[:, self._slots, self._levels])
 
     def decode(self, tokens: np.ndarray, batch: Batch) -> Decoded:
         parts = [self._decode(tokens[part], batch.take(part)) for part in _slices(len(batch))]
@@ -77,7 +77,7 @@ class RvqCodec:
         absolute = self._tokenizer.decode(
             self._codes(tokens), horizon=batch.actions.shape[1], **self._context(batch)
         )
-        return self._data.to_relative(absolute, batch)
+        return self._data.to_relative(torch.as_tensor(absolute), batch)
 
     def _codes(self, tokens: np.ndarray) -> torch.Tensor:
         """[N, L] token ids, cut short or not -> codes [N, S, K]."""
@@ -90,7 +90,7 @@ class RvqCodec:
     def _context(self, batch: Batch) -> dict:
         """What the tokenizer is told beside the chunk; proprio is NaN where unknown."""
         proprio = batch.anchor
-        if proprio is not None:
+        if proprio is not None and batch.anchor_mask is not None:
             proprio = torch.where(batch.anchor_mask, proprio, torch.nan)
         return {"proprio": proprio, "embodiment": self._data.embodiment, "fps": self._data.fps}
 

@@ -47,9 +47,10 @@ def _jerk(values: np.ndarray) -> np.ndarray:
     return np.abs(np.diff(values, 3, axis=1)).mean(axis=(1, 2))
 
 
-def plot(results: dict[str, tuple[Smoothness, str]], ax) -> None:
+def plot(results: dict[str, tuple[Smoothness | None, str]], ax) -> None:
     """Error spectra by name, each with its colour."""
     for name, (result, colour) in results.items():
-        ax.semilogy(result.hertz, result.spectrum, color=colour, label=name)
+        if result is not None:
+            ax.semilogy(result.hertz, result.spectrum, color=colour, label=name)
     ax.set(xlabel="frequency (Hz)", ylabel="mean |DCT of the error|")
     ax.grid(color=GRID)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 TEXT, GRID, MUTED = "#010203", "#010204", "#010205"
 SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216", "#010217", "#010218")
 """Drawn by matplotlib in these colours, replaced by CSS variables in the SVG (see `svg.py`)."""
@@ -16,7 +18,7 @@ CSS_VARIABLES = {
     **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES)},
 }
 
-RC = {
+RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9.5,

@@ -48,7 +48,7 @@ def _dataset(result: DatasetComparison) -> str:
 def _with_interval(row: Row, column: Column) -> str:
     if column.metric not in row.metrics:
         return ""
-    low, high = row.metrics[f"{column.metric}_ci"]
+    low, high = row.intervals[column.metric]
     return f"{cell(row, column)} [{column.show(low)}, {column.show(high)}]"
 
 

@@ -46,8 +46,7 @@ def compute(data: EvalSet, variants: Sequence[tuple[str, Codec, np.ndarray, int]
     """
     chosen = _windows(data)
     batch = data.batch.take(chosen)
-    spread = batch.scored.std(axis=1).mean(axis=0)
-    columns = np.sort(np.argsort(spread)[::-1][:CHANNELS])
+    columns = _columns(data)
     specs = [data.layout.channels[data.channels[c]] for c in columns]
     reconstructed = {}
     for label, codec, tokens, length in variants:
@@ -64,6 +63,17 @@ def compute(data: EvalSet, variants: Sequence[tuple[str, Codec, np.ndarray, int]
         [spec.unit for spec in specs],
         titles,
     )
+
+
+def _columns(data: EvalSet) -> np.ndarray:
+    """The scored channels that move most, spread over the groups."""
+    groups = [data.layout.channels[channel].group for channel in data.channels]
+    most = -(-CHANNELS // len(set(groups)))
+    chosen: list[int] = []
+    for column in np.argsort(data.batch.scored.std(axis=1).mean(axis=0))[::-1]:
+        if [groups[c] for c in chosen].count(groups[column]) < most and len(chosen) < CHANNELS:
+            chosen.append(int(column))
+    return np.sort(chosen)
 
 
 def _windows(data: EvalSet) -> np.ndarray:
