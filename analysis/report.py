@@ -135,10 +135,11 @@ def _rate_distortion(result: DatasetComparison, colours: dict[str, str]) -> str:
 def _trajectories(result: DatasetComparison) -> str:
     assert result.trajectories is not None
     shown = ", ".join(result.trajectories.reconstructed)
+    name = result.families[0] if result.families else "FAST"
     return _figure(
         figures.trajectory_figure(result),
-        f"Channels that move most in their group, in windows at the 50th, 75th and 95th percentile of "
-        f"motion; {shown} ({result.families[0] if result.families else 'FAST'}) over the recording "
+        "Channels that move most in their group, in windows at the 50th, 75th and 95th percentile "
+        f"of motion; {shown} ({escape(name)}) over the recording "
         "(broad line), relative to the robot's state before the chunk.",
     )
 
