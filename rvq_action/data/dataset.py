@@ -9,10 +9,8 @@ from rvq_action.data.episode import Episode
 from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.mapping import Mapping
 from rvq_action.data.resolve import resolve_mapping
+from rvq_action.data.task_text import is_placeholder
 from rvq_action.layout import ActionLayout
-
-UNLABELLED = ("", "unlabelled", "unlabeled")
-"""Task texts that say nothing; read as the empty text."""
 
 
 class RobotDataset:
@@ -78,7 +76,7 @@ class RobotDataset:
         task = next(iter(self.reader.episode_tasks(index)), "")
         return Episode(
             index,
-            "" if task.strip().lower() in UNLABELLED else task,
+            "" if is_placeholder(task) else task,
             self.fps,
             self.embodiment,
             self.layout,

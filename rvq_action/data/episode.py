@@ -15,7 +15,7 @@ class Episode:
 
     Attributes:
         index: Number of the episode in its dataset.
-        task: Its task text, empty where it has none.
+        task: Its task text, empty where it has none or a placeholder.
         fps: Frames per second.
         embodiment: Name of the embodiment.
         layout: The layout of the D channels.

@@ -6,17 +6,7 @@ from collections import Counter
 
 from rvq_action.data.check.finding import Finding, counted, listed, passed, runs, warned
 from rvq_action.data.check.recording import Recording
-
-PLACEHOLDERS = frozenset(
-    ["unlabelled", "unlabeled", "unknown", "none", "null", "nan", "n/a", "na", "todo", "tbd"]
-    + ["task", "test", "default", "dummy", "placeholder", "untitled"]
-)
-
-
-def is_placeholder(task: str) -> bool:
-    """Whether a task text says nothing."""
-    text = task.strip().strip(".<>[]()").lower()
-    return not text or text in PLACEHOLDERS
+from rvq_action.data.task_text import is_placeholder
 
 
 def check_language(recording: Recording) -> list[Finding]:

@@ -88,8 +88,8 @@ def test_a_mapping_in_the_dataset_is_used_and_an_explicit_one_wins(tmp_path):
     assert RobotDataset.open(path, Mapping.from_yaml(other)).embodiment == "other"
 
 
-def test_unlabelled_tasks_are_empty(tmp_path):
-    path = write_v3(tmp_path / "set", (12, 12, 12), ("unlabelled", "Unlabelled ", "go"))
+def test_placeholder_tasks_are_empty(tmp_path):
+    path = write_v3(tmp_path / "set", (12, 12, 12), ("<unlabelled>", "TODO ", "go"))
     assert [e.task for e in RobotDataset.open(path).episodes] == ["", "", "go"]
 
 
