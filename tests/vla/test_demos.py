@@ -1,10 +1,13 @@
 """`rvq-vla demos`: simulated demonstrations as a dataset."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from rvq_action.data.dataset import RobotDataset
+from rvq_action.data.idle import IdleRule
 from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.mapping import Mapping
 from vla import cli
@@ -68,19 +71,37 @@ def test_episodes_start_differently(dataset):
     assert np.abs(first - second).max() > 0.01
 
 
-def test_the_mapping_gives_metres_and_an_open_gripper(dataset):
+def test_the_mapping_gives_metres_per_second_and_an_open_gripper(dataset):
     reader = LeRobotReader(dataset)
     mapping = Mapping.from_yaml(dataset / demos.MAPPING_FILE)
     columns = reader.episode(0)
     actions = mapping.read_actions(columns, reader.channel_names)
     proprio = mapping.read_proprio(columns, reader.channel_names)
     assert actions.mask.all() and proprio.mask.all() and not mapping.layout.needs_anchor
-    np.testing.assert_allclose(actions.values[:, :3], columns["action"][:, :3] * 0.01, atol=1e-7)
+    np.testing.assert_allclose(actions.values[:, :3], columns["action"][:, :3] * 0.2, atol=1e-6)
     np.testing.assert_allclose(actions.values[:, 3], 0.5)
     moved = np.diff(proprio.values[:, :3], axis=0)
     assert np.corrcoef(moved[5:].ravel(), actions.values[5:-1, :3].ravel())[0, 1] > 0.7
     back = mapping.write_actions(actions.values, reader.channel_names)
     np.testing.assert_allclose(back["action"], columns["action"], atol=1e-6)
+
+
+def test_a_slower_second_makes_a_slower_hand(dataset, tmp_path, in_process):
+    """`--fps` says how long a control step takes, and the mapping follows."""
+    settings = replace(SETTINGS, fps=5)
+    demos.record_demos(settings, tmp_path / "data", progress=False)
+    slow, usual = RobotDataset.open(tmp_path / "data"), RobotDataset.open(dataset)
+    assert {c.unit for c in slow.layout.channels} == {"m/s", "gripper"}
+    actions = slow.episodes[0].actions, usual.episodes[0].actions
+    np.testing.assert_allclose(4 * actions[0][:, :3], actions[1][:, :3], atol=1e-6)
+
+
+def test_a_constant_command_is_no_rest(dataset):
+    episodes = RobotDataset.open(dataset).episodes
+    moving = replace(episodes[0], actions=np.full_like(episodes[0].actions, 0.1))
+    rest = replace(episodes[0], actions=np.zeros_like(episodes[0].actions))
+    idle = [starts.all() for starts in IdleRule().idle_starts([*episodes, moving, rest], 20)[-2:]]
+    assert idle == [False, True]
 
 
 def test_the_same_settings_reuse_the_dataset(dataset, capsys):

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from tqdm import tqdm
@@ -24,7 +25,7 @@ from rvq_action.data.writer import LeRobotWriter
 from vla.data.demo_settings import DemoSettings
 from vla.data.demo_workers import Job, available_cores, record_all
 from vla.data.demonstration import Demonstration
-from vla.deploy.robots.metaworld import ACTION_NAMES, ROBOT_TYPE, STATE_NAMES
+from vla.deploy.robots.metaworld import ACTION_NAMES, ROBOT_TYPE, STATE_NAMES, STEP_M
 from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS
 from vla.deploy.robots.rendering import select_backend
 
@@ -151,6 +152,11 @@ def _write(path: Path, jobs: list[Job], settings: DemoSettings, progress: bool) 
             writer.add_episode(columns, videos, task=INSTRUCTIONS[job.task])
             if demo.failed_attempts:
                 failed[job.task] += demo.failed_attempts
-    mapping = resources.files("vla.data").joinpath("metaworld_mapping.yaml").read_text()
-    (path / MAPPING_FILE).write_text(mapping)
+    (path / MAPPING_FILE).write_text(_mapping(settings.fps))
     return failed
+
+
+def _mapping(fps: int) -> str:
+    """The dataset's mapping: actions become m/s at the rate that the frames are said to have."""
+    text = resources.files("vla.data").joinpath("metaworld_mapping.yaml").read_text()
+    return Template(text).substitute(fps=fps, speed=f"{STEP_M * fps:.10g}")

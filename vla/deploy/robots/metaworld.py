@@ -1,7 +1,7 @@
 """MetaWorldRobot: one Meta-World task as a robot with cameras, and its scripted expert.
 
 Conventions of the simulator, kept as they are:
-  action [4]   dx, dy, dz in units of 0.01 m per control step, gripper -1 = open .. 1 = closed
+  action [4]   dx, dy, dz in units of STEP_M per control step, gripper -1 = open .. 1 = closed
   state  [4]   hand x, y, z in m, gripper opening 0 = closed .. 1 = open (0.1 m)
 """
 
@@ -17,6 +17,8 @@ from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_task
 from vla.deploy.robots.rendering import select_backend
 
 ROBOT_TYPE = "metaworld_sawyer"
+STEP_M = 0.01
+"""What an action of 1 asks of the hand in one control step, in m."""
 ACTION_NAMES = ("dx", "dy", "dz", "gripper")
 STATE_NAMES = ("hand_x", "hand_y", "hand_z", "gripper_opening")
 CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")
