@@ -56,6 +56,7 @@ class SlotResidualVQ(nn.Module):
                 commitment_weight=0.0,
                 rotation_trick=False,
                 threshold_ema_dead_code=0,
+                sync_codebook=_is_one_of_several(),
             )
             for _ in range(config.num_quantizers)
         )
@@ -145,3 +146,13 @@ class SlotResidualVQ(nn.Module):
         """Codes int64 [B, S, k] with k <= K -> [B, S, C]; absent codes add nothing."""
         vectors = [self._lookup(k, codes[..., k]) for k in range(codes.shape[-1])]
         return torch.stack(vectors).sum(dim=0)
+
+
+def _is_one_of_several() -> bool:
+    """Whether this process trains together with others, as of now.
+
+    The library's own check remembers its first answer, which may be older than the processes.
+    """
+    distributed = torch.distributed
+    initialized = distributed.is_available() and distributed.is_initialized()
+    return initialized and distributed.get_world_size() > 1

@@ -76,7 +76,9 @@ def fit(
     if folder.is_complete:
         logger.info("%s is complete: nothing to train.", folder.path)
         return folder.tokenizer
-    if not folder.closed_form.is_dir():
+    if not trainer.is_global_zero:
+        folder.wait_for_closed_form()
+    elif not folder.closed_form.is_dir():
         fit_start(run, folder, data.sources, began)
     module.start = folder.closed_form
     module.usual_errors = usual_errors(folder.closed_form, data.sources)

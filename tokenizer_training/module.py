@@ -140,6 +140,12 @@ class TokenizerModule(LightningModule):
         assert self.average is not None
         self.average.update_parameters(self.model)
 
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Give all processes the codebooks of the first one: which codes they reset is random."""
+        if self.trainer.world_size > 1:
+            for buffer in self.model.quantizer.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
     def configure_optimizers(self) -> Any:
         encoder, decoder = self.model.encoder, self.model.decoder
         groups = [

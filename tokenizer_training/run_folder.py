@@ -13,10 +13,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+WAIT_SECONDS = 1800
 PARTS = ("tokenizer", "closed_form", "checkpoints", "logs", "run.json", "COMPLETE")
 
 
@@ -72,6 +74,18 @@ class RunFolder:
             )
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         write_text(record, json.dumps(settings, indent=2) + "\n")
+
+    def wait_for_closed_form(self) -> None:
+        """Wait for the process that makes it.
+
+        Raises:
+            TimeoutError: It never came.
+        """
+        for _ in range(WAIT_SECONDS):
+            if self.closed_form.is_dir():
+                return
+            time.sleep(1)
+        raise TimeoutError(f"No {self.closed_form} after {WAIT_SECONDS} s; see the first process.")
 
     def finish(self, summary: str) -> None:
         """Mark the run as done."""
