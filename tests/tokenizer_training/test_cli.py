@@ -1,0 +1,73 @@
+"""The command line, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rvq_action import ActionTokenizer
+from rvq_action.statistics import load_statistics
+from tests.tokenizer_training.conftest import TINY
+from tokenizer_training.cli import main
+
+
+@pytest.fixture
+def fit_words(dataset, tmp_path) -> list[str]:
+    folder = ["--run_dir", str(tmp_path / "run")]
+    return ["fit", "--config", str(TINY), "--data.datasets", str(dataset), *folder]
+
+
+def test_statistics_are_printed_and_written(dataset, tmp_path, capsys):
+    out = tmp_path / "statistics.json"
+    assert main(["statistics", "--data.datasets", str(dataset), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "test_arm" in printed and "gripper" in printed and "q99" in printed
+    assert load_statistics(out)["test_arm"].actions.count[0] > 0
+
+
+def test_fit_then_export_the_last_checkpoint(fit_words, tmp_path, capsys):
+    assert main(fit_words) == 0
+    run, out = tmp_path / "run", tmp_path / "exported"
+    assert main(["export", "--checkpoint", str(run), "--out", str(out)]) == 0
+    assert "8 steps" in capsys.readouterr().out
+    exported = ActionTokenizer.from_pretrained(out)
+    assert exported.config == ActionTokenizer.from_pretrained(run / "tokenizer").config
+    assert json.loads((out / "metadata.json").read_text())["steps"] == 8
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--config", "bsae"], "there are"),
+        (["--data.datasets"], "No dataset"),
+        (["--data.datasets", "nowhere"], "nowhere"),
+        (["--mapping", "nothing"], "No packaged mapping is called 'nothing'"),
+        (["--data.validation", "2"], "validation share"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(fit_words, extra, message, capsys):
+    assert main([*fit_words, *extra]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("rvq-train fit: ")
+    assert message in error
+
+
+def test_a_misspelt_loss_weight_is_an_error(fit_words, capsys):
+    with pytest.raises(SystemExit):
+        main([*fit_words, "--model.weights.smothness", "1"])
+    assert "smothness" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["statistics", "fit", "export"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    assert "--" in capsys.readouterr().out
+
+
+def test_help_lists_the_commands(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "{statistics,fit,export}" in capsys.readouterr().out
