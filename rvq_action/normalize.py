@@ -34,6 +34,7 @@ def expand(x: Tensor) -> Tensor:
 class Normalizer:
     """Normalises the channels of one embodiment."""
 
+    @torch.inference_mode(False)
     def __init__(self, statistics: ChannelStatistics) -> None:
         low, high = torch.tensor(statistics.q01), torch.tensor(statistics.q99)
         smallest, largest = torch.tensor(statistics.min), torch.tensor(statistics.max)

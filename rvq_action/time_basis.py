@@ -16,6 +16,7 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def _dct_matrix(horizon: int) -> Tensor:
     """Orthonormal DCT-II, [T, T] float64, rows are frequencies."""
     frame = torch.arange(horizon, dtype=torch.float64) + 0.5
@@ -26,7 +27,9 @@ def _dct_matrix(horizon: int) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def _basis(horizon: int, num_frequencies: int) -> Tensor:
+    """[F, T] float32; cached, hence never born as an inference tensor: training uses it too."""
     basis = torch.zeros(num_frequencies, horizon, dtype=torch.float64)
     kept = min(horizon, num_frequencies)
     basis[:kept] = _dct_matrix(horizon)[:kept]
@@ -61,4 +64,4 @@ def fill_masked(x: Tensor, mask: Tensor) -> Tensor:
     first = torch.where(mask, frames, x.shape[1]).amin(dim=1, keepdim=True)
     source = torch.where(last >= 0, last, first.expand_as(last))
     held = x.gather(1, source.clamp(max=x.shape[1] - 1))
-    return held * mask.any(dim=1, keepdim=True)
+    return torch.where(mask.any(dim=1, keepdim=True), held, 0.0)

@@ -15,23 +15,25 @@ from rvq_action.rotation import (
 from rvq_action.statistics import ChannelStatistics
 
 BISECTIONS = 16
+SEARCHES, PROJECTIONS = 64, 200
 
 
 class TrainingRange:
     """Per-channel minimum and maximum of one embodiment's relative actions."""
 
+    @torch.inference_mode(False)
     def __init__(self, statistics: ChannelStatistics, layout: ActionLayout) -> None:
         self.low = torch.tensor(statistics.min)
         self.high = torch.tensor(statistics.max)
-        self.mean = torch.tensor(statistics.mean)
+        mean = torch.tensor(statistics.mean)
         seen = torch.tensor(statistics.count) > 0
         self.rotations = [block for block in layout.rotation_blocks if bool(seen[block].all())]
+        self.centres = {block[0]: self._centre(block, mean[block]) for block in self.rotations}
 
     def clamp(self, relative: Tensor) -> Tensor:
         """Bring [..., D] inside, channel by channel; rotations stay rotations.
 
-        A rotation that leaves the range is turned back towards the mean training rotation just
-        as far as needed.
+        A rotation that leaves the range is turned back towards the centre, just as far as needed.
         """
         inside = torch.clamp(relative, self.low.to(relative), self.high.to(relative))
         for block in self.rotations:
@@ -45,7 +47,7 @@ class TrainingRange:
         return above & (relative <= self.high.to(relative) + slack)
 
     def _clamp_rotation(self, rot6d: Tensor, block: list[int]) -> Tensor:
-        centre = rot6d_to_matrix(self.mean[block].to(rot6d))
+        centre = self.centres[block[0]].to(rot6d)
         matrix = rot6d_to_matrix(rot6d)
         projected = matrix_to_rot6d(matrix)
         outside = ~self._holds(projected, block)
@@ -60,6 +62,24 @@ class TrainingRange:
             low, high = torch.where(holds, middle, low), torch.where(holds, high, middle)
         projected[outside] = matrix_to_rot6d(centre @ axis_angle_to_matrix(turn * low))
         return projected
+
+    def _centre(self, block: list[int], mean: Tensor) -> Tensor:
+        """A rotation [3, 3] inside the range: the mean training rotation if it is one.
+
+        Otherwise (rotations were seen that are so far apart that their mean is none of them) the
+        first one that alternating projections find, onto the range and onto the rotations.
+        """
+        low, high = self.low[block], self.high[block]
+        share = torch.rand(SEARCHES, 6, generator=torch.Generator().manual_seed(0))
+        trial = torch.cat([mean[None], low + share * (high - low)])
+        for _ in range(PROJECTIONS):
+            matrix = rot6d_to_matrix(trial)
+            rot6d = matrix_to_rot6d(matrix)
+            holds = self._holds(rot6d, block)
+            if holds.any():
+                return matrix[holds][0]
+            trial = rot6d.clamp(low, high)
+        return matrix[0]
 
     def _holds(self, rot6d: Tensor, block: list[int]) -> Tensor:
         low, high = self.low[block].to(rot6d), self.high[block].to(rot6d)

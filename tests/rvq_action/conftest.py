@@ -1,0 +1,29 @@
+"""Tokenizers that tests share; a test that changes one makes its own."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+
+from rvq_action import ActionTokenizer
+
+
+@pytest.fixture(scope="session")
+def closed_form() -> ActionTokenizer:
+    """A closed form that knows `arm` (20 Hz, 4 channels) and `wall` (10 Hz, right arm only)."""
+    from rvq_action import WALL_26
+    from tests.rvq_action.robots import ARM, arm_chunk, fit, wall_chunk
+
+    return fit({"arm": (ARM, arm_chunk(1024)), "wall": (WALL_26, wall_chunk(1024))})
+
+
+@pytest.fixture(scope="session")
+def networked(closed_form) -> ActionTokenizer:
+    """The same with networks that have a say, as after some training."""
+    from tests.rvq_action.robots import wake_networks
+
+    tokenizer = replace(closed_form, model=copy.deepcopy(closed_form.model))
+    wake_networks(tokenizer)
+    return tokenizer
