@@ -14,7 +14,7 @@ from analysis import compare, report, table
 
 def compare_parser() -> ArgumentParser:
     """Arguments of `rvq-analysis compare`."""
-    parser = ArgumentParser(description=compare.__doc__)
+    parser = ArgumentParser(description=(compare.__doc__ or "").split("\n")[0])
     many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR"}
     parser.add_argument("--tokenizers", **many, default=[], help="artefact directories")
     parser.add_argument("--data", **many, required=True, help="datasets, scored where held out")

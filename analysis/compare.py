@@ -1,4 +1,16 @@
-"""Tokenizers beside FAST, bins and the Gaussian yardstick, all by one protocol."""
+"""Tokenizers beside FAST, bins and the Gaussian yardstick, all by one protocol.
+
+metrics.json is `{dataset: {row: {"kind": ..., metric: value, metric + "_ci": [low, high]}}}`. Beside
+the protocol's metrics a row NAME (a whole tokenizer, or its closed form) holds
+
+    score, score_ci, score_points     against FAST as published, over that many of its prefixes
+    score_adaptive                    the same over its tolerances, the rows NAME~e
+    score_total, score_adaptive_total the same against the FAST whose encodings always decode
+    prefix_rise                       largest relative rise of the MSE from a prefix to the next
+
+and each of its points `ratio` and `ratio_total`, its MSE over FAST's at equal bits. Failures and
+`out_of_range` are shares; `error_GROUP_UNIT` is the mean unclipped error of a channel group.
+"""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from rvq_action.data.windows import Windows, horizon_frames
 from rvq_action.layout import ActionLayout
 from rvq_action.relative import to_absolute, to_relative
 
-MAX_WINDOWS = 20_000
-"""More windows than this are thinned out evenly, to bound time and memory."""
+MAX_WINDOWS, MAX_VALUES = 20_000, 10_000_000
+"""Beyond so many windows, or values in them, windows are thinned out evenly: time and memory."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def load_eval_set(
     windows = Windows([dataset.episodes[i] for i in split.held_out], horizon)
     fit_windows = Windows(_fit_episodes(dataset, fit_data, split, splits), horizon)
     _check_alike(windows, fit_windows)
-    indices, fit_indices = _thinned(len(windows)), _thinned(len(fit_windows))
+    indices, fit_indices = _thinned(windows), _thinned(fit_windows)
     channels = _valid_channels(windows, fit_windows)
     fit_relative = _relative(fit_windows, fit_indices, dataset.layout, channels)
     space = ScoredSpace.fit(fit_relative)
@@ -197,8 +197,10 @@ def _valid_channels(*groups: Windows) -> np.ndarray:
     return np.flatnonzero(np.all(masks, axis=0))
 
 
-def _thinned(count: int) -> np.ndarray:
-    return np.unique(np.linspace(0, count - 1, min(count, MAX_WINDOWS)).round().astype(int))
+def _thinned(windows: Windows) -> np.ndarray:
+    values = windows.horizon * windows.episodes[0].layout.width
+    most = min(len(windows), MAX_WINDOWS, max(1, MAX_VALUES // values))
+    return np.unique(np.linspace(0, len(windows) - 1, most).round().astype(int))
 
 
 def _relative(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from analysis.evalset import EvalSet, load_eval_sets
 from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
@@ -19,6 +20,15 @@ from rvq_action.tokenizer import ActionTokenizer
 RECIPE = ClosedFormRecipe(
     num_quantizers=3, codebook_size=256, iterations=3, max_windows=2000, sign_copies=0, depth=0
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Small tensors: threads that wait for one another cost more than they save."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

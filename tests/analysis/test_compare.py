@@ -131,6 +131,15 @@ def test_every_window_of_the_held_out_episodes_is_scored(so101, so101_set):
     np.testing.assert_allclose(np.abs(spread), 1, atol=0.35)
 
 
+def test_large_sets_are_thinned_out_evenly(so101, monkeypatch):
+    monkeypatch.setattr("analysis.evalset.MAX_VALUES", 100 * 30 * 6)
+    (data,) = load_eval_sets([so101], [], None, {})
+    assert len(data.batch) == len(data.training) == 100
+    assert set(data.episode_of) == set(data.split.held_out)
+    pairs = stability.disturb(data)
+    assert len(pairs.pairs[0]) == 512 and len(pairs.indices) == 100
+
+
 def test_masked_channels_are_not_scored_and_rotations_are_compared_as_angles(shared_data):
     (data,) = load_eval_sets([shared_data / "droid_franka"], [], None, {})
     assert data.layout.width == 26 and data.batch.scored.shape[1:] == (15, 10)
