@@ -1,7 +1,7 @@
 """Tokenizers beside FAST, bins and the Gaussian yardstick, all by one protocol.
 
-metrics.json is `{dataset: {row: {"kind": ..., metric: value, metric + "_ci": [low, high]}}}`. Beside
-the protocol's metrics a row NAME (a whole tokenizer, or its closed form) holds
+metrics.json is `{dataset: {row: {"kind": ..., metric: value, metric + "_ci": [low, high]}}}`.
+Beside the protocol's metrics a row NAME (a whole tokenizer, or its closed form) holds
 
     score, score_ci, score_points     against FAST as published, over that many of its prefixes
     score_adaptive                    the same over its tolerances, the rows NAME~e
