@@ -128,10 +128,10 @@ class ResumePoint(Callback):
 
 def random_states() -> dict[str, Any]:
     """The states of all random generators, as tensors and plain numbers."""
-    _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
+    _, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
     return {
         "python": random.getstate(),
-        "numpy": [torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "numpy": [torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }

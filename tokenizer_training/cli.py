@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    _speak()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     words = list(sys.argv[1:] if args is None else args)
     command = words[0] if words else ""
     try:
@@ -29,16 +29,6 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"rvq-train {command}: interrupted", file=sys.stderr)
         return 130
     return 0
-
-
-def _speak() -> None:
-    """Show what our packages have to say."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    for package in ("rvq_action", "tokenizer_training"):
-        logger = logging.getLogger(package)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.INFO)
 
 
 def _parser() -> ArgumentParser:

@@ -87,7 +87,7 @@ def evaluate(
 
 
 def _decode(tokenizer: ActionTokenizer, codes: Tensor, length: int, given: ModelInput) -> Tensor:
-    kept = tokenizer.prefix(codes, length)
+    kept = torch.as_tensor(tokenizer.prefix(codes, length))
     return tokenizer.model.decode(kept, given.x.shape[1], given.condition)
 
 

@@ -70,7 +70,9 @@ def fit(
     """
     began = time.monotonic()
     folder = RunFolder(run.run_dir)
-    settings = {**run.settings, "data_found": [describe(source) for source in data.sources]}
+    if trainer.max_steps < 0:
+        raise ValueError("A run needs an end: give --trainer.max_steps.")
+    settings = {**run.settings, "found": {s.name: describe(s) for s in data.sources}}
     if trainer.is_global_zero:
         folder.claim(settings, fresh=run.resume == "never")
     if folder.is_complete:
@@ -80,11 +82,13 @@ def fit(
         folder.wait_for_closed_form()
     elif not folder.closed_form.is_dir():
         fit_start(run, folder, data.sources, began)
-    module.start = folder.closed_form
-    module.usual_errors = usual_errors(folder.closed_form, data.sources)
-    train(run, folder, module, data, trainer)
-    if trainer.is_global_zero and trainer.global_step >= trainer.max_steps:
-        folder.finish(f"{trainer.global_step} steps")
+    if trainer.max_steps > 0:
+        train(run, folder, module, data, trainer)
+    done = trainer.global_step
+    if done < trainer.max_steps:
+        logger.warning("Stopped at step %d; the same command goes on from there.", done)
+    elif trainer.is_global_zero:
+        folder.finish(f"{done} steps")
     logger.info("The best tokenizer is in %s.", folder.tokenizer)
     return folder.tokenizer
 
@@ -93,7 +97,7 @@ def describe(source: Source) -> dict[str, Any]:
     """What a dataset was when a run began."""
     reader = source.dataset.reader
     frames = sum(reader.episode_length(i) for i in range(reader.num_episodes))
-    return {"name": source.name, "episodes": reader.num_episodes, "frames": frames}
+    return {"episodes": reader.num_episodes, "frames": frames}
 
 
 def fit_start(run: RunSettings, folder: RunFolder, sources: Sequence[Source], began: float) -> None:
@@ -128,15 +132,18 @@ def train(
     trainer: Trainer,
 ) -> None:
     """Train from the closed form, or go on from the last checkpoint."""
+    module.start = folder.closed_form
+    module.usual_errors = usual_errors(folder.closed_form, data.sources)
     chunks = {s.name: thin(s.validation_windows(), run.validation.windows) for s in data.sources}
     best = BestTokenizer(run.validation, chunks, folder.tokenizer)
-    trainer.callbacks += [best, ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps)]
+    last = ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps)
+    trainer.callbacks += [best, last]  # type: ignore[attr-defined]
     trainer.logger = TensorBoardLogger(folder.path, name="", version="logs")
-    last = folder.checkpoint if folder.checkpoint.is_file() else None
-    if last is not None:
-        logger.info("Going on from %s.", last)
+    checkpoint = folder.checkpoint if folder.checkpoint.is_file() else None
+    if checkpoint is not None:
+        logger.info("Going on from %s.", checkpoint)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")
-        trainer.fit(module, data, ckpt_path=last, weights_only=True)
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     logger.info("Best on validation: step %d, error %.3g.", best.step, best.score)

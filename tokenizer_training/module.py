@@ -89,7 +89,9 @@ class TokenizerModule(LightningModule):
         self.average = AveragedModel(
             self.model, multi_avg_fn=get_ema_multi_avg_fn(self.averaging)
         ).requires_grad_(False)
-        self.tokenizer = replace(start, model=self.average.module.eval())
+        averaged = self.average.module.eval()
+        assert isinstance(averaged, TokenizerModel)
+        self.tokenizer = replace(start, model=averaged)
         self._positions = token_positions(start.token_order)
 
     def training_step(self, batch: list[ActionChunk], batch_idx: int) -> Tensor:

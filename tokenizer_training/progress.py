@@ -21,7 +21,7 @@ class Progress(TQDMProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        shown = {}
+        shown: dict[str, int | str | float | dict[str, float]] = {}
         for name in ("train/total", "validation"):
             value = trainer.progress_bar_metrics.get(name)
             if value is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ import torch
 from rvq_action import ActionTokenizer
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.windows import Windows
+from rvq_action.data.writer import LeRobotWriter
+from tests.synthetic import CAMERA, FEATURES, FPS, SIZE, columns, picture
 
 
 @pytest.fixture
@@ -75,6 +79,23 @@ def test_a_folder_is_never_reused_with_other_settings(fit_tiny):
     with pytest.raises(ValueError, match="model.learning_rate: 0.001 -> 0.5.*--resume never"):
         fit_tiny("--model.learning_rate", "0.5")
     fit_tiny("--model.learning_rate", "0.5", "--resume", "never")
+
+
+def test_a_run_is_not_continued_on_grown_data(fit_tiny, dataset, tmp_path):
+    data = Path(shutil.copytree(dataset, tmp_path / "waves"))
+    fit_tiny(data=data)
+    with LeRobotWriter(data, FPS, FEATURES, "test_arm", {CAMERA: SIZE}, append=True) as writer:
+        writer.add_episode(columns(30), {CAMERA: map(picture, range(30))}, task="go")
+    with pytest.raises(ValueError, match="found.waves.episodes: 6 -> 7"):
+        fit_tiny(data=data)
+
+
+def test_without_steps_the_closed_form_is_the_result(fit_tiny):
+    folder = fit_tiny("--trainer.max_steps", "0")
+    assert (folder / "COMPLETE").is_file()
+    assert ActionTokenizer.from_pretrained(folder / "tokenizer").metadata["steps"] == 0
+    with pytest.raises(ValueError, match="needs an end"):
+        fit_tiny("--trainer.max_steps", "-1", name="endless")
 
 
 def test_a_folder_with_other_files_is_refused(fit_tiny, tmp_path):
