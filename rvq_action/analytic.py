@@ -7,8 +7,8 @@
    dealt out to the slots so that each carries the same number of bits.
 3. *Codebooks.* k-means per slot and level on what the levels above left over, at each level on
    the components worth bits there. From the second level on (on the first too, where windows
-   are few) the samples are joined by copies with random signs: what is left over has no
-   preferred sign, and the copies keep the codebooks from learning the windows by heart.
+   are few) the samples are joined by copies with random signs and sizes: what is left over has
+   no preferred sign, and the copies keep the codebooks from learning the windows by heart.
 
 The number of tokens follows the robot: `slots_per_channel` slots per moving channel, K levels.
 """
@@ -33,6 +33,7 @@ from rvq_action.tokenizer import ActionTokenizer
 MOVING = 1e-4
 BINARY_SHARE, BINARY_MARGIN = 0.99, 0.02
 FEW_WINDOWS = 8
+MOST_COPIES, COPY_SPREAD = 15, 0.2
 SMALLEST_SCALE, SMALLEST_ERROR = 1e-4, 1e-5
 MOVING_AVERAGE_SAMPLES = 512
 
@@ -48,7 +49,8 @@ class ClosedFormRecipe:
         max_frequencies: F at most; the longest horizon of the samples where that is smaller.
         max_windows: Windows that k-means sees.
         iterations: Passes of k-means.
-        sign_copies: Copies with random signs that join the samples.
+        samples_per_code: Copies with random signs and sizes join the windows until a codebook has
+            about so many samples per code.
         hidden: Width of the networks that training starts from zero.
         depth: Blocks of those networks.
         seed: Seed of everything random.
@@ -60,7 +62,7 @@ class ClosedFormRecipe:
     max_frequencies: int = 64
     max_windows: int = 16_000
     iterations: int = 10
-    sign_copies: int = 2
+    samples_per_code: int = 32
     hidden: int = 256
     depth: int = 2
     seed: int = 0
@@ -257,12 +259,15 @@ def _fit_codebook(
     recipe: ClosedFormRecipe,
     generator: torch.Generator,
 ) -> Tensor:
-    """One codebook [V, C] on [N, C], the samples joined by copies with random signs."""
+    """One codebook [V, C] on [N, C], the windows joined by copies with random signs and sizes."""
     few = len(residual) < FEW_WINDOWS * config.codebook_size
+    wanted = recipe.samples_per_code * config.codebook_size / len(residual)
+    copies = min(MOST_COPIES, math.ceil(wanted) - 1) if level or few else 0
     samples = [residual]
-    for _ in range(recipe.sign_copies if level or few else 0):
+    for _ in range(copies):
         signs = torch.randint(0, 2, residual.shape, generator=generator) * 2.0 - 1.0
-        samples.append(residual * signs)
+        sizes = torch.exp(COPY_SPREAD * torch.randn(len(residual), 1, generator=generator))
+        samples.append(residual * signs * sizes)
     return kmeans(torch.cat(samples), config.codebook_size, recipe.iterations, generator)
 
 

@@ -14,7 +14,7 @@ from rvq_action.rotation import (
 )
 from rvq_action.statistics import ChannelStatistics
 
-BISECTIONS = 16
+BISECTIONS, NEARBY = 16, 20
 SEARCHES, PROJECTIONS = 64, 200
 
 
@@ -33,7 +33,8 @@ class TrainingRange:
     def clamp(self, relative: Tensor) -> Tensor:
         """Bring [..., D] inside, channel by channel; rotations stay rotations.
 
-        A rotation that leaves the range is turned back towards the centre, just as far as needed.
+        A rotation that leaves the range goes to a near one inside, by alternating projections;
+        where these do not arrive it is turned back towards the centre, as far as needed.
         """
         inside = torch.clamp(relative, self.low.to(relative), self.high.to(relative))
         for block in self.rotations:
@@ -48,12 +49,16 @@ class TrainingRange:
 
     def _clamp_rotation(self, rot6d: Tensor, block: list[int]) -> Tensor:
         centre = self.centres[block[0]].to(rot6d)
-        matrix = rot6d_to_matrix(rot6d)
-        projected = matrix_to_rot6d(matrix)
+        low, high = self.low[block].to(rot6d), self.high[block].to(rot6d)
+        projected = matrix_to_rot6d(rot6d_to_matrix(rot6d))
+        for _ in range(NEARBY):
+            outside = ~self._holds(projected, block)
+            if not outside.any():
+                return projected
+            inside = projected[outside].clamp(low, high)
+            projected[outside] = matrix_to_rot6d(rot6d_to_matrix(inside))
         outside = ~self._holds(projected, block)
-        if not outside.any():
-            return projected
-        turn = matrix_to_axis_angle(centre.T @ matrix[outside])
+        turn = matrix_to_axis_angle(centre.T @ rot6d_to_matrix(projected[outside]))
         low, high = torch.zeros_like(turn[..., :1]), torch.ones_like(turn[..., :1])
         for _ in range(BISECTIONS):
             middle = (low + high) / 2

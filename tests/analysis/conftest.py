@@ -18,7 +18,7 @@ from rvq_action.statistics import StatisticsBuilder
 from rvq_action.tokenizer import ActionTokenizer
 
 RECIPE = ClosedFormRecipe(
-    num_quantizers=3, codebook_size=256, iterations=3, max_windows=2000, sign_copies=0, depth=0
+    num_quantizers=3, codebook_size=256, iterations=3, max_windows=2000, samples_per_code=1, depth=0
 )
 
 
