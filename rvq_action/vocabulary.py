@@ -6,11 +6,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 ABSENT = -1
+"""A code that is not there."""
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+"""numpy in, numpy out; torch in, torch out."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +63,16 @@ class ActionVocabulary:
             return sequence.unflatten(-1, (self.num_levels, self.num_slots)).transpose(-1, -2)
         return sequence.unflatten(-1, (self.num_slots, self.num_levels))
 
-    def to_ids(self, codes: Tensor) -> Tensor:
+    def to_ids(self, codes: Array) -> Array:
         """Codes int64 [B, S, K] -> ids int64 [B, n], n the number of codes present.
 
         Raises:
             ValueError: A code is no code, a gap precedes a present code, or the chunks hold
                 different numbers of codes (then take them one by one).
         """
-        sequence = self.in_order(codes)
+        if isinstance(codes, np.ndarray):
+            return self.to_ids(torch.tensor(codes)).numpy()
+        sequence = self.in_order(self._checked(codes))
         if bool((sequence < ABSENT).any() or (sequence >= self.codebook_size).any()):
             raise ValueError(
                 f"Codes must be {ABSENT} (absent) or 0..{self.codebook_size - 1}; got "
@@ -80,15 +89,19 @@ class ActionVocabulary:
             raise ValueError("Only a prefix of the token order can be emitted; a code is missing.")
         return sequence[:, :length] + self._offsets(codes.device)[:length]
 
-    def to_codes(self, ids: Tensor) -> Tensor:
+    def to_codes(self, ids: Array) -> Array:
         """Ids int64 [B, n], n <= S·K -> codes int64 [B, S, K], the rest absent.
 
         Raises:
             ValueError: An id is no action token, or one of another level than its position's.
         """
+        if isinstance(ids, np.ndarray):
+            return self.to_codes(torch.tensor(ids)).numpy()
         total = self.num_slots * self.num_levels
-        if ids.ndim != 2 or ids.shape[1] > total:
-            raise ValueError(f"ids must be [B, n] with n <= {total}, got {tuple(ids.shape)}.")
+        if ids.is_floating_point() or ids.ndim != 2 or ids.shape[1] > total:
+            raise ValueError(
+                f"ids must be integers [B, n] with n <= {total}, got {ids.dtype} {list(ids.shape)}."
+            )
         codes = ids - self._offsets(ids.device)[: ids.shape[1]]
         foreign = (codes < 0) | (codes >= self.codebook_size)
         if bool(foreign.any()):
@@ -101,6 +114,16 @@ class ActionVocabulary:
             )
         absent = codes.new_full((len(codes), total - codes.shape[1]), ABSENT)
         return self.from_order(torch.cat([codes, absent], dim=-1))
+
+    def _checked(self, codes: Tensor) -> Tensor:
+        slots, levels = self.num_slots, self.num_levels
+        fits = codes.ndim == 3 and codes.shape[1] == slots and codes.shape[2] <= levels
+        if codes.is_floating_point() or not fits:
+            raise ValueError(
+                f"codes must be integers [B, {slots}, k] with k <= {levels}, got {codes.dtype} "
+                f"{list(codes.shape)}."
+            )
+        return pad(codes.long(), (0, levels - codes.shape[2]), value=ABSENT)
 
     def _offsets(self, device: torch.device) -> Tensor:
         levels = torch.tensor([level for _, level in self.order], device=device)
