@@ -16,6 +16,11 @@ from rvq_action.config import TokenizerConfig
 class Decoder(nn.Module):
     """Quantised latents [B, S, C] and presence [B, S, K] -> [B, F, D]."""
 
+    mean: Tensor
+    components: Tensor
+    latent_scale: Tensor
+    error_scale: Tensor
+
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         features = config.num_frequencies * config.width
@@ -27,7 +32,7 @@ class Decoder(nn.Module):
         errors = (config.num_quantizers + 1, config.num_slots, config.slot_width)
         self.register_buffer("error_scale", torch.ones(errors))
         self.condition = ConditionEmbedding(config.width, config.num_embodiments, config.hidden)
-        self.network = None
+        self.network: ResidualNetwork | None = None
         if config.depth:
             tokens = config.num_slots * config.num_quantizers
             self.network = ResidualNetwork(latent + tokens, latent, config.hidden, config.depth)

@@ -16,6 +16,11 @@ from rvq_action.config import TokenizerConfig
 class Encoder(nn.Module):
     """[B, F, D] -> latents [B, S, C]."""
 
+    mean: Tensor
+    components: Tensor
+    latent_scale: Tensor
+    error_scale: Tensor
+
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         features = config.num_frequencies * config.width
@@ -26,7 +31,7 @@ class Encoder(nn.Module):
         self.register_buffer("latent_scale", torch.ones(latent))
         self.register_buffer("error_scale", torch.ones(latent))
         self.condition = ConditionEmbedding(config.width, config.num_embodiments, config.hidden)
-        self.network = None
+        self.network: ResidualNetwork | None = None
         if config.depth:
             self.network = ResidualNetwork(latent, latent, config.hidden, config.depth)
 

@@ -11,8 +11,9 @@ from rvq_action.blocks import Condition
 from rvq_action.config import TokenizerConfig
 from rvq_action.decoder import Decoder
 from rvq_action.encoder import Encoder
-from rvq_action.quantizer import ABSENT, SlotResidualVQ
+from rvq_action.quantizer import SlotResidualVQ
 from rvq_action.time_basis import fill_masked, to_frames, to_frequencies
+from rvq_action.vocabulary import ABSENT
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class TokenizerModel(nn.Module):
 
     def encode(self, x: Tensor, mask: Tensor, condition: Condition) -> Tensor:
         """[B, T, D] with its mask -> codes int64 [B, S, K]."""
-        return self.quantizer.quantize(self.latents(x, mask, condition)).codes
+        return self.quantizer.encode(self.latents(x, mask, condition))
 
     def decode(self, codes: Tensor, horizon: int, condition: Condition) -> Tensor:
         """Codes int64 [B, S, k], absent = -1 -> [B, horizon, D] in model space."""

@@ -8,17 +8,18 @@ Quantisation runs in float32 whatever the surrounding precision.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from rvq_action.config import TokenizerConfig
+from rvq_action.vocabulary import ABSENT
 
-if TYPE_CHECKING:
-    from vector_quantize_pytorch import VectorQuantize
-
-ABSENT = -1
+SCORES = 2**20
+"""Distances held at a time: more of them only leave the processor's cache."""
+LEAST_USAGE = 0.1
+"""What a code counts as in use from the start, as a share of a fair share."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,19 @@ class Quantized:
     commitment: Tensor
 
 
+class _Codebook(Protocol):
+    """The library's codebook: embed and embed_avg [S, V, C], cluster_size [S, V]."""
+
+    embed: Tensor
+    embed_avg: Tensor
+    cluster_size: Tensor
+    initted: Tensor
+
+
 class SlotResidualVQ(nn.Module):
     """S slots of width C, each through K residual levels of V codes."""
+
+    support: Tensor
 
     def __init__(self, config: TokenizerConfig) -> None:
         from vector_quantize_pytorch import VectorQuantize
@@ -62,11 +74,15 @@ class SlotResidualVQ(nn.Module):
         )
         support = torch.ones(config.num_quantizers, slots, width, dtype=torch.bool)
         self.register_buffer("support", support)
+        self.register_load_state_dict_pre_hook(_fit_library_version)
 
     @property
     def codebooks(self) -> Tensor:
         """[K, S, V, C]."""
-        return torch.stack([level._codebook.embed for level in self.levels])
+        return torch.stack([self._book(k).embed for k in range(self.config.num_quantizers)])
+
+    def _book(self, level: int) -> _Codebook:
+        return cast(_Codebook, self.levels[level]._codebook)
 
     @torch.no_grad()
     def set_codebooks(self, codebooks: Tensor, support: Tensor, usage: Tensor) -> None:
@@ -75,22 +91,34 @@ class SlotResidualVQ(nn.Module):
         Args:
             codebooks: [K, S, V, C].
             support: bool [K, S, C], components a level may use; others stay 0 for good.
-            usage: [K, S, V] samples per code expected in a moving-average window.
+            usage: [K, S, V] samples per code expected in a moving-average window; a code that
+                nobody chose yet counts a little too, or the first step would move it to 0.
         """
         self.support.copy_(support)
-        for level, embed, size in zip(self.levels, codebooks, usage, strict=True):
-            book = level._codebook
+        least = LEAST_USAGE * usage.mean(-1, keepdim=True)
+        for level, (embed, size) in enumerate(zip(codebooks, usage.maximum(least), strict=True)):
+            book = self._book(level)
             book.embed.copy_(embed)
             book.cluster_size.copy_(size)
             book.embed_avg.copy_(book.embed * book.cluster_size[..., None])
             book.initted.fill_(True)
 
+    @torch.no_grad()
+    def encode(self, latents: Tensor) -> Tensor:
+        """Latents [B, S, C] -> codes int64 [B, S, K]; never moves a codebook."""
+        residual, codes = latents.float(), []
+        for index in range(self.config.num_quantizers):
+            codes.append(self._nearest(index, residual))
+            residual = residual - self._lookup(index, codes[-1])
+        return torch.stack(codes, dim=-1)
+
     def quantize(self, latents: Tensor) -> Quantized:
         """Latents [B, S, C] -> `Quantized`; in training mode the codebooks follow the data."""
         residual = latents.float()
         vectors, codes, distances = torch.zeros_like(residual), [], []
-        for index, level in enumerate(self.levels):
-            chosen, code = self._step(index, level, residual.detach())
+        for index in range(self.config.num_quantizers):
+            code = self._choose(index, residual.detach())
+            chosen = self._lookup(index, code)
             distances.append((residual - chosen).square().mean())
             vectors, residual = vectors + chosen, residual - chosen
             codes.append(code)
@@ -98,46 +126,51 @@ class SlotResidualVQ(nn.Module):
         commitment = torch.stack(distances).mean()
         return Quantized(straight, torch.stack(codes, dim=-1), commitment)
 
-    def _step(self, index: int, level: VectorQuantize, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """One level: [B, S, C] -> chosen vectors [B, S, C] and codes [B, S]."""
+    def _choose(self, index: int, residual: Tensor) -> Tensor:
+        """Codes [B, S] of one level for [B, S, C]; in training mode its codebook then moves."""
         if not self.training:
-            codes = self._nearest(level._codebook.embed, residual)
-            return self._lookup(index, codes), codes
+            return self._nearest(index, residual)
         batch = len(residual)
         if index > 0:
             signs = torch.randint_like(residual, 2) * 2 - 1
             residual = torch.cat([residual, residual * signs])
         with torch.autocast(residual.device.type, enabled=False):
-            _, codes, _ = level(residual.flatten(1)[:, None])
-        codes = codes.reshape(len(residual), self.config.num_slots)[:batch]
-        self._tend(index, level, residual)
-        return self._lookup(index, codes), codes
+            _, codes, _ = self.levels[index](residual.flatten(1)[:, None])
+        self._tend(index, residual)
+        return codes.reshape(len(residual), self.config.num_slots)[:batch]
 
-    @staticmethod
-    def _nearest(book: Tensor, residual: Tensor) -> Tensor:
-        """Codebooks [S, V, C] and residual [B, S, C] -> nearest codes [B, S]."""
+    def _nearest(self, index: int, residual: Tensor) -> Tensor:
+        """Nearest codes [B, S] of one level for [B, S, C]."""
+        book = self._book(index).embed
         half_norm = book.square().sum(-1)[:, None] / 2
-        score = torch.baddbmm(half_norm, residual.transpose(0, 1), book.mT, alpha=-1)
-        return score.argmin(-1).T
+        rows = max(1, SCORES // (book.shape[0] * book.shape[1]))
+        codes = [
+            torch.baddbmm(half_norm, part.transpose(0, 1), book.mT, alpha=-1).argmin(-1).T
+            for part in residual.split(rows)
+        ]
+        return torch.cat(codes)
 
     @torch.no_grad()
-    def _tend(self, index: int, level: VectorQuantize, residual: Tensor) -> None:
+    def _tend(self, index: int, residual: Tensor) -> None:
         """Keep codes inside their support and reset the dead ones to samples of the batch."""
-        book, samples = level._codebook, residual.transpose(0, 1)
-        size = book.cluster_size
-        fair = size.sum(-1, keepdim=True) / self.config.codebook_size
-        for slot, code in (size < self.config.dead_code_share * fair).nonzero().tolist():
-            pick = torch.randint(len(residual), (1,)).item()
-            book.embed[slot, code] = samples[slot, pick]
-            size[slot, code] = fair[slot, 0]
-            book.embed_avg[slot, code] = samples[slot, pick] * fair[slot, 0]
+        book = self._book(index)
+        fair = book.cluster_size.mean(-1, keepdim=True)
+        slot, code = (book.cluster_size < self.config.dead_code_share * fair).nonzero().T
+        if len(slot):
+            picks = torch.randint(len(residual), (len(slot),)).to(slot.device)
+            fresh = residual[picks, slot]
+            if _is_one_of_several():
+                distributed.broadcast(fresh, src=0)
+            book.embed[slot, code] = fresh
+            book.cluster_size[slot, code] = fair[slot, 0]
+            book.embed_avg[slot, code] = fresh * fair[slot]
         keep = self.support[index].reshape(-1, 1, self.config.slot_width)
         for tensor in (book.embed, book.embed_avg):
             tensor.mul_(keep)
 
     def _lookup(self, index: int, codes: Tensor) -> Tensor:
         """Codes [B, S] of one level -> vectors [B, S, C]; absent codes -> 0."""
-        book = self.levels[index]._codebook.embed
+        book = self._book(index).embed
         slots = torch.arange(self.config.num_slots, device=codes.device)
         present = codes != ABSENT
         return book[slots, codes.clamp(min=0)] * present[..., None]
@@ -148,11 +181,17 @@ class SlotResidualVQ(nn.Module):
         return torch.stack(vectors).sum(dim=0)
 
 
+def _fit_library_version(module: nn.Module, state: dict[str, Tensor], prefix: str, *_) -> None:
+    """Read what other versions of the library wrote: they differ in the shape of one flag."""
+    for name, ours in module.named_buffers():
+        if name.endswith("initted") and prefix + name in state:
+            state[prefix + name] = state[prefix + name].reshape(ours.shape)
+
+
 def _is_one_of_several() -> bool:
     """Whether this process trains together with others, as of now.
 
     The library's own check remembers its first answer, which may be older than the processes.
     """
-    distributed = torch.distributed
     initialized = distributed.is_available() and distributed.is_initialized()
     return initialized and distributed.get_world_size() > 1
