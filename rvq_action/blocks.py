@@ -24,6 +24,12 @@ class Condition:
     embodiment: Tensor
     duration: Tensor
 
+    def rows(self, rows: Tensor) -> Condition:
+        """The condition of some chunks of the batch, int64 [n]."""
+        anchor = None if self.anchor is None else self.anchor[rows]
+        mask = None if self.anchor_mask is None else self.anchor_mask[rows]
+        return Condition(anchor, mask, self.embodiment[rows], self.duration[rows])
+
 
 class ConditionEmbedding(nn.Module):
     """Condition -> [B, H]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,7 +32,11 @@ class ActionChunk:
     embodiment: str
 
     def __post_init__(self) -> None:
+        if self.actions.ndim != 3:
+            raise ValueError(f"actions must be [B, T, D], got {list(self.actions.shape)}.")
         check_horizon(self.actions.shape[1])
+        if not 0 < self.fps < math.inf:
+            raise ValueError(f"fps must be a positive number of frames per second: {self.fps}.")
         if self.mask.shape != self.actions.shape or self.mask.dtype != torch.bool:
             raise ValueError(
                 f"mask must be bool {tuple(self.actions.shape)} like the actions, got "
@@ -39,6 +44,15 @@ class ActionChunk:
             )
         if (self.anchor is None) != (self.anchor_mask is None):
             raise ValueError("Give anchor and anchor_mask together, or neither.")
+        per_chunk = self.actions[:, 0].shape
+        if self.anchor is not None and self.anchor_mask is not None:
+            shapes = self.anchor.shape, self.anchor_mask.shape
+            if shapes != (per_chunk, per_chunk) or self.anchor_mask.dtype != torch.bool:
+                raise ValueError(
+                    f"anchor and its bool mask must be {list(per_chunk)}, got "
+                    f"{list(self.anchor.shape)}, {self.anchor_mask.dtype} "
+                    f"{list(self.anchor_mask.shape)}."
+                )
 
     @property
     def horizon(self) -> int:

@@ -30,6 +30,10 @@ class ModelInput:
         """The same input for networks that may not see the anchor."""
         return replace(self, condition=replace(self.condition, anchor=None, anchor_mask=None))
 
+    def rows(self, rows: Tensor) -> ModelInput:
+        """Some chunks of the batch, int64 [n]."""
+        return ModelInput(self.x[rows], self.mask[rows], self.condition.rows(rows))
+
 
 @dataclass(frozen=True)
 class Embodiment:
@@ -72,6 +76,27 @@ class Embodiment:
         """bool [D], channels that had data in training."""
         return self.actions.seen
 
+    def anchored(self, real: Tensor, relative: bool) -> Tensor:
+        """Which proprio entries the real channels cannot do without; bool [B, D] -> [B, D].
+
+        Args:
+            real: Channels with a real entry.
+            relative: Whether the actions are relative already, so that nothing is needed.
+        """
+        if relative:
+            return torch.zeros_like(real)
+        used = real & self.valid.to(real.device)
+        return (used[..., None] & self._origins.to(real.device)).any(1)
+
+    @cached_property
+    @torch.inference_mode(False)
+    def _origins(self) -> Tensor:
+        """bool [D, D]: the channels (columns) whose anchor a channel (row) is relative to."""
+        origins = torch.zeros(self.layout.width, self.layout.width, dtype=torch.bool)
+        for channel, others in self.layout.origins.items():
+            origins[channel, others] = True
+        return origins
+
     def to_model(self, chunk: ActionChunk, number: int, width: int, relative: bool) -> ModelInput:
         """Chunk -> relative -> normalised -> padded to the model's width.
 
@@ -82,7 +107,7 @@ class Embodiment:
             relative: Whether the actions are relative already.
         """
         mask = chunk.mask & self.valid.to(chunk.mask.device)
-        actions = chunk.actions
+        actions = torch.where(mask, chunk.actions, 0.0)
         if not relative:
             actions = to_relative(actions, chunk.anchor, self.layout, mask)
         extra = width - self.layout.width

@@ -110,10 +110,21 @@ class ActionLayout:
         blocks = [b for b in self.rotation_blocks if self.channels[b[0]].part == part]
         return blocks[0] if blocks else None
 
+    @cached_property
+    def origins(self) -> dict[int, list[int]]:
+        """The anchor's channels that a relative channel is relative to; raw channels have none."""
+        origins = {}
+        for index, channel in enumerate(self.channels):
+            if channel.delta is DeltaRule.SE3:
+                origins[index] = [index, *(self.rotation_of(channel.part) or [])]
+            elif channel.delta is not DeltaRule.RAW:
+                origins[index] = [index]
+        return origins
+
     @property
     def needs_anchor(self) -> bool:
         """Whether any channel is relative to the proprio anchor."""
-        return any(channel.delta is not DeltaRule.RAW for channel in self.channels)
+        return bool(self.origins)
 
     def index(self, name: str) -> int:
         """Position of a channel.

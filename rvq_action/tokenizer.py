@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,13 +15,14 @@ from rvq_action import artifact
 from rvq_action.chunk import ActionChunk, check_horizon
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment, ModelInput
+from rvq_action.inputs import AnyArray, read_actions, read_anchor, read_codes
 from rvq_action.layout import ActionLayout
 from rvq_action.metrics import masked_mean_per_chunk
 from rvq_action.model import TokenizerModel
-from rvq_action.quantizer import ABSENT
-from rvq_action.vocabulary import ActionVocabulary
+from rvq_action.vocabulary import ABSENT, ActionVocabulary
 
-Array = np.ndarray | Tensor
+Array = TypeVar("Array", np.ndarray, Tensor)
+"""numpy in, numpy out; torch in, torch out."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,26 @@ class ActionTokenizer:
     embodiments: dict[str, Embodiment]
     metadata: dict = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if len(self.embodiments) != self.config.num_embodiments:
+            raise ValueError(
+                f"{len(self.embodiments)} embodiments ({sorted(self.embodiments)}) for a model of "
+                f"{self.config.num_embodiments}. A model keeps the embodiments it was fitted on."
+            )
+        for name, known in self.embodiments.items():
+            if known.layout.width > self.config.width:
+                raise ValueError(
+                    f"{name!r} has {known.layout.width} channels, but this tokenizer takes at "
+                    f"most {self.config.width}. Fit one on that robot's data."
+                )
+
     @property
     def config(self) -> TokenizerConfig:
         return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.encoder.mean.device
 
     @property
     def vocabulary(self) -> ActionVocabulary:
@@ -65,11 +85,11 @@ class ActionTokenizer:
     def encode(
         self,
         actions: Array,
-        proprio: Array | None = None,
+        proprio: AnyArray | None = None,
         embodiment: str | None = None,
         fps: float | None = None,
         *,
-        mask: Array | None = None,
+        mask: AnyArray | None = None,
         relative: bool = False,
         tolerance: float | None = None,
         condition_on: tuple[str, ...] = ("anchor", "embodiment"),
@@ -81,7 +101,7 @@ class ActionTokenizer:
             proprio: [B, D] just before the chunk, in the layout's channels; NaN where unknown.
             embodiment: May be left out where the tokenizer knows only one.
             fps: Frames per second; the training data's where omitted.
-            mask: bool [B, T, D], True = real; every channel of the embodiment where omitted.
+            mask: bool, broadcast to [B, T, D], True = real; everything is where omitted.
             relative: The actions are relative to the anchor already.
             tolerance: Emit codes only until a chunk's mean squared error in model space is at
                 most this; the others are absent. None emits all.
@@ -95,18 +115,9 @@ class ActionTokenizer:
             KeyError: An unknown embodiment.
         """
         name, known = self._embodiment(embodiment)
-        values = self._tensor(actions, "actions", ndim=3, width=known.layout.width)
-        real = torch.ones_like(values, dtype=torch.bool)
-        if mask is not None:
-            real = torch.as_tensor(mask, device=values.device).expand_as(values)
-        values = torch.where(real, values, 0.0)
-        if not torch.isfinite(values).all():
-            row, frame, channel = (~torch.isfinite(values)).nonzero()[0].tolist()
-            raise ValueError(
-                f"actions[{row}, {frame}, {known.layout.names[channel]!r}] is not finite. Mask "
-                "it (mask=...) or drop the chunk."
-            )
-        anchor, anchor_mask = self._anchor(proprio, known, relative, len(values))
+        values, real = read_actions(actions, mask, known.layout, self.device)
+        required = known.anchored(real.any(1), relative)
+        anchor, anchor_mask = read_anchor(proprio, known.layout, required, self.device)
         rate = known.fps if fps is None else fps
         chunk = ActionChunk(values, real, anchor, anchor_mask, rate, name)
         with torch.inference_mode():
@@ -120,7 +131,7 @@ class ActionTokenizer:
         self,
         codes: Array,
         horizon: int,
-        proprio: Array | None = None,
+        proprio: AnyArray | None = None,
         embodiment: str | None = None,
         fps: float | None = None,
         *,
@@ -145,11 +156,12 @@ class ActionTokenizer:
             ValueError: Codes that are no codes, a missing anchor, a horizon outside 2..128.
             KeyError: An unknown embodiment.
         """
-        check_horizon(horizon)
+        check_horizon(operator.index(horizon))
         name, known = self._embodiment(embodiment)
-        integers = self._codes(codes)
-        anchor, anchor_mask = self._anchor(proprio, known, relative, len(integers))
-        blank = torch.zeros(len(integers), horizon, known.layout.width, device=integers.device)
+        integers = read_codes(codes, self.config, self.device)
+        blank = torch.zeros(len(integers), horizon, known.layout.width, device=self.device)
+        required = known.anchored(torch.ones_like(blank[:, 0], dtype=torch.bool), relative)
+        anchor, anchor_mask = read_anchor(proprio, known.layout, required, self.device)
         rate = known.fps if fps is None else fps
         real = torch.zeros_like(blank, dtype=torch.bool)
         chunk = ActionChunk(blank, real, anchor, anchor_mask, rate, name)
@@ -160,11 +172,22 @@ class ActionTokenizer:
         return physical.cpu().numpy() if isinstance(codes, np.ndarray) else physical.clone()
 
     def prefix(self, codes: Array, length: int) -> Array:
-        """The first `length` codes in token order; the others absent. [B, S, K] -> [B, S, K]."""
-        integers = torch.as_tensor(codes).clone()
-        for slot, level in self.token_order[length:]:
-            integers[..., slot, level] = ABSENT
-        return integers.numpy() if isinstance(codes, np.ndarray) else integers
+        """The first `length` codes in token order; the others absent.
+
+        Args:
+            codes: int64 [..., S, k], k <= K.
+            length: 0..S·K.
+
+        Raises:
+            ValueError: A length outside that.
+        """
+        if not 0 <= length <= self.tokens_per_chunk:
+            raise ValueError(f"A prefix has 0..{self.tokens_per_chunk} tokens, not {length}.")
+        place = self.vocabulary.from_order(torch.arange(self.tokens_per_chunk))
+        late = place[:, : codes.shape[-1]] >= length
+        if isinstance(codes, np.ndarray):
+            return np.where(late.numpy(), ABSENT, codes)
+        return codes.masked_fill(late.to(codes.device), ABSENT)
 
     def prepare(
         self,
@@ -197,15 +220,15 @@ class ActionTokenizer:
     def _shorten(self, codes: Tensor, given: ModelInput, tolerance: float) -> Tensor:
         """Drop the codes after the first prefix that is within the tolerance."""
         shortest = codes.clone()
-        undecided = torch.ones(len(codes), dtype=torch.bool, device=codes.device)
+        undecided = torch.arange(len(codes), device=codes.device)
         for length in range(1, self.tokens_per_chunk):
-            trial = self.prefix(codes, length)
-            frames = self.model.decode(trial, given.x.shape[1], given.condition)
-            error = masked_mean_per_chunk((frames - given.x).square(), given.mask)
-            done = undecided & (error <= tolerance)
-            shortest[done] = trial[done]
-            undecided &= ~done
-            if not undecided.any():
+            trial, seen = self.prefix(codes[undecided], length), given.rows(undecided)
+            frames = self.model.decode(trial, seen.x.shape[1], seen.condition)
+            error = masked_mean_per_chunk((frames - seen.x).square(), seen.mask)
+            done = error <= tolerance
+            shortest[undecided[done]] = trial[done]
+            undecided = undecided[~done]
+            if not len(undecided):
                 break
         return shortest
 
@@ -220,52 +243,3 @@ class ActionTokenizer:
                 "Train on that robot's data to add it."
             )
         return name, self.embodiments[name]
-
-    def _tensor(self, value: Array, what: str, ndim: int, width: int) -> Tensor:
-        device = self.model.encoder.mean.device
-        tensor = torch.as_tensor(value, device=device).float()
-        if tensor.ndim != ndim or tensor.shape[-1] != width:
-            form = f"[B, T, {width}]" if ndim == 3 else f"[B, {width}]"
-            raise ValueError(f"{what} must be {form}, got {list(tensor.shape)}.")
-        return tensor
-
-    def _anchor(
-        self, proprio: Array | None, known: Embodiment, relative: bool, batch: int
-    ) -> tuple[Tensor | None, Tensor | None]:
-        if proprio is None:
-            if known.layout.needs_anchor and not relative:
-                raise ValueError(
-                    f"Layout {known.layout.name!r} is relative to the proprio anchor: give "
-                    "proprio=[B, D], or relative=True if the actions are relative already."
-                )
-            return None, None
-        anchor = self._tensor(proprio, "proprio", ndim=2, width=known.layout.width)
-        if len(anchor) != batch:
-            raise ValueError(f"proprio holds {len(anchor)} rows for {batch} chunks.")
-        present = ~anchor.isnan()
-        required = known.valid & torch.tensor([c.delta != "raw" for c in known.layout.channels])
-        missing = required.to(present.device) & ~present.all(0)
-        if not relative and missing.any():
-            names = [known.layout.names[i] for i in missing.nonzero().flatten().tolist()]
-            raise ValueError(f"proprio is NaN for {names}, whose actions are relative to it.")
-        anchor = torch.where(present, anchor, 0.0)
-        if not torch.isfinite(anchor).all():
-            raise ValueError("proprio holds infinite values; check the robot's state.")
-        return anchor, present
-
-    def _codes(self, codes: Array) -> Tensor:
-        integers = torch.as_tensor(codes, device=self.model.encoder.mean.device)
-        slots, levels = self.config.num_slots, self.config.num_quantizers
-        if integers.dtype.is_floating_point or integers.dtype == torch.bool:
-            raise ValueError(f"codes must be integers, got {integers.dtype}.")
-        if integers.ndim != 3 or integers.shape[1] != slots or not 1 <= integers.shape[2] <= levels:
-            raise ValueError(
-                f"codes must be [B, {slots}, k] with 1 <= k <= {levels}: {list(integers.shape)}."
-            )
-        low, high = (int(integers.min()), int(integers.max())) if integers.numel() else (0, 0)
-        if low < ABSENT or high >= self.config.codebook_size:
-            raise ValueError(
-                f"codes must be {ABSENT} (absent) or 0..{self.config.codebook_size - 1}; got "
-                f"{low}..{high}. They may come from another tokenizer."
-            )
-        return integers.long()

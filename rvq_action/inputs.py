@@ -1,0 +1,140 @@
+"""What callers hand to `ActionTokenizer`, checked and turned into tensors on its device.
+
+Every refusal names the value, what was expected and the way out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rvq_action.config import TokenizerConfig
+from rvq_action.layout import ActionLayout
+from rvq_action.vocabulary import ABSENT
+
+AnyArray = np.ndarray | Tensor
+
+
+def read_actions(
+    value: AnyArray, mask: AnyArray | None, layout: ActionLayout, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Actions [B, T, D] -> float32 with masked entries 0, and their bool mask [B, T, D].
+
+    Raises:
+        ValueError: A wrong shape, a mask that is none, a real entry that is not finite.
+    """
+    actions = _read(value, device, "actions", ("B", "T"), layout)
+    real = _read_mask(mask, actions)
+    actions = torch.where(real, actions, 0.0)
+    if not actions.isfinite().all():
+        row, frame, channel = (~actions.isfinite()).nonzero()[0].tolist()
+        raise ValueError(
+            f"actions[{row}, {frame}, {layout.names[channel]!r}] is not finite. Mask it "
+            "(mask=...) or drop the chunk."
+        )
+    return actions, real
+
+
+def read_anchor(
+    value: AnyArray | None, layout: ActionLayout, required: Tensor, device: torch.device
+) -> tuple[Tensor | None, Tensor | None]:
+    """Proprio [B, D], NaN where unknown -> float32 with 0 there, and bool [B, D] True = known.
+
+    Args:
+        value: What the caller gave.
+        layout: Of the robot.
+        required: bool [B, D], entries that actions are relative to.
+        device: Where to.
+
+    Raises:
+        ValueError: A wrong shape, infinite values, a required entry that is missing.
+    """
+    if value is None:
+        if required.any():
+            raise ValueError(
+                f"Layout {layout.name!r} is relative to the proprio anchor: give proprio=[B, D], "
+                "the robot's state just before the chunk, or relative=True for actions that are "
+                "relative already."
+            )
+        return None, None
+    anchor = _read(value, device, "proprio", ("B",), layout)
+    if len(anchor) != len(required):
+        raise ValueError(f"proprio holds {len(anchor)} rows for {len(required)} chunks.")
+    known = ~anchor.isnan()
+    missing = (required & ~known).any(0).nonzero().flatten().tolist()
+    if missing:
+        names = [layout.names[i] for i in missing]
+        raise ValueError(
+            f"proprio is NaN for {names}, which actions are relative to. Give the robot's state "
+            "there, or relative=True."
+        )
+    anchor = torch.where(known, anchor, 0.0)
+    if not anchor.isfinite().all():
+        raise ValueError("proprio holds infinite values; check the robot's state.")
+    return anchor, known
+
+
+def read_codes(value: AnyArray, config: TokenizerConfig, device: torch.device) -> Tensor:
+    """Integers [B, S, k] with k <= K -> int64.
+
+    Raises:
+        ValueError: They are no codes of this tokenizer.
+    """
+    codes = _tensor(value, device)
+    slots, levels = config.num_slots, config.num_quantizers
+    if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:
+        raise ValueError(f"codes must be integers as encode returns them, got {codes.dtype}.")
+    if codes.ndim != 3 or codes.shape[1] != slots or not 1 <= codes.shape[2] <= levels:
+        raise ValueError(
+            f"codes must be [B, {slots}, k] with 1 <= k <= {levels}, got {list(codes.shape)}. "
+            "They may come from another tokenizer."
+        )
+    codes = codes.long()
+    low, high = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
+    if low < ABSENT or high >= config.codebook_size:
+        raise ValueError(
+            f"codes must be {ABSENT} (absent) or 0..{config.codebook_size - 1}, got "
+            f"{low}..{high}. They may come from another tokenizer."
+        )
+    return codes
+
+
+def _read(
+    value: AnyArray,
+    device: torch.device,
+    what: str,
+    leading: tuple[str, ...],
+    layout: ActionLayout,
+) -> Tensor:
+    tensor = _tensor(value, device)
+    if tensor.ndim != len(leading) + 1 or tensor.shape[-1] != layout.width:
+        form = ", ".join((*leading, str(layout.width)))
+        raise ValueError(
+            f"{what} must be [{form}] with the channels of layout {layout.name!r} "
+            f"({', '.join(layout.names)}), got {list(tensor.shape)}."
+        )
+    return tensor.float()
+
+
+def _read_mask(mask: AnyArray | None, actions: Tensor) -> Tensor:
+    if mask is None:
+        return torch.ones_like(actions, dtype=torch.bool)
+    real = _tensor(mask, actions.device)
+    fits = real.ndim <= 3 and all(
+        size in (1, whole)
+        for size, whole in zip(real.shape[::-1], actions.shape[::-1], strict=False)
+    )
+    if real.dtype != torch.bool or not fits:
+        raise ValueError(
+            f"mask must be bool and broadcast to {list(actions.shape)} (True = real), got "
+            f"{real.dtype} {list(real.shape)}."
+        )
+    return real.expand_as(actions)
+
+
+def _tensor(value: AnyArray, device: torch.device) -> Tensor:
+    """As a tensor; arrays that torch cannot share (read-only, reversed) are copied."""
+    if isinstance(value, np.ndarray):
+        value = np.array(value, order="C")
+    return torch.as_tensor(value, device=device)
