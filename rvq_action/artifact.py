@@ -10,7 +10,6 @@ README.md           model card
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment
+from rvq_action.json_file import read_json, write_json
 from rvq_action.layout import ActionLayout
 from rvq_action.model import TokenizerModel
 from rvq_action.model_card import model_card
@@ -35,19 +35,38 @@ REQUIRED = (CONFIG, WEIGHTS, STATISTICS, EMBODIMENTS, METADATA)
 
 
 def save(tokenizer: ActionTokenizer, path: Path) -> None:
-    """Write beside the target, then swap: a reader sees the old artefact or the new one."""
+    """Write beside the target, then swap: a reader sees the old artefact or the new one.
+
+    Raises:
+        ValueError: The path is a file, or a directory that holds anything but an artefact.
+    """
+    path = path.resolve()
+    _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and any(path.iterdir()) and not (path / CONFIG).exists():
-        raise ValueError(f"{path} holds other files; choose an empty directory.")
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    staging, old = workplace / "new", workplace / "old"
     try:
+        staging.mkdir()
         _write(tokenizer, staging)
-        staging.chmod(0o755)
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(old)
         staging.rename(path)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file; give the directory to write the tokenizer to.")
+    others = sorted(f.name for f in path.iterdir()) if path.exists() else []
+    others = [name for name in others if name not in (*REQUIRED, CARD)]
+    if others:
+        raise ValueError(
+            f"{path} holds files that are no tokenizer's: {others[:5]}. Choose an empty directory; "
+            "nothing was overwritten."
+        )
 
 
 def _write(tokenizer: ActionTokenizer, path: Path) -> None:
@@ -60,9 +79,9 @@ def _write(tokenizer: ActionTokenizer, path: Path) -> None:
         name: {"layout": e.layout.to_dict(), "fps": e.fps, "mapping": e.mapping}
         for name, e in known.items()
     }
-    (path / EMBODIMENTS).write_text(json.dumps(embodiments, indent=2) + "\n")
-    (path / METADATA).write_text(json.dumps(tokenizer.metadata, indent=2) + "\n")
-    (path / CARD).write_text(model_card(tokenizer))
+    write_json(embodiments, path / EMBODIMENTS)
+    write_json(tokenizer.metadata, path / METADATA)
+    (path / CARD).write_text(model_card(tokenizer), encoding="utf-8")
 
 
 def load(path: Path) -> tuple[TokenizerModel, dict[str, Embodiment], dict]:
@@ -86,47 +105,40 @@ def load(path: Path) -> tuple[TokenizerModel, dict[str, Embodiment], dict]:
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise ValueError(f"{path / WEIGHTS} does not fit {CONFIG}: {error}") from error
-    return model.eval(), _load_embodiments(path, config), _json(path / METADATA)
+        raise ValueError(
+            f"{path / WEIGHTS} does not fit {CONFIG}; export the tokenizer again. {error}"
+        ) from error
+    return model.eval(), _load_embodiments(path), read_json(path / METADATA)
 
 
-def _load_embodiments(path: Path, config: TokenizerConfig) -> dict[str, Embodiment]:
+def _load_embodiments(path: Path) -> dict[str, Embodiment]:
     statistics = load_statistics(path / STATISTICS)
-    described = _json(path / EMBODIMENTS)
+    described = read_json(path / EMBODIMENTS)
     if set(statistics) != set(described):
         raise ValueError(
             f"{path}: {STATISTICS} knows {sorted(statistics)}, {EMBODIMENTS} {sorted(described)}. "
             "Export the tokenizer again; statistics are never made up."
-        )
-    if len(described) != config.num_embodiments:
-        raise ValueError(
-            f"{path}: {len(described)} embodiments for a model of {config.num_embodiments}."
         )
     embodiments = {}
     for name, entry in described.items():
         try:
             layout = ActionLayout.from_dict(entry["layout"])
             mapping, fps = entry["mapping"], float(entry["fps"])
-        except (KeyError, TypeError) as error:
+            embodiments[name] = Embodiment(layout, statistics[name], fps, mapping)
+        except KeyError as error:
             raise ValueError(f"{path / EMBODIMENTS}: {name!r} lacks {error}.") from error
-        if layout.width > config.width:
-            raise ValueError(
-                f"{path}: {name!r} has {layout.width} channels, the model takes at most "
-                f"{config.width}."
-            )
-        embodiments[name] = Embodiment(layout, statistics[name], fps, mapping)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path / EMBODIMENTS}: {name!r}: {error}") from error
     return embodiments
 
 
-def _json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); export it again.") from error
-
-
 def locate(path: str | Path, revision: str | None) -> Path:
-    """A local directory, or the hub's copy of a repository id."""
+    """A local directory, or the hub's copy of a repository id.
+
+    Raises:
+        ValueError: It is neither.
+        ImportError: It may be an id, but the hub's client is not installed.
+    """
     if Path(path).is_dir():
         return Path(path)
     name = str(path)
@@ -134,11 +146,17 @@ def locate(path: str | Path, revision: str | None) -> Path:
         raise ValueError(f"{name!r} is neither a directory nor a hub id of the form owner/name.")
     try:
         from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
         raise ImportError(
             f"{name!r} is no local directory; to load it from the hub install rvq-action[hub]."
         ) from error
-    return Path(snapshot_download(name, revision=revision, allow_patterns=[*REQUIRED, CARD]))
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[*REQUIRED, CARD]))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{name!r} is no directory here, and the hub gave no such repository: {error}"
+        ) from error
 
 
 def push(tokenizer: ActionTokenizer, repo_id: str, private: bool) -> str:

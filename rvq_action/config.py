@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from rvq_action.json_file import read_json, write_json
 
 FORMAT_VERSION = 1
 TOKEN_ORDERS = ("level_major", "slot_major")
@@ -46,37 +47,36 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type == "int" and field.name != "depth" and value < 1:
-                raise ValueError(f"TokenizerConfig.{field.name} must be at least 1, got {value}.")
-        if self.depth < 0:
-            raise ValueError(f"TokenizerConfig.depth must be at least 0, got {self.depth}.")
+            least = 0 if field.name == "depth" else 1
+            if field.type == "int" and (type(value) is not int or value < least):
+                raise ValueError(
+                    f"TokenizerConfig.{field.name} must be an integer of at least {least}, got "
+                    f"{value!r}."
+                )
+            if field.type == "float" and not (isinstance(value, float) and 0.0 <= value < 1.0):
+                raise ValueError(f"TokenizerConfig.{field.name} must be in [0, 1), got {value!r}.")
         if self.token_order not in TOKEN_ORDERS:
             raise ValueError(f"token_order must be one of {TOKEN_ORDERS}: {self.token_order!r}.")
-        if not 0.0 < self.decay < 1.0:
-            raise ValueError(f"TokenizerConfig.decay must be in (0, 1), got {self.decay}.")
 
     @classmethod
-    def tiny(cls, **overrides) -> TokenizerConfig:
+    def tiny(cls, **overrides: Any) -> TokenizerConfig:
         """A configuration for tests."""
         shape = {"width": 3, "num_frequencies": 8, "num_slots": 2, "slot_width": 6}
         small = {"num_quantizers": 2, "codebook_size": 16, "hidden": 16, "depth": 1}
         return cls(**{**shape, **small, **overrides})
 
     def save(self, path: str | Path) -> None:
-        data = {"format_version": FORMAT_VERSION, **asdict(self)}
-        Path(path).write_text(json.dumps(data, indent=2) + "\n")
+        write_json({"format_version": FORMAT_VERSION, **asdict(self)}, path)
 
     @classmethod
     def load(cls, path: str | Path) -> TokenizerConfig:
         """Read a config.json.
 
         Raises:
-            ValueError: Not JSON, another format version, or a key too many or too few.
+            ValueError: Not JSON, another format version, a key too many or too few, or a value
+                that is none.
         """
-        try:
-            data = json.loads(Path(path).read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not valid JSON ({error}); export it again.") from error
+        data = read_json(path)
         version = data.pop("format_version", None)
         if version != FORMAT_VERSION:
             raise ValueError(
@@ -89,4 +89,7 @@ class TokenizerConfig:
                 f"{path}: unknown keys {sorted(set(data) - names)}, missing keys "
                 f"{sorted(names - set(data))}. It was not written by this version; export again."
             )
-        return cls(**data)
+        try:
+            return cls(**data)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error} Export the tokenizer again.") from error

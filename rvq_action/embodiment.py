@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -52,6 +53,8 @@ class Embodiment:
     mapping: dict | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        if not 0 < self.fps < math.inf:
+            raise ValueError(f"fps must be a positive number of frames per second: {self.fps}.")
         widths = len(self.statistics.actions.count), len(self.statistics.proprio.count)
         if widths != (self.layout.width, self.layout.width):
             raise ValueError(

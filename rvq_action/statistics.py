@@ -7,13 +7,14 @@ range seen.
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from rvq_action.chunk import ActionChunk
+from rvq_action.json_file import read_json, write_json
 from rvq_action.layout import ActionLayout
 from rvq_action.relative import to_relative
 
@@ -48,8 +49,11 @@ class ChannelStatistics:
         """Read back `asdict`; strict.
 
         Raises:
-            ValueError: A figure is missing or unknown, or the lists differ in length.
+            ValueError: A figure is missing or unknown, the lists differ in length, or an entry
+                is no finite number.
         """
+        if not isinstance(data, dict):
+            raise ValueError(f"{where} must be an object of lists, got {data!r}.")
         names = {field.name for field in fields(cls)}
         if set(data) != names:
             raise ValueError(
@@ -57,9 +61,20 @@ class ChannelStatistics:
                 f"{sorted(set(data) - names)}. Compute the statistics again with "
                 "`rvq-train statistics`."
             )
+        if any(not _are_finite(values) for values in data.values()):
+            raise ValueError(
+                f"{where}: every figure must be a list of finite numbers. Compute the statistics "
+                "again with `rvq-train statistics`."
+            )
         if len({len(values) for values in data.values()}) != 1:
             raise ValueError(f"{where}: the figures' lists differ in length; compute them again.")
         return cls(**data)
+
+
+def _are_finite(values: object) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(v, int | float) and math.isfinite(v) for v in values
+    )
 
 
 @dataclass(frozen=True)
@@ -71,8 +86,8 @@ class EmbodimentStatistics:
 
     @classmethod
     def from_dict(cls, data: dict, where: str) -> EmbodimentStatistics:
-        if set(data) != {"actions", "proprio"}:
-            raise ValueError(f"{where} must hold `actions` and `proprio`, has {sorted(data)}.")
+        if not isinstance(data, dict) or set(data) != {"actions", "proprio"}:
+            raise ValueError(f"{where} must hold `actions` and `proprio`, has {list(data)}.")
         return cls(
             ChannelStatistics.from_dict(data["actions"], f"{where}.actions"),
             ChannelStatistics.from_dict(data["proprio"], f"{where}.proprio"),
@@ -93,9 +108,18 @@ class StreamingQuantiles:
         self.histogram = np.zeros((width, BINS), np.int64)
 
     def update(self, values: np.ndarray, mask: np.ndarray) -> None:
-        """Add values [N, D] where mask [N, D] is True."""
+        """Add values [N, D] where mask [N, D] is True.
+
+        Raises:
+            ValueError: A real entry is not finite.
+        """
         for channel in range(values.shape[1]):
             real = values[mask[:, channel], channel].astype(np.float64)
+            if not np.isfinite(real).all():
+                raise ValueError(
+                    f"Channel {channel} holds NaN or infinite values. Mask them or leave the "
+                    "episode out."
+                )
             if len(real):
                 self._update_channel(channel, real)
 
@@ -167,10 +191,10 @@ class StatisticsBuilder:
         relative = to_relative(chunk.actions, chunk.anchor, self.layout, chunk.mask)
         width = self.layout.width
         self._actions.update(
-            relative.reshape(-1, width).numpy(), chunk.mask.reshape(-1, width).numpy()
+            relative.reshape(-1, width).cpu().numpy(), chunk.mask.reshape(-1, width).cpu().numpy()
         )
         if chunk.anchor is not None and chunk.anchor_mask is not None:
-            self._proprio.update(chunk.anchor.numpy(), chunk.anchor_mask.numpy())
+            self._proprio.update(chunk.anchor.cpu().numpy(), chunk.anchor_mask.cpu().numpy())
 
     def build(self) -> EmbodimentStatistics:
         """The statistics.
@@ -188,8 +212,7 @@ class StatisticsBuilder:
 
 def save_statistics(statistics: dict[str, EmbodimentStatistics], path: str | Path) -> None:
     """Write one entry per embodiment as JSON."""
-    data = {name: asdict(entry) for name, entry in statistics.items()}
-    Path(path).write_text(json.dumps(data, indent=1) + "\n")
+    write_json({name: asdict(entry) for name, entry in statistics.items()}, path)
 
 
 def load_statistics(path: str | Path) -> dict[str, EmbodimentStatistics]:
@@ -198,8 +221,7 @@ def load_statistics(path: str | Path) -> dict[str, EmbodimentStatistics]:
     Raises:
         ValueError: Not JSON, or an entry lacks a figure.
     """
-    try:
-        data = json.loads(Path(path).read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); export it again.") from error
-    return {name: EmbodimentStatistics.from_dict(entry, name) for name, entry in data.items()}
+    return {
+        name: EmbodimentStatistics.from_dict(entry, f"{path}: {name}")
+        for name, entry in read_json(path).items()
+    }

@@ -42,8 +42,8 @@ class ActionTokenizer:
     def __post_init__(self) -> None:
         if len(self.embodiments) != self.config.num_embodiments:
             raise ValueError(
-                f"{len(self.embodiments)} embodiments ({sorted(self.embodiments)}) for a model of "
-                f"{self.config.num_embodiments}. A model keeps the embodiments it was fitted on."
+                f"{len(self.embodiments)} embodiments ({sorted(self.embodiments)}) for a model "
+                f"fitted on {self.config.num_embodiments}. To add a robot, fit on its data."
             )
         for name, known in self.embodiments.items():
             if known.layout.width > self.config.width:

@@ -1,0 +1,195 @@
+"""Every refusal names the thing and the way out; and the public surface is what it says."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+import rvq_action
+from rvq_action import ActionChunk, ActionTokenizer
+from tests.rvq_action.robots import arm_chunk
+
+CHUNK = arm_chunk(4)
+ROBOT = {"proprio": CHUNK.anchor, "embodiment": "arm"}
+
+
+def refuses(call, match: str, error: type[Exception] = ValueError, **arguments) -> None:
+    with pytest.raises(error, match=match):
+        call(**arguments)
+
+
+def changed(tensor: torch.Tensor, place: tuple[int, ...], value: float) -> torch.Tensor:
+    tensor = tensor.clone()
+    tensor[place] = value
+    return tensor
+
+
+class TestEncode:
+    @pytest.fixture
+    def encode(self, closed_form):
+        def call(**arguments):
+            return closed_form.encode(**{"actions": CHUNK.actions, **ROBOT, **arguments})
+
+        return call
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+    def test_not_finite(self, encode, value):
+        actions = changed(CHUNK.actions, (2, 5, 1), value)
+        refuses(encode, r"actions\[2, 5, 'joint_1'\] is not finite.*mask", actions=actions)
+
+    @pytest.mark.parametrize("shape", [(4, 20, 3), (4, 20, 27), (20, 4, 20), (20, 4), (4,)])
+    def test_wrong_shape(self, encode, shape):
+        refuses(
+            encode,
+            r"actions must be \[B, T, 4\].*'arm_with_gripper'.*gripper.*got \[",
+            actions=torch.zeros(shape),
+        )
+
+    @pytest.mark.parametrize("horizon", [0, 1, 129])
+    def test_wrong_horizon(self, encode, horizon):
+        refuses(encode, rf"{horizon} frames.*2\.\.128", actions=torch.zeros(4, horizon, 4))
+
+    def test_unknown_embodiment(self, encode):
+        refuses(encode, r"'leg'.*\['arm', 'wall'\]", KeyError, embodiment="leg")
+
+    def test_unnamed_embodiment(self, encode):
+        refuses(encode, r"which embodiment.*\['arm', 'wall'\]", embodiment=None)
+
+    def test_missing_anchor(self, encode):
+        refuses(
+            encode, r"relative to the proprio anchor: give proprio.*relative=True", proprio=None
+        )
+
+    def test_partly_missing_anchor(self, encode):
+        proprio = changed(CHUNK.anchor, (1, 2), float("nan"))
+        refuses(encode, r"NaN for \['joint_2'\]", proprio=proprio)
+
+    def test_infinite_anchor(self, encode):
+        refuses(encode, "infinite", proprio=changed(CHUNK.anchor, (1, 2), float("inf")))
+
+    @pytest.mark.parametrize("shape", [(4, 3), (4,), (4, 1, 4), (3, 4)])
+    def test_anchor_of_another_shape(self, encode, shape):
+        refuses(
+            encode, r"proprio (must be \[B, 4\]|holds 3 rows for 4)", proprio=torch.zeros(shape)
+        )
+
+    @pytest.mark.parametrize("fps", [0, -30, float("nan"), float("inf")])
+    def test_impossible_rate(self, encode, fps):
+        refuses(encode, rf"fps must be a positive number.*{fps}", fps=fps)
+
+    @pytest.mark.parametrize("mask", [torch.ones(4, 20, 4), torch.ones(4, 19, 1).bool()])
+    def test_no_mask(self, encode, mask):
+        refuses(encode, r"mask must be bool and broadcast to \[4, 20, 4\]", mask=mask)
+
+    def test_unknown_condition(self, encode):
+        refuses(encode, r"not \['proprio'\]", condition_on=("proprio",))
+
+
+class TestDecode:
+    @pytest.fixture
+    def codes(self, closed_form):
+        return closed_form.encode(CHUNK.actions, **ROBOT)
+
+    @pytest.fixture
+    def decode(self, closed_form, codes):
+        def call(**arguments):
+            return closed_form.decode(**{"codes": codes, "horizon": 20, **ROBOT, **arguments})
+
+        return call
+
+    def test_floats(self, decode, codes):
+        refuses(decode, "codes must be integers.*float32", codes=codes.float())
+        refuses(decode, "codes must be integers.*bool", codes=codes.numpy() > 3)
+
+    @pytest.mark.parametrize("code", [64, -2, 2**40])
+    def test_foreign_code(self, decode, codes, code):
+        foreign = changed(codes, (0, 1, 2), code)
+        refuses(decode, rf"0\.\.63, got .*{code}.*another tokenizer", codes=foreign)
+
+    @pytest.mark.parametrize("shape", [(4, 6), (4, 5, 3), (4, 6, 4), (4, 6, 0)])
+    def test_codes_of_another_shape(self, decode, shape):
+        codes = np.zeros(shape, np.int64)
+        refuses(decode, r"codes must be \[B, 6, k\] with 1 <= k <= 3", codes=codes)
+
+    @pytest.mark.parametrize("horizon", [0, 1, 129])
+    def test_wrong_horizon(self, decode, horizon):
+        refuses(decode, rf"{horizon} frames.*2\.\.128", horizon=horizon)
+
+    def test_missing_anchor(self, decode):
+        refuses(decode, r"give proprio.*relative=True", proprio=None)
+
+    def test_anchor_of_another_batch(self, decode):
+        refuses(decode, "3 rows for 4 chunks", proprio=torch.zeros(3, 4))
+
+    @pytest.mark.parametrize("length", [-1, 19])
+    def test_impossible_prefix(self, closed_form, codes, length):
+        refuses(closed_form.prefix, r"0\.\.18 tokens", codes=codes, length=length)
+
+
+class TestChunk:
+    def chunk(self, **changes):
+        fields = {name: getattr(CHUNK, name) for name in CHUNK.__dataclass_fields__}
+        return ActionChunk(**{**fields, **changes})
+
+    @pytest.mark.parametrize(
+        ("field", "value", "match"),
+        [
+            ("actions", torch.zeros(20, 4), r"\[B, T, D\]"),
+            ("mask", torch.ones(4, 20, 4), r"mask must be bool.*float32"),
+            ("mask", torch.ones(4, 20, 3, dtype=torch.bool), r"mask must be bool"),
+            ("anchor", None, "together"),
+            ("anchor", torch.zeros(4, 3), r"must be \[4, 4\]"),
+            ("anchor_mask", torch.ones(4, 4), r"bool.*float32"),
+            ("fps", 0, "positive"),
+        ],
+    )
+    def test_a_chunk_that_is_none(self, field, value, match):
+        refuses(self.chunk, match, **{field: value})
+
+    def test_a_chunk_has_a_size(self):
+        assert len(self.chunk()) == 4 and self.chunk().horizon == 20
+
+
+class TestPublicSurface:
+    def test_names(self):
+        assert sorted(rvq_action.__all__) == [
+            "ActionChunk",
+            "ActionLayout",
+            "ActionTokenizer",
+            "ActionVocabulary",
+            "Channel",
+            "DeltaRule",
+            "WALL_26",
+            "joint_space",
+        ]
+
+    @pytest.mark.parametrize(
+        ("method", "positional", "by_name"),
+        [
+            (
+                "encode",
+                ["actions", "proprio", "embodiment", "fps"],
+                ["mask", "relative", "tolerance", "condition_on"],
+            ),
+            (
+                "decode",
+                ["codes", "horizon", "proprio", "embodiment", "fps"],
+                ["relative", "condition_on"],
+            ),
+            ("prefix", ["codes", "length"], []),
+            ("save_pretrained", ["path"], []),
+            ("push_to_hub", ["repo_id", "private"], []),
+        ],
+    )
+    def test_signatures(self, method, positional, by_name):
+        parameters = list(inspect.signature(getattr(ActionTokenizer, method)).parameters.values())
+        assert [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][1:] == positional
+        assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == by_name
+
+    def test_attributes(self, closed_form):
+        state = {"model", "embodiments", "metadata", "config", "device", "vocabulary"}
+        code = {"tokens_per_chunk", "bits_per_token", "token_order", "layout", "from_pretrained"}
+        assert state | code <= set(dir(closed_form))
