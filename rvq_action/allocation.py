@@ -18,8 +18,10 @@ def water_fill(energies: Tensor, bits: float) -> Tensor:
 
     Args:
         energies: [N] >= 0.
-        bits: Total to spend.
+        bits: Total to spend; nothing where it is negative.
     """
+    if not len(energies):
+        return energies.double()
     logs = energies.double().clamp(min=1e-18).log2() / 2
     ordered = logs.sort(descending=True).values
     count = torch.arange(1, len(ordered) + 1)

@@ -31,8 +31,8 @@ def nearest(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
 def kmeans(x: Tensor, num_codes: int, iterations: int, generator: torch.Generator) -> Tensor:
     """Codebook [V, C] of samples [N, C]; starts from samples, refills codes nobody chose.
 
-    With fewer samples than codes the samples are repeated with a little noise, so that every
-    code is a usable vector.
+    With fewer samples than codes the samples are the codes, and the other codes are near them, so
+    that every code is a usable vector.
 
     Args:
         x: [N, C], N >= 1.
@@ -41,9 +41,9 @@ def kmeans(x: Tensor, num_codes: int, iterations: int, generator: torch.Generato
         generator: Source of randomness.
     """
     if len(x) < num_codes:
-        repeats = -(-num_codes // len(x))
-        noise = torch.randn(len(x) * repeats, x.shape[1], generator=generator)
-        x = x.repeat(repeats, 1) + 0.05 * x.std(dim=0, correction=0) * noise
+        others = torch.arange(num_codes - len(x)) % len(x)
+        noise = torch.randn(len(others), x.shape[1], generator=generator)
+        return torch.cat([x, x[others] + 0.05 * x.std(dim=0, correction=0) * noise])
     centroids = x[torch.randperm(len(x), generator=generator)[:num_codes]].clone()
     for iteration in range(iterations):
         index, distance = nearest(x, centroids)

@@ -177,8 +177,12 @@ class SlotResidualVQ(nn.Module):
 
     def dequantize(self, codes: Tensor) -> Tensor:
         """Codes int64 [B, S, k] with k <= K -> [B, S, C]; absent codes add nothing."""
-        vectors = [self._lookup(k, codes[..., k]) for k in range(codes.shape[-1])]
-        return torch.stack(vectors).sum(dim=0)
+        vectors = self.codebooks.new_zeros(
+            len(codes), self.config.num_slots, self.config.slot_width
+        )
+        for level in range(codes.shape[-1]):
+            vectors = vectors + self._lookup(level, codes[..., level])
+        return vectors
 
 
 def _fit_library_version(module: nn.Module, state: dict[str, Tensor], prefix: str, *_) -> None:

@@ -138,7 +138,7 @@ class StreamingQuantiles:
         """Widen the histogram, halving its resolution, until it spans all values seen."""
         low, high = self.min[channel], self.max[channel]
         if self.bin_width[channel] == 0:
-            self.bin_width[channel] = max((high - low) / BINS, 1e-9 * max(1.0, abs(low)))
+            self.bin_width[channel] = max((high - low) / BINS, 1e-12 * max(1.0, abs(low)))
             self.low[channel] = low
         while high > self.low[channel] + BINS * self.bin_width[channel]:
             self._halve(channel, keep_low=True)
