@@ -29,9 +29,14 @@ from rvq_action.kmeans import kmeans, nearest
 from rvq_action.model import TokenizerModel
 from rvq_action.time_basis import fill_masked, to_frequencies
 from rvq_action.tokenizer import ActionTokenizer
+from rvq_action.transform import (
+    Transform,
+    Windows,
+    binary_patterns,
+    fit_transform,
+    moving_channels,
+)
 
-MOVING = 1e-4
-BINARY_SHARE, BINARY_MARGIN = 0.99, 0.02
 FEW_WINDOWS = 8
 MOST_COPIES, COPY_SPREAD = 15, 0.2
 SMALLEST_SCALE, SMALLEST_ERROR = 1e-4, 1e-5
@@ -67,28 +72,18 @@ class ClosedFormRecipe:
     depth: int = 2
     seed: int = 0
 
-
-@dataclass(frozen=True)
-class _Transform:
-    """Mean [P], components [N, P] by falling energy, and blocks that must stay together."""
-
-    mean: Tensor
-    components: Tensor
-    blocks: list[list[int]]
-    block_bits: list[float]
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Windows of one embodiment in model space, padded to the tokenizer's width.
-
-    Attributes:
-        x: [N, T, D].
-        mask: bool [N, T, D].
-    """
-
-    x: Tensor
-    mask: Tensor
+    def __post_init__(self) -> None:
+        least = {"num_quantizers": 1, "codebook_size": 2, "max_frequencies": 2, "max_windows": 1}
+        least |= {"iterations": 1, "samples_per_code": 1, "hidden": 1, "depth": 0}
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise ValueError(
+                    f"ClosedFormRecipe.{name} must be at least {smallest}: {getattr(self, name)}."
+                )
+        if not self.slots_per_channel > 0:
+            raise ValueError(
+                f"ClosedFormRecipe.slots_per_channel must be positive: {self.slots_per_channel}."
+            )
 
 
 def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerModel:
@@ -106,19 +101,19 @@ def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerMode
     frequencies = min(recipe.max_frequencies, max(w.x.shape[1] for w in windows))
     parts = [to_frequencies(fill_masked(w.x, w.mask), frequencies).flatten(1) for w in windows]
     samples = torch.cat(parts)
-    moving = max(_moving_channels(w) for w in windows)
+    moving = max(moving_channels(w) for w in windows)
     if not moving:
         raise ValueError("No channel ever moves in these windows; there is nothing to encode.")
     generator = torch.Generator().manual_seed(recipe.seed)
     width = windows[0].x.shape[2]
-    transform = _fit_transform(samples, _binary_patterns(windows), width)
+    transform = fit_transform(samples, binary_patterns(windows), width)
     slots = max(2, round(recipe.slots_per_channel * moving))
     size = min(recipe.codebook_size, max(16, largest_power_of_two(len(samples) / 4)))
     chosen = _allocate(samples, transform, slots, recipe.num_quantizers * math.log2(size))
     config = TokenizerConfig(
         width=width,
         num_frequencies=frequencies,
-        num_slots=slots,
+        num_slots=len(chosen),
         slot_width=max(map(len, chosen)),
         num_quantizers=recipe.num_quantizers,
         codebook_size=size,
@@ -140,11 +135,20 @@ def fit_closed_form(
     """A tokenizer without a gradient step.
 
     Args:
-        samples: Windows to fit on, one batch per embodiment, in the order of `embodiments`.
+        samples: Windows to fit on, one batch per embodiment.
         embodiments: Layout and statistics by name.
         recipe: What to make.
         metadata: Provenance to store, JSON types only.
+
+    Raises:
+        ValueError: Not one batch per embodiment, no window at all, or nothing ever moves.
     """
+    names = [chunk.embodiment for chunk in samples]
+    if not names or sorted(names) != sorted(embodiments):
+        raise ValueError(
+            f"Give one batch of windows per embodiment: got {names} for the embodiments "
+            f"{sorted(embodiments)}."
+        )
     width = max(e.layout.width for e in embodiments.values())
     windows = []
     for chunk in samples:
@@ -153,53 +157,13 @@ def fit_closed_form(
     return ActionTokenizer(fit_model(windows, recipe), embodiments, metadata or {})
 
 
-def _moving_channels(windows: Windows) -> int:
-    spread = torch.where(windows.mask, windows.x, 0.0).flatten(0, 1).std(dim=0, correction=0)
-    return int((spread > MOVING).sum())
-
-
-def _binary_patterns(windows: list[Windows]) -> dict[int, int]:
-    """Channels that take two values only, and the number of their shapes over a window."""
-    patterns = {}
-    for channel in range(windows[0].x.shape[2]):
-        series = [w.x[w.mask[..., channel].all(1), :, channel] for w in windows]
-        series = [s for s in series if len(s)]
-        if not series or any(not _is_binary(s) for s in series):
-            continue
-        signs = {tuple(row) for s in series for row in (s > (s.min() + s.max()) / 2).int().tolist()}
-        patterns[channel] = len(signs)
-    return patterns
-
-
-def _is_binary(series: Tensor) -> bool:
-    low, high = series.min(), series.max()
-    margin = BINARY_MARGIN * (high - low)
-    at_an_end = (series < low + margin) | (series > high - margin)
-    return bool(high - low > MOVING and at_an_end.float().mean() >= BINARY_SHARE)
-
-
-def _fit_transform(samples: Tensor, patterns: dict[int, int], width: int) -> _Transform:
-    mean = samples.mean(dim=0)
-    features = torch.arange(samples.shape[1])
-    binary = torch.tensor([c in patterns for c in range(width)])[features % width]
-    centred = (samples - mean)[:, ~binary].double()
-    _, vectors = torch.linalg.eigh(centred.T @ centred / len(samples))
-    components = torch.zeros(len(features), len(features))
-    smooth = int((~binary).sum())
-    components[:smooth, ~binary] = vectors.flip(-1).T.float()
-    blocks, first = [], smooth
-    for channel in patterns:
-        own = features[features % width == channel]
-        components[first + torch.arange(len(own)), own] = 1.0
-        blocks.append(list(range(first, first + len(own))))
-        first += len(own)
-    return _Transform(mean, components, blocks, [math.log2(max(2, n)) for n in patterns.values()])
-
-
 def _allocate(
-    samples: Tensor, transform: _Transform, num_slots: int, bits_per_slot: float
+    samples: Tensor, transform: Transform, num_slots: int, bits_per_slot: float
 ) -> list[list[int]]:
-    """Component indices of every slot, the slot with the most energy first."""
+    """Component indices of every slot, the slot with the most energy first.
+
+    There are fewer slots than asked for where there is less to put into them.
+    """
     energies = ((samples - transform.mean) @ transform.components.T).square().mean(dim=0)
     together = {i for block in transform.blocks for i in block}
     single = [i for i in range(len(energies)) if i not in together]
@@ -208,13 +172,12 @@ def _allocate(
     worth = [(rate, [i]) for rate, i in zip(rates, single, strict=True) if rate > 0]
     worth += list(zip(transform.block_bits, transform.blocks, strict=True))
     slots = deal([rate for rate, _ in worth], [item for _, item in worth], num_slots)
-    slots = [slot for slot in slots if slot] + [[0] for slot in slots if not slot]
-    return sorted(slots, key=lambda slot: -float(energies[slot].sum()))
+    return sorted(filter(None, slots), key=lambda slot: -float(energies[slot].sum()))
 
 
 def _build(
     config: TokenizerConfig,
-    transform: _Transform,
+    transform: Transform,
     chosen: list[list[int]],
     latents: Tensor,
     recipe: ClosedFormRecipe,
