@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+CONFIG = ("-c", "--config")
 LISTS = ("--data.datasets",)
 
 
@@ -23,7 +24,7 @@ def prepare(args: Sequence[str]) -> list[str]:
     while words:
         word = words.pop(0)
         option, equals, value = word.partition("=")
-        if option == "--config" and (equals or words):
+        if option in CONFIG and (equals or words):
             prepared.append(f"--config={resolve_config(value if equals else words.pop(0))}")
         elif option in LISTS and not equals:
             values = []

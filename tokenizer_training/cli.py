@@ -7,32 +7,35 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
+from rvq_action.console import guarded, writable_folder
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     words = list(sys.argv[1:] if args is None else args)
-    command = words[0] if words else ""
-    try:
-        if command == "fit":
-            _fit(words[1:])
-        else:
-            config = _parser().parse_args(words)
-            COMMANDS[config.command][1](config[config.command])
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        print(f"rvq-train {command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"rvq-train {command}: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return guarded("rvq-train", words, "train", lambda: _run(words))
+
+
+def _run(words: Sequence[str]) -> None:
+    if words[:1] == ["fit"]:
+        _fit(words[1:])
+    else:
+        config = _parser().parse_args(words)
+        COMMANDS[config.command][1](config[config.command])
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="rvq-train", description=__doc__)
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog="rvq-train", description="Train tokenizers, and what goes with it."
+    )
     commands = parser.add_subcommands(required=True, dest="command")
     for name, (build, _) in COMMANDS.items():
         subparser = build()
@@ -41,6 +44,8 @@ def _parser() -> ArgumentParser:
 
 
 def _fit_parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
     return ArgumentParser(description="Train a tokenizer on LeRobot datasets.")
 
 
@@ -51,10 +56,13 @@ def _fit(words: Sequence[str] | Namespace) -> None:
     for package in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(package).setLevel(logging.WARNING)
     cli = FitCLI(list(words))
+    writable_folder(cli.run_settings().run_dir)
     fit(cli.run_settings(), cli.model, cli.datamodule, cli.trainer)
 
 
 def _statistics_parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
     parser = ArgumentParser(description="Statistics of the training episodes, in model space.")
     add = parser.add_argument
     add("--data.datasets", nargs="+", type=str, required=True, help="folders of LeRobot datasets")
@@ -71,6 +79,8 @@ def _statistics(config: Namespace) -> None:
     from tokenizer_training.start import fit_embodiments
     from tokenizer_training.tables import statistics_table
 
+    if config.out:
+        writable_folder(Path(config.out).parent)
     sources = open_sources(
         config.data.datasets, config.mapping, config.split_seed, seconds=config.seconds
     )
@@ -82,6 +92,8 @@ def _statistics(config: Namespace) -> None:
 
 
 def _export_parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
     parser = ArgumentParser(description="Turn a checkpoint into an artefact that can be loaded.")
     add = parser.add_argument
     add("--checkpoint", type=str, required=True, help="a checkpoint, or the folder of a run")
@@ -92,6 +104,7 @@ def _export_parser() -> ArgumentParser:
 def _export(config: Namespace) -> None:
     from tokenizer_training.export import export_checkpoint
 
+    writable_folder(Path(config.out).parent)
     tokenizer = export_checkpoint(Path(config.checkpoint), Path(config.out))
     print(f"Wrote {config.out}: {json.dumps(tokenizer.metadata.get('steps'))} steps.")
 

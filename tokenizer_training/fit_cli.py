@@ -20,6 +20,9 @@ from tokenizer_training.module import TokenizerModule
 from tokenizer_training.progress import Progress
 
 BASE = "base"
+USAGE = (
+    "rvq-train fit [--config NAME] --data.datasets DATASET [DATASET ...] --run_dir DIR [options]"
+)
 NO_DECISION = ("config", "run_dir", "resume", "checkpoint_every_n_steps")
 """Options that do not change what a run results in."""
 NO_DECISION_OF_TRAINER = (
@@ -49,12 +52,17 @@ class FitCLI(LightningCLI):
             auto_configure_optimizers=False,
             parser_kwargs={
                 "prog": "rvq-train fit",
+                "usage": USAGE,
+                "description": "Train a tokenizer on LeRobot datasets, or go on with a run.",
                 "default_config_files": [str(packaged_configs()[BASE])],
             },
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--run_dir", type=str, required=True, help="folder of the run")
+        for action in parser._actions:
+            if action.dest == "config":
+                action.help = f"one of {', '.join(packaged_configs())}, or a YAML file"
+        parser.add_argument("--run_dir", type=str | None, default=None, help="folder of the run")
         parser.add_argument(
             "--resume",
             type=Literal["auto", "never"],
@@ -80,6 +88,8 @@ class FitCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given words alone, whatever this process was called with."""
         self.config = parser.parse_args(args)
+        if self.config.run_dir is None:
+            parser.error("Where to? Give the folder of the run: --run_dir DIR")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with our progress bar unless it is to be silent."""

@@ -36,7 +36,8 @@ class TokenizerModule(LightningModule):
         dropout: What is withheld, and how often.
         learning_rate: Peak of AdamW's.
         encoder_rate: The encoder's learning rate as a share of that; 0 leaves it as it is.
-        codebook_updates: Whether the codebooks follow the latents.
+        codebook_every_n_steps: Steps from one move of the codebooks towards the latents to the
+            next, which costs as much as two steps without; 0 leaves them as they are.
         balance: How far a chunk's error counts relative to what its prefix usually leaves over:
             0 = as it is, so that short prefixes decide; 1 = in units of that, all alike.
         averaging: Decay of the moving average of the weights that is validated and exported.
@@ -63,7 +64,7 @@ class TokenizerModule(LightningModule):
         dropout: DropoutRates,
         learning_rate: float = 1e-3,
         encoder_rate: float = 1.0,
-        codebook_updates: bool = True,
+        codebook_every_n_steps: int = 1,
         balance: float = 1.0,
         averaging: float = 0.99,
         weight_decay: float = 0.01,
@@ -73,7 +74,8 @@ class TokenizerModule(LightningModule):
         super().__init__()
         self.weights, self.dropout, self.seed = weights, dropout, seed
         self.learning_rate, self.encoder_rate = learning_rate, encoder_rate
-        self.codebook_updates, self.balance, self.averaging = codebook_updates, balance, averaging
+        self.codebook_every_n_steps = codebook_every_n_steps
+        self.balance, self.averaging = balance, averaging
         self.weight_decay, self.warmup_steps = weight_decay, warmup_steps
         self.average: AveragedModel | None = None
 
@@ -84,7 +86,6 @@ class TokenizerModule(LightningModule):
             return
         start = ActionTokenizer.from_pretrained(self.start)
         self.model = start.model.train()
-        self.model.quantizer.train(self.codebook_updates)
         self.model.encoder.requires_grad_(self.encoder_rate > 0)
         self.average = AveragedModel(
             self.model, multi_avg_fn=get_ema_multi_avg_fn(self.averaging)
@@ -96,6 +97,8 @@ class TokenizerModule(LightningModule):
 
     def training_step(self, batch: list[ActionChunk], batch_idx: int) -> Tensor:
         generator = self._generator()
+        interval = self.codebook_every_n_steps
+        self.model.quantizer.train(interval > 0 and self.global_step % interval == 0)
         size = sum(map(len, batch))
         terms: dict[str, Tensor] = {}
         for chunk in batch:
@@ -141,12 +144,6 @@ class TokenizerModule(LightningModule):
         super().optimizer_step(*args, **kwargs)
         assert self.average is not None
         self.average.update_parameters(self.model)
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Give all processes the codebooks of the first one: which codes they reset is random."""
-        if self.trainer.world_size > 1:
-            for buffer in self.model.quantizer.buffers():
-                torch.distributed.broadcast(buffer, src=0)
 
     def configure_optimizers(self) -> Any:
         encoder, decoder = self.model.encoder, self.model.decoder

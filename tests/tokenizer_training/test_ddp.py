@@ -25,7 +25,7 @@ def test_codebooks_of_two_processes_stay_equal(dataset, tmp_path):
         str(tmp_path / "run"),
     ]
     words += [f"--trainer.{key}={value}" for key, value in DDP.items()]
-    words += ["--model.codebook_updates", "true", "--model.encoder_rate", "0.5"]
+    words += ["--model.codebook_every_n_steps", "1", "--model.encoder_rate", "0.5"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *words], env=environment, capture_output=True, text=True
