@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentParser
+from rvq_action.console import guarded, writable_folder
 
-from analysis import compare, report, table
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
 
 
 def compare_parser() -> ArgumentParser:
     """Arguments of `rvq-analysis compare`."""
-    parser = ArgumentParser(description=(compare.__doc__ or "").split("\n")[0])
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Compare tokenizers with FAST, bins and a yardstick.")
     many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR"}
     parser.add_argument("--tokenizers", **many, default=[], help="artefact directories")
     parser.add_argument("--data", **many, required=True, help="datasets, scored where held out")
@@ -31,8 +34,11 @@ def compare_parser() -> ArgumentParser:
     return parser
 
 
-def run_compare(arguments) -> None:
+def run_compare(arguments: Namespace) -> None:
     """Measure, print the table, write metrics.json and index.html."""
+    from analysis import compare, report, table
+
+    writable_folder(arguments.out)
     comparison = compare.compute(
         arguments.tokenizers,
         arguments.data,
@@ -50,23 +56,25 @@ COMMANDS = {"compare": (compare_parser, run_compare)}
 
 def build_parser() -> ArgumentParser:
     """The parser of all subcommands."""
-    parser = ArgumentParser(prog="rvq-analysis", description=__doc__)
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog="rvq-analysis", description="Look at tokenizers side by side.")
     commands = parser.add_subcommands(required=True, dest="command")
     for name, (make_parser, _) in COMMANDS.items():
-        commands.add_subcommand(name, make_parser())
+        subparser = make_parser()
+        commands.add_subcommand(name, subparser, help=subparser.description)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; its exit status."""
-    parsed = build_parser().parse_args(arguments)
-    _, run = COMMANDS[parsed.command]
-    try:
-        run(parsed[parsed.command])
-    except (ValueError, KeyError, FileNotFoundError) as error:
-        print(f"rvq-analysis {parsed.command}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return guarded("rvq-analysis", words, "analysis", lambda: _run(words))
+
+
+def _run(words: Sequence[str]) -> None:
+    parsed = build_parser().parse_args(words)
+    COMMANDS[parsed.command][1](parsed[parsed.command])
 
 
 if __name__ == "__main__":

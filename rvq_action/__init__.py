@@ -1,17 +1,40 @@
-"""rvq-action: residual-VQ action tokenizers for vision-language-action models."""
+"""rvq-action: residual-VQ action tokenizers for vision-language-action models.
 
-from rvq_action.chunk import ActionChunk
-from rvq_action.layout import WALL_26, ActionLayout, Channel, DeltaRule, joint_space
-from rvq_action.tokenizer import ActionTokenizer
-from rvq_action.vocabulary import ActionVocabulary
+The names below load what they need when they are first used, so that a command's `--help` does
+not wait for torch.
+"""
 
-__all__ = [
-    "WALL_26",
-    "ActionChunk",
-    "ActionLayout",
-    "ActionTokenizer",
-    "ActionVocabulary",
-    "Channel",
-    "DeltaRule",
-    "joint_space",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rvq_action.chunk import ActionChunk as ActionChunk
+    from rvq_action.layout import WALL_26 as WALL_26
+    from rvq_action.layout import ActionLayout as ActionLayout
+    from rvq_action.layout import Channel as Channel
+    from rvq_action.layout import DeltaRule as DeltaRule
+    from rvq_action.layout import joint_space as joint_space
+    from rvq_action.tokenizer import ActionTokenizer as ActionTokenizer
+    from rvq_action.vocabulary import ActionVocabulary as ActionVocabulary
+
+_HOMES = {
+    "WALL_26": "layout",
+    "ActionChunk": "chunk",
+    "ActionLayout": "layout",
+    "ActionTokenizer": "tokenizer",
+    "ActionVocabulary": "vocabulary",
+    "Channel": "layout",
+    "DeltaRule": "layout",
+    "joint_space": "layout",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

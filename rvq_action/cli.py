@@ -7,16 +7,20 @@ only when it runs, so that `--help` is quick and needs no extra.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from rvq_action.commands import check
+from rvq_action.console import guarded
 
 COMMANDS = (check,)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
-    parser = argparse.ArgumentParser(prog="rvq-action", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="rvq-action", description="Look at datasets, and use tokenizers, from the shell."
+    )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(subparsers)
@@ -25,5 +29,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; its exit status."""
-    parsed = build_parser().parse_args(arguments)
-    return parsed.run(parsed)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = build_parser().parse_args(words)
+    return guarded("rvq-action", words, "data", lambda: parsed.run(parsed))

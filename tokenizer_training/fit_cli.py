@@ -35,18 +35,19 @@ class FitCLI(LightningCLI):
     """Every option of a run; what a configuration leaves out is as in `configs/base.yaml`."""
 
     def __init__(self, args: Sequence[str]) -> None:
-        self.config_name = _config_name(args)
+        words = prepare(args)
+        self.config_name = _config_name(words)
         with warnings.catch_warnings():
             # Lightning calls jsonargparse by names that are on their way out.
             warnings.simplefilter("ignore", DeprecationWarning)
-            self._build(args)
+            self._build(words)
 
-    def _build(self, args: Sequence[str]) -> None:
+    def _build(self, words: list[str]) -> None:
         super().__init__(
             TokenizerModule,
             ActionDataModule,
             run=False,
-            args=prepare(args),
+            args=words,
             save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -118,12 +119,7 @@ def decisive(config: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "trainer": trainer}
 
 
-def _config_name(args: Sequence[str]) -> str:
+def _config_name(words: Sequence[str]) -> str:
     """The name of the last configuration given, without its folder."""
-    words = [word.removeprefix("--config=") for word in args]
-    named = [
-        words[i + 1] if word == "--config" else words[i]
-        for i, word in enumerate(args)
-        if word.startswith("--config=") or (word == "--config" and i + 1 < len(args))
-    ]
+    named = [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
     return Path(named[-1]).stem if named else BASE

@@ -1,37 +1,45 @@
-"""`rvq-vla`: demonstrations, training and deployment of the policy."""
+"""`rvq-vla`: demonstrations for the policy."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
-
+from rvq_action.console import EXPECTED, guarded, writable_folder
 from vla.data.demo_settings import DemoSettings
+from vla.deploy.robots.rendering import RenderingUnavailable
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = ArgumentParser(prog="rvq-vla", description=__doc__)
+    words = list(sys.argv[1:] if args is None else args)
+    expected = (*EXPECTED, RenderingUnavailable, BrokenExecutor)
+    return guarded("rvq-vla", words, "sim", lambda: _run(words), expected)
+
+
+def _run(words: Sequence[str]) -> None:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog="rvq-vla", description="Demonstrations for policies.")
     commands = parser.add_subcommands(required=True, dest="command")
     for name, (build, _) in COMMANDS.items():
         subparser = build()
         commands.add_subcommand(name, subparser, help=subparser.description)
-    config = parser.parse_args(args)
-    try:
-        COMMANDS[config.command][1](config[config.command])
-    except (ValueError, FileExistsError, RuntimeError) as error:
-        print(f"rvq-vla {config.command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"rvq-vla {config.command}: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    config = parser.parse_args(words)
+    COMMANDS[config.command][1](config[config.command])
 
 
 def _demos_parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
     description = "Record Meta-World's scripted experts into a LeRobotDataset v3.0."
     parser = ArgumentParser(description=description)
     default = DemoSettings
@@ -53,6 +61,7 @@ def _demos(config: Namespace) -> None:
 
     options = config.as_dict()
     out, workers = options.pop("out"), options.pop("workers")
+    writable_folder(Path(out).parent)
     options |= {key: tuple(options[key]) for key in ("tasks", "cameras")}
     report = record_demos(DemoSettings(**options), out, workers)
     failed = ", ".join(f"{task} {count}" for task, count in report.failed_attempts.items())

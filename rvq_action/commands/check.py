@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import TextIO
 
 
@@ -31,12 +32,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Check and print; 1 if anything fails."""
-    try:
-        from rvq_action.data.check import Status, check_dataset
-        from rvq_action.data.check.table import as_json, as_text
-    except ModuleNotFoundError as error:
-        print(f"{error}. Install the extra: pip install 'rvq-action[data]'", file=sys.stderr)
-        return 2
+    from rvq_action.data.check import Status, check_dataset
+    from rvq_action.data.check.table import as_json, as_text
+
+    if not Path(parsed.dataset).is_dir():
+        raise FileNotFoundError(f"There is no folder {parsed.dataset}.")
     findings = check_dataset(
         parsed.dataset, parsed.mapping, parsed.all_videos, progress=sys.stderr.isatty()
     )

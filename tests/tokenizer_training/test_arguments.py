@@ -10,7 +10,7 @@ from tokenizer_training.arguments import packaged_configs, prepare, resolve_conf
 def test_a_packaged_name_becomes_its_path():
     base = f"--config={packaged_configs()['base']}"
     assert prepare(["--config", "base"]) == [base]
-    assert prepare(["--config=base"]) == [base]
+    assert prepare(["--config=base"]) == prepare(["-c", "base"]) == [base]
 
 
 def test_a_path_stays_a_path(tmp_path):

@@ -59,6 +59,19 @@ def test_a_misspelt_loss_weight_is_an_error(fit_words, capsys):
     assert "smothness" in capsys.readouterr().err
 
 
+def test_a_run_without_a_folder_asks_for_one(dataset, capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--data.datasets", str(dataset)])
+    error = capsys.readouterr().err
+    assert "--run_dir DIR" in error and len(error.splitlines()) < 6
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_training(fit_words, tmp_path, capsys):
+    (tmp_path / "run").write_text("")
+    assert main(fit_words) == 1
+    assert capsys.readouterr().err.strip().endswith("it is a file. Choose another one.")
+
+
 @pytest.mark.parametrize("command", ["statistics", "fit", "export"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as left:
