@@ -114,8 +114,16 @@ def test_the_same_settings_reuse_the_dataset(dataset, capsys):
 def test_other_settings_do_not_overwrite_it(dataset, capsys):
     command = "demos --tasks reach-v3 --episodes 3 --image_size 32 --cameras corner3"
     assert cli.main([*command.split(), "--out", str(dataset)]) == 1
-    assert "was not recorded with these settings" in capsys.readouterr().err
+    assert "with other settings: episodes 2, not 3." in capsys.readouterr().err
     assert LeRobotReader(dataset).num_episodes == 2
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("of somebody else")
+    command = "demos --tasks reach-v3 --episodes 3"
+    assert cli.main([*command.split(), "--out", str(tmp_path)]) == 1
+    assert "is no set of demonstrations" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").exists()
 
 
 def test_a_run_that_dies_leaves_no_dataset_and_is_resumed(

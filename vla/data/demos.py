@@ -97,10 +97,14 @@ def _signature(settings: dict[str, Any]) -> dict[str, Any]:
 def _reuse(out: Path, settings: DemoSettings) -> DemoReport:
     file = out / SETTINGS_FILE
     found = json.loads(file.read_text())["settings"] if file.exists() else None
-    if found != settings.to_dict():
+    if found is None:
+        raise FileExistsError(f"{out} exists and is no set of demonstrations. Give another --out.")
+    wanted = settings.to_dict()
+    differing = [f"{k} {found.get(k)}, not {v}" for k, v in wanted.items() if found.get(k) != v]
+    if differing:
         raise FileExistsError(
-            f"{out} exists and was not recorded with these settings. Give another --out, or "
-            f"delete it. Recorded: {found or 'something else'}. Wanted: {settings.to_dict()}."
+            f"{out} was recorded with other settings: {'; '.join(differing)}. Give another --out, "
+            "or delete it."
         )
     return _report(out, reused=True)
 
