@@ -1,0 +1,63 @@
+"""What a training step changes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rvq_action import ActionTokenizer
+from tokenizer_training.export import read_checkpoint
+
+
+@pytest.fixture
+def changed(fit_tiny):
+    """Names of the tensors that a run changes between its closed form and its last step."""
+
+    def run(*options: str) -> set[str]:
+        folder = fit_tiny("--model.learning_rate", "0.01", *options)
+        before = ActionTokenizer.from_pretrained(folder / "closed_form").model.state_dict()
+        after = read_checkpoint(folder / "checkpoints" / "last.ckpt").model.state_dict()
+        return {name for name in before if not torch.equal(before[name], after[name])}
+
+    return run
+
+
+def parts(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def test_with_everything_on_everything_moves(changed):
+    names = changed("--model.encoder_rate", "1", "--model.codebook_every_n_steps", "1")
+    assert parts(names) == {"encoder", "quantizer", "decoder"}
+
+
+def test_a_frozen_encoder_and_frozen_codebooks_stay(changed):
+    names = changed("--model.encoder_rate", "0", "--model.codebook_every_n_steps", "0")
+    assert parts(names) == {"decoder"}
+
+
+def test_codebooks_move_at_their_interval(changed):
+    """With an interval beyond the run's end only the first step moves them."""
+    options = ("--model.encoder_rate", "0", "--model.averaging", "0.5")
+    assert "quantizer" in parts(changed(*options, "--model.codebook_every_n_steps", "100"))
+
+
+def test_errors_are_measured_in_units_of_what_a_prefix_leaves(fit_tiny, monkeypatch):
+    """The unit of a sample is that of its number of tokens; without balance all are alike."""
+    from tokenizer_training.module import TokenizerModule
+
+    seen = []
+    original = TokenizerModule._unit
+
+    def spy(self, embodiment, keep):
+        unit = original(self, embodiment, keep)
+        tokens = keep.flatten(1).sum(-1)
+        expected = self.usual_errors[embodiment][tokens - 1].sqrt() ** self.balance
+        seen.append(torch.equal(unit.flatten(), expected))
+        assert (self.balance > 0) == (unit.unique().numel() > 1)
+        return unit
+
+    monkeypatch.setattr(TokenizerModule, "_unit", spy)
+    fit_tiny("--model.balance", "1", name="balanced")
+    fit_tiny("--model.balance", "0", name="plain")
+    assert len(seen) == 16 and all(seen)
