@@ -134,10 +134,11 @@ class SlotResidualVQ(nn.Module):
         if index > 0:
             signs = torch.randint_like(residual, 2) * 2 - 1
             residual = torch.cat([residual, residual * signs])
-        with torch.autocast(residual.device.type, enabled=False):
-            _, codes, _ = self.levels[index](residual.flatten(1)[:, None])
+        codes = self._nearest(index, residual)
+        with torch.no_grad():
+            self._book(index).update_indices(residual.transpose(0, 1)[:, :, None], codes.T)
         self._tend(index, residual)
-        return codes.reshape(len(residual), self.config.num_slots)[:batch]
+        return codes[:batch]
 
     def _nearest(self, index: int, residual: Tensor) -> Tensor:
         """Nearest codes [B, S] of one level for [B, S, C]."""
