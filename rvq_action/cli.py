@@ -10,10 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rvq_action.commands import check
+from rvq_action.commands import check, decode, encode, inspect
 from rvq_action.console import guarded
 
-COMMANDS = (check,)
+COMMANDS = (check, encode, decode, inspect)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,163 @@
+"""`rvq-action encode`: the codes of a dataset's windows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rvq_action.data.dataset import RobotDataset
+    from rvq_action.data.windows import Windows
+    from rvq_action.tokenizer import ActionTokenizer
+
+BATCH = 512
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "encode",
+        help="turn a LeRobotDataset into codes",
+        description="Encode the windows of a LeRobotDataset's episodes and write their codes, with "
+        "episode, first frame and anchor of each, to a safetensors file.",
+    )
+    add = parser.add_argument
+    add("tokenizer", help="folder of the tokenizer, or its id on the hub")
+    add("dataset", help="folder of the dataset")
+    add("--out", required=True, help="file to write (.safetensors)")
+    add("--episodes", nargs="+", metavar="N", help="numbers or ranges such as 0 3 10-19 (all)")
+    add("--stride", type=int, default=1, help="frames from one window's start to the next (1)")
+    add("--seconds", type=float, default=1.0, help="length of a window (1)")
+    add("--tails", action="store_true", help="also windows that overrun their episode's end")
+    add("--tolerance", type=float, help="emit codes until the error in model space is within this")
+    add("--embodiment", help="which of the tokenizer's embodiments the dataset is of")
+    add("--mapping", help="mapping file or name (default: the one stored in the tokenizer)")
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Encode, write and say what was written."""
+    import numpy as np
+    import torch
+
+    from rvq_action.codes_file import Header, TensorFile, fingerprint
+    from rvq_action.data.windows import Windows, horizon_frames
+    from rvq_action.tokenizer import ActionTokenizer
+
+    tokenizer = ActionTokenizer.from_pretrained(parsed.tokenizer)
+    dataset = open_dataset(tokenizer, parsed.dataset, parsed.mapping, parsed.embodiment)
+    numbers = parse_episodes(parsed.episodes, dataset.reader.num_episodes)
+    horizon = horizon_frames(dataset.fps, parsed.seconds)
+    episodes = [dataset.episodes[i] for i in numbers]
+    windows = Windows(episodes, horizon, parsed.stride, parsed.tails)
+    lengths = {episode.index: len(episode) for episode in episodes}
+    ends = np.array([lengths[i] for i in windows.episode_ids.tolist()])
+    tensors = encode_windows(tokenizer, windows, parsed.tolerance) | {
+        "episode": torch.from_numpy(windows.episode_ids.astype(np.int64)),
+        "start": torch.from_numpy(windows.starts.astype(np.int64)),
+        "frames": torch.from_numpy(np.minimum(ends - windows.starts, horizon).astype(np.int64)),
+    }
+    header = Header(
+        tokenizer=Path(parsed.tokenizer).name,
+        fingerprint=fingerprint(tokenizer),
+        embodiment=dataset.embodiment,
+        channels=list(dataset.layout.names),
+        fps=dataset.fps,
+        horizon=horizon,
+        dataset=dataset.name,
+        tolerance=parsed.tolerance,
+    )
+    TensorFile(header, tensors).save(parsed.out)
+    tokens = float((tensors["codes"] >= 0).sum()) / len(windows)
+    print(
+        f"Wrote {parsed.out}: {len(windows)} chunks of {horizon} frames from {len(episodes)} "
+        f"episodes, {tokens:.1f} tokens ({tokens * tokenizer.bits_per_token:.0f} bits) each."
+    )
+    return 0
+
+
+def open_dataset(
+    tokenizer: ActionTokenizer, path: str, mapping: str | None, embodiment: str | None
+) -> RobotDataset:
+    """Open a dataset as the tokenizer's training saw it.
+
+    The mapping is the given one, else the one that the tokenizer stores for the embodiment; the
+    embodiment is the given one, else the tokenizer's only one, else the dataset's own.
+
+    Raises:
+        ValueError: The tokenizer does not know the dataset's embodiment, or with other channels.
+    """
+    from rvq_action.data.dataset import RobotDataset
+    from rvq_action.data.mapping import Mapping
+
+    known = tokenizer.embodiments
+    if mapping is not None:
+        dataset = RobotDataset.open(path, mapping)
+    else:
+        name = embodiment or (next(iter(known)) if len(known) == 1 else None)
+        name = name or RobotDataset.open(path).embodiment
+        stored = known[name].mapping if name in known else None
+        dataset = RobotDataset.open(path, Mapping.from_dict(stored, name) if stored else None)
+    name = embodiment or dataset.embodiment
+    if name not in known or dataset.embodiment != name:
+        raise ValueError(
+            f"{path} is of embodiment {dataset.embodiment!r}; this tokenizer knows "
+            f"{sorted(known)}. Say which one with --embodiment, or give its --mapping."
+        )
+    if dataset.layout != known[name].layout:
+        raise ValueError(
+            f"The mapping of {path} fills layout {dataset.layout.name!r} with channels "
+            f"{dataset.layout.names}, but the tokenizer was trained on {known[name].layout.names}."
+        )
+    return dataset
+
+
+def parse_episodes(words: Sequence[str] | None, count: int) -> list[int]:
+    """Numbers and ranges such as `3` and `10-19` -> episode numbers, ascending; None -> all.
+
+    Raises:
+        ValueError: A word is neither, or an episode does not exist.
+    """
+    if words is None:
+        return list(range(count))
+    numbers: set[int] = set()
+    for word in words:
+        first, dash, last = word.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"--episodes takes numbers and ranges such as 10-19, not {word!r}.")
+        numbers |= set(range(int(first), int(last if dash else first) + 1))
+    missing = sorted(n for n in numbers if n >= count)
+    if missing or not numbers:
+        raise ValueError(f"The dataset has episodes 0-{count - 1}, not {' '.join(words)}.")
+    return sorted(numbers)
+
+
+def encode_windows(
+    tokenizer: ActionTokenizer, windows: Windows, tolerance: float | None = None
+) -> dict[str, Tensor]:
+    """Codes [N, S, K], and proprio [N, D] (NaN where unknown) where the dataset has it."""
+    import torch
+    from tqdm import tqdm
+
+    codes, anchors = [], []
+    with tqdm(
+        total=len(windows), desc="encode", unit="chunk", disable=None, file=sys.stderr
+    ) as bar:
+        for first in range(0, len(windows), BATCH):
+            chunk = windows.chunk(slice(first, first + BATCH))
+            proprio = None
+            if chunk.anchor is not None and chunk.anchor_mask is not None:
+                proprio = chunk.anchor.masked_fill(~chunk.anchor_mask, torch.nan)
+                anchors.append(proprio)
+            robot = (proprio, chunk.embodiment, chunk.fps)
+            codes.append(
+                tokenizer.encode(chunk.actions, *robot, mask=chunk.mask, tolerance=tolerance)
+            )
+            bar.update(len(chunk))
+    proprios = {"proprio": torch.cat(anchors)} if anchors else {}
+    return {"codes": torch.cat(codes), **proprios}

@@ -1,0 +1,185 @@
+"""`rvq-action encode | decode | inspect` from the shell's side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rvq_action import ActionTokenizer
+from rvq_action.cli import main
+from rvq_action.codes_file import TensorFile, fingerprint
+from rvq_action.data.dataset import RobotDataset
+from rvq_action.data.windows import Windows
+from tests.rvq_action.robots import RECIPE, embodiment_of, fit
+from tests.synthetic import FPS, write_v3
+
+LENGTHS = (30, 24, 35)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    return write_v3(tmp_path_factory.mktemp("data") / "waves", LENGTHS)
+
+
+@pytest.fixture(scope="module")
+def artefact(dataset, tmp_path_factory) -> Path:
+    """A closed form on that dataset, with its mapping, a split and a figure."""
+    opened = RobotDataset.open(dataset)
+    chunk = Windows(opened.episodes, FPS).chunk(slice(None))
+    recipe = replace(RECIPE, slots_per_channel=1.0, codebook_size=16)
+    tokenizer = fit({opened.embodiment: (opened.layout, chunk)}, recipe)
+    known = embodiment_of(opened.layout, chunk)
+    known = replace(known, mapping=opened.mapping.to_dict())
+    metadata = {
+        "split": {"waves": {"seed": 3, "train": [0, 2], "held_out": [1]}},
+        "figures": {"mse": 0.0123456789},
+        "config": "tiny",
+    }
+    path = tmp_path_factory.mktemp("runs") / "tokenizer"
+    replace(tokenizer, embodiments={opened.embodiment: known}, metadata=metadata).save_pretrained(
+        path
+    )
+    return path
+
+
+@pytest.fixture
+def encoded(artefact, dataset, tmp_path) -> Path:
+    out = tmp_path / "codes.safetensors"
+    assert main(["encode", str(artefact), str(dataset), "--out", str(out)]) == 0
+    return out
+
+
+def test_encode_writes_every_window(artefact, dataset, encoded, capsys):
+    file = TensorFile.load(encoded)
+    windows = Windows(RobotDataset.open(dataset).episodes, FPS)
+    tokenizer = ActionTokenizer.from_pretrained(artefact)
+    chunk = windows.chunk(slice(None))
+    expected = tokenizer.encode(chunk.actions, chunk.anchor, fps=FPS)
+    assert torch.equal(file.tensors["codes"], expected)
+    assert file.tensors["episode"].tolist() == windows.episode_ids.tolist()
+    assert file.tensors["start"].tolist() == windows.starts.tolist()
+    assert torch.equal(file.tensors["proprio"], chunk.anchor)
+    assert (file.tensors["frames"] == FPS).all()
+    assert file.header.embodiment == "test_arm" and file.header.dataset == "waves"
+    assert file.header.channels == list(tokenizer.layout().names)
+    assert file.header.fingerprint == fingerprint(tokenizer)
+
+
+def test_decode_is_the_way_back(artefact, dataset, encoded, tmp_path, capsys):
+    out = tmp_path / "chunks.safetensors"
+    assert main(["decode", str(artefact), str(encoded), "--out", str(out)]) == 0
+    file = TensorFile.load(out)
+    chunk = Windows(RobotDataset.open(dataset).episodes, FPS).chunk(slice(None))
+    actions = file.tensors["actions"]
+    assert (actions - chunk.actions).square().mean() < 0.01
+    assert {"episode", "start", "frames", "proprio"} <= set(file.tensors)
+    assert main(["decode", str(artefact), str(encoded), "--out", str(out), "--tokens", "1"]) == 0
+    coarse = TensorFile.load(out).tensors["actions"]
+    assert (coarse - chunk.actions).square().mean() > (actions - chunk.actions).square().mean()
+    assert f"{len(chunk)} chunks of {FPS} frames" in capsys.readouterr().out
+
+
+def test_encode_takes_some_windows(artefact, dataset, tmp_path):
+    out = tmp_path / "codes.safetensors"
+    words = ["encode", str(artefact), str(dataset), "--out", str(out)]
+    assert main([*words, "--episodes", "2", "0-1", "--stride", "10", "--tails"]) == 0
+    tensors = load_file(out)
+    assert tensors["episode"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
+    assert tensors["start"].tolist() == [0, 10, 20, 0, 10, 20, 0, 10, 20, 30]
+    assert tensors["frames"].tolist() == [10, 10, 10, 10, 10, 4, 10, 10, 10, 5]
+    assert main([*words, "--episodes", "1"]) == 0
+    assert set(load_file(out)["episode"].tolist()) == {1}
+
+
+def test_adaptive_length_leaves_codes_out(artefact, dataset, encoded, tmp_path):
+    out = tmp_path / "short.safetensors"
+    words = ["encode", str(artefact), str(dataset), "--out", str(out), "--tolerance", "0.1"]
+    assert main(words) == 0
+    short, full = load_file(out)["codes"], load_file(encoded)["codes"]
+    kept = short >= 0
+    assert 0 < kept.float().mean() < 1 and torch.equal(short[kept], full[kept])
+    assert TensorFile.load(out).header.tolerance == 0.1
+
+
+def test_inspect_tells_people(artefact, capsys):
+    assert main(["inspect", str(artefact)]) == 0
+    text = capsys.readouterr().out
+    code, robot = ("9 tokens of 4 bits", "48 token ids"), ("test_arm: 10 Hz", "relative to proprio")
+    provenance = ("2 train, 1 held-out, seed 3", "mse: 0.0123457", "config: tiny")
+    for part in (*code, *robot, *provenance):
+        assert part in text
+
+
+def test_inspect_tells_machines(artefact, capsys):
+    assert main(["inspect", str(artefact), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["code"]["tokens_per_chunk"] == 9
+    assert summary["embodiments"]["test_arm"]["channels"] == 3
+    assert summary["metadata"]["split"]["waves"]["held_out"] == [1]
+    assert summary["fingerprint"] == fingerprint(ActionTokenizer.from_pretrained(artefact))
+
+
+def test_codes_of_another_tokenizer_are_refused(artefact, encoded, tmp_path, capsys):
+    other = ActionTokenizer.from_pretrained(artefact)
+    other.model.decoder.mean += 0.01
+    other.save_pretrained(tmp_path / "other")
+    out = tmp_path / "chunks.safetensors"
+    assert main(["decode", str(tmp_path / "other"), str(encoded), "--out", str(out)]) == 1
+    assert "of tokenizer 'tokenizer'" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--episodes", "3"], "episodes 0-2, not 3"),
+        (["--episodes", "1-x"], "not '1-x'"),
+        (["--stride", "0"], "stride must be at least 1"),
+        (["--seconds", "9"], "No episode has 90 frames"),
+        (["--embodiment", "leg"], "'test_arm'; this tokenizer knows ['test_arm']"),
+    ],
+)
+def test_what_encode_cannot_do_is_one_line(artefact, dataset, tmp_path, capsys, words, message):
+    out = tmp_path / "codes.safetensors"
+    assert main(["encode", str(artefact), str(dataset), "--out", str(out), *words]) == 1
+    error = capsys.readouterr().err.strip()
+    assert message in error and error.startswith("rvq-action encode: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_robot_is_refused(artefact, tmp_path, capsys, closed_form):
+    dataset = write_v3(tmp_path / "data", (20,))
+    closed_form.save_pretrained(tmp_path / "two")
+    out = str(tmp_path / "codes.safetensors")
+    assert main(["encode", str(tmp_path / "two"), str(dataset), "--out", out]) == 1
+    assert "knows ['arm', 'wall']" in capsys.readouterr().err
+
+
+def test_files_that_hold_no_codes_are_refused(artefact, dataset, encoded, tmp_path, capsys):
+    out = str(tmp_path / "chunks.safetensors")
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"codes": torch.zeros(1, 3, 3)}, foreign)
+    truncated = tmp_path / "truncated.safetensors"
+    truncated.write_bytes(encoded.read_bytes()[:-8])
+    for file, message in (
+        (foreign, "was not written by `rvq-action encode`"),
+        (truncated, "is damaged"),
+        (tmp_path / "none", "There is no file"),
+    ):
+        assert main(["decode", str(artefact), str(file), "--out", out]) == 1
+        assert message in capsys.readouterr().err
+    assert main(["decode", str(artefact), str(encoded), "--out", out]) == 0
+    assert main(["decode", str(artefact), out, "--out", out]) == 1
+    assert "holds no codes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "inspect"])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([command, "--help"])
+    assert done.value.code == 0 and "tokenizer" in capsys.readouterr().out
