@@ -45,6 +45,8 @@ class _Codebook(Protocol):
     cluster_size: Tensor
     initted: Tensor
 
+    def update_indices(self, x: Tensor, embed_ind: Tensor) -> None: ...
+
 
 class SlotResidualVQ(nn.Module):
     """S slots of width C, each through K residual levels of V codes."""
@@ -135,7 +137,7 @@ class SlotResidualVQ(nn.Module):
             signs = torch.randint_like(residual, 2) * 2 - 1
             residual = torch.cat([residual, residual * signs])
         codes = self._nearest(index, residual)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(residual.device.type, enabled=False):
             self._book(index).update_indices(residual.transpose(0, 1)[:, :, None], codes.T)
         self._tend(index, residual)
         return codes[:batch]
@@ -145,10 +147,11 @@ class SlotResidualVQ(nn.Module):
         book = self._book(index).embed
         half_norm = book.square().sum(-1)[:, None] / 2
         rows = max(1, SCORES // (book.shape[0] * book.shape[1]))
-        codes = [
-            torch.baddbmm(half_norm, part.transpose(0, 1), book.mT, alpha=-1).argmin(-1).T
-            for part in residual.split(rows)
-        ]
+        with torch.autocast(residual.device.type, enabled=False):
+            codes = [
+                torch.baddbmm(half_norm, part.transpose(0, 1), book.mT, alpha=-1).argmin(-1).T
+                for part in residual.split(rows)
+            ]
         return torch.cat(codes)
 
     @torch.no_grad()
@@ -178,9 +181,8 @@ class SlotResidualVQ(nn.Module):
 
     def dequantize(self, codes: Tensor) -> Tensor:
         """Codes int64 [B, S, k] with k <= K -> [B, S, C]; absent codes add nothing."""
-        vectors = self.codebooks.new_zeros(
-            len(codes), self.config.num_slots, self.config.slot_width
-        )
+        shape = (len(codes), self.config.num_slots, self.config.slot_width)
+        vectors = self._book(0).embed.new_zeros(shape)
         for level in range(codes.shape[-1]):
             vectors = vectors + self._lookup(level, codes[..., level])
         return vectors

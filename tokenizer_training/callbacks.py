@@ -27,11 +27,14 @@ class ValidationSettings:
         every_n_steps: Steps between two looks.
         windows: Validation windows per dataset, evenly spread.
         prefixes: Prefixes, evenly spaced, over which the error is averaged.
+        least_episodes: With fewer validation episodes than this nobody can tell learning from
+            memorising: the run ends with the closed form, fitted on them as well.
     """
 
     every_n_steps: int = 100
     windows: int = 1024
     prefixes: int = 8
+    least_episodes: int = 3
 
 
 class BestTokenizer(Callback):

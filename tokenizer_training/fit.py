@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,11 @@ from tokenizer_training.start import (
 
 logger = logging.getLogger(__name__)
 
+TOO_FEW = (
+    "Fewer than %d validation episodes: too few to tell learning from memorising, so the closed "
+    "form is fitted on all training episodes and nothing is trained. Record more, or raise "
+    "--data.validation."
+)
 LIBRARIES = ("rvq-action", "torch", "lightning", "vector-quantize-pytorch", "numpy")
 
 
@@ -72,6 +77,10 @@ def fit(
     folder = RunFolder(run.run_dir)
     if trainer.max_steps < 0:
         raise ValueError("A run needs an end: give --trainer.max_steps.")
+    sources, steps = data.sources, trainer.max_steps
+    if steps and sum(len(source.validation) for source in sources) < run.validation.least_episodes:
+        logger.warning(TOO_FEW, run.validation.least_episodes)
+        sources, steps = [replace(source, validation=()) for source in sources], 0
     settings = {**run.settings, "found": {s.name: describe(s) for s in data.sources}}
     if trainer.is_global_zero:
         folder.claim(settings, fresh=run.resume == "never")
@@ -81,11 +90,11 @@ def fit(
     if not trainer.is_global_zero:
         folder.wait_for_closed_form()
     elif not folder.closed_form.is_dir():
-        fit_start(run, folder, data.sources, began)
-    if trainer.max_steps > 0:
+        fit_start(run, folder, sources, began)
+    if steps > 0:
         train(run, folder, module, data, trainer)
     done = trainer.global_step
-    if done < trainer.max_steps:
+    if done < steps:
         logger.warning("Stopped at step %d; the same command goes on from there.", done)
     elif trainer.is_global_zero:
         folder.finish(f"{done} steps")

@@ -137,3 +137,13 @@ def test_scalars_are_logged_by_their_names(fit_tiny):
     assert any(name.startswith("validation/waves/") and "mse@" not in name for name in names)
     assert [e.step for e in log.Scalars("validation/mse")] == [0, 4, 8]
     assert np.isfinite([e.value for name in names for e in log.Scalars(name)]).all()
+
+
+def test_too_few_validation_episodes_leave_the_closed_form(fit_tiny):
+    """One episode cannot choose: nothing is trained, and it is fitted on instead."""
+    folder = fit_tiny("--validation.least_episodes", "2")
+    best = ActionTokenizer.from_pretrained(folder / "tokenizer")
+    assert (folder / "COMPLETE").is_file()
+    assert not (folder / "checkpoints" / "last.ckpt").exists()
+    assert best.metadata["steps"] == 0
+    assert best.metadata["split"]["waves"]["validation"] == []
