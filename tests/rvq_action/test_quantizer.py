@@ -81,8 +81,16 @@ def test_quantisation_runs_in_float32(dtype):
     expected = vq.encode(latents.float())
     assert torch.equal(vq.encode(latents), expected)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(vq.quantize(latents).codes, vq.encode(latents))
-    assert vq.train().quantize(latents).vectors.isfinite().all()
+        assert torch.equal(vq.encode(latents), expected)
+        assert torch.equal(vq.quantize(latents).codes, expected)
+    moved = []
+    for autocast in (True, False):
+        vq = installed().train()
+        torch.manual_seed(0)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            vq.quantize(latents)
+        moved.append(vq.codebooks)
+    assert torch.equal(*moved)
 
 
 def test_evaluation_moves_nothing():
