@@ -108,7 +108,8 @@ class ActionTokenizer:
             condition_on: What the networks may see of anchor and embodiment.
 
         Returns:
-            int64 [B, S, K], absent = -1; numpy if `actions` was.
+            int64 [B, S, K], absent = -1; numpy if `actions` was. A chunk's codes do not depend on
+            the others in the batch, ties within float32's rounding apart.
 
         Raises:
             ValueError: A wrong shape, NaN or infinite values, a missing anchor.

@@ -236,6 +236,23 @@ def test_the_hub_is_asked_for_ids_only(saved, monkeypatch):
     assert asked == [("owner/name", "v1"), ("owner/missing", None)]
 
 
+def test_pushing_uploads_the_artefact(networked, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    uploaded = {}
+
+    class Api:
+        def create_repo(self, repo_id: str, private: bool, exist_ok: bool) -> None:
+            uploaded["repository"] = (repo_id, private)
+
+        def upload_folder(self, repo_id: str, folder_path: Path) -> str:
+            uploaded["files"] = {file.name for file in Path(folder_path).iterdir()}
+            return f"hub/{repo_id}"
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    assert networked.push_to_hub("owner/name", private=True) == "hub/owner/name"
+    assert uploaded == {"repository": ("owner/name", True), "files": FILES}
+
+
 def test_a_configuration_makes_the_round_trip(tmp_path):
     config = TokenizerConfig.tiny(token_order="slot_major")
     config.save(tmp_path / "config.json")
