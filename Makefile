@@ -7,7 +7,7 @@ PACKAGES := rvq_action tokenizer_training vla analysis
 DEMO := runs/demo
 DEMO_TASKS := drawer-close-v3 drawer-open-v3 door-open-v3 \
               button-press-topdown-v3 push-v3 pick-place-v3
-DEMO_EPISODES := 8
+DEMO_EPISODES := 12
 
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 
@@ -49,7 +49,7 @@ format: install  ## Rewrite the code in the project's style
 	$(BIN)/ruff format .
 
 demo: install system  ## Simulated demonstrations -> tokenizer -> report in runs/demo/report
-	$(BIN)/rvq-vla demos --tasks $(DEMO_TASKS) --episodes $(DEMO_EPISODES) --out $(DEMO)/data
-	$(BIN)/rvq-train fit --config demo --data.datasets $(DEMO)/data --run_dir $(DEMO)/train
-	$(BIN)/rvq-analysis compare --tokenizers $(DEMO)/train/tokenizer --data $(DEMO)/data \
+	$(BIN)/rvq-vla demos --tasks $(DEMO_TASKS) --episodes $(DEMO_EPISODES) --out $(DEMO)/metaworld
+	$(BIN)/rvq-train fit --config demo --data.datasets $(DEMO)/metaworld --run_dir $(DEMO)/rvq
+	$(BIN)/rvq-analysis compare --tokenizers $(DEMO)/rvq/tokenizer --data $(DEMO)/metaworld \
 	  --out $(DEMO)/report
