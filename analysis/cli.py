@@ -38,6 +38,9 @@ def run_compare(arguments: Namespace) -> None:
     """Measure, print the table, write metrics.json and index.html."""
     from analysis import compare, report, table
 
+    for folder in (*arguments.tokenizers, *arguments.data, *arguments.fit_data):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"No such folder: {folder}. Check the path.")
     writable_folder(arguments.out)
     comparison = compare.compute(
         arguments.tokenizers,
