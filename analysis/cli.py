@@ -38,17 +38,19 @@ def run_compare(arguments: Namespace) -> None:
     """Measure, print the table, write metrics.json and index.html."""
     from analysis import compare, report, table
 
-    for folder in (*arguments.tokenizers, *arguments.data, *arguments.fit_data):
-        if not folder.is_dir():
-            raise FileNotFoundError(f"No such folder: {folder}. Check the path.")
-    writable_folder(arguments.out)
-    comparison = compare.compute(
-        arguments.tokenizers,
-        arguments.data,
-        arguments.fit_data,
-        arguments.mapping,
-        arguments.fast_total,
-    )
+    folder = writable_folder(arguments.out)
+    try:
+        comparison = compare.compute(
+            arguments.tokenizers,
+            arguments.data,
+            arguments.fit_data,
+            arguments.mapping,
+            arguments.fast_total,
+        )
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
     metrics = compare.write_metrics(comparison, arguments.out)
     page = report.write(comparison, arguments.out)
     print(f"\n{table.render(comparison)}\n\n{metrics}\n{page}")
