@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -29,6 +30,17 @@ def read_images(
     Raises:
         ValueError: A time has no image within the tolerance, or an image is damaged.
     """
+    return np.stack(list(stream_images(path, episode, camera, timestamps, tolerance_s)))
+
+
+def stream_images(
+    path: Path, episode: int, camera: str, timestamps: np.ndarray, tolerance_s: float
+) -> Iterator[np.ndarray]:
+    """The same images one by one; only their encoded bytes are in memory.
+
+    Yields:
+        [H, W, 3] uint8 RGB.
+    """
     table = read_table(path, ["episode_index", "timestamp", camera])
     rows = np.flatnonzero(to_numpy(table["episode_index"], (1,), "episode_index") == episode)
     times = to_numpy(table["timestamp"], (1,), "timestamp")[rows].astype(np.float64)
@@ -41,9 +53,8 @@ def read_images(
         )
     chosen = rows[distance.argmin(1)]
     stored = table[camera].take(chosen).to_pylist()
-    return np.stack(
-        [_decode(cell, f"{path}, row {row}") for cell, row in zip(stored, chosen, strict=True)]
-    )
+    for cell, row in zip(stored, chosen, strict=True):
+        yield _decode(cell, f"{path}, row {row}")
 
 
 def _decode(cell: dict | None, where: str) -> np.ndarray:

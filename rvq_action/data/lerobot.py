@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from rvq_action.data.images import read_images
+from rvq_action.data.images import read_images, stream_images
 from rvq_action.data.metadata import DatasetInfo, EpisodeRecord, load_info, load_records, load_tasks
 from rvq_action.data.parquet import read_table, to_numpy
 from rvq_action.data.stored_statistics import FeatureStatistics, load_statistics
-from rvq_action.data.video import read_frames
+from rvq_action.data.video import read_frames, stream_frames
 
 NOT_NUMERIC = ("video", "image", "string")
 
@@ -117,15 +117,30 @@ class LeRobotReader:
         Returns:
             [N, H, W, 3] uint8 RGB.
         """
-        if camera not in self.camera_keys:
-            raise KeyError(f"{self.path} has no camera {camera!r}; it has {self.camera_keys}.")
+        record = self._with_camera(index, camera)
         tolerance_s = 0.1 / self.fps if tolerance_s is None else tolerance_s
         times = np.asarray(timestamps, dtype=np.float64).reshape(-1)
-        record = self._record(index)
         if camera not in record.videos:
             return read_images(record.data, index, camera, times, tolerance_s)
         span = record.videos[camera]
         return read_frames(span.path, times + span.start, tolerance_s)
+
+    def stream_frames(
+        self, index: int, camera: str, timestamps: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        """The frames at ascending times, one by one, in one pass over the video.
+
+        Args and errors as for `frames`.
+
+        Returns:
+            An iterator of [H, W, 3] uint8 RGB.
+        """
+        record = self._with_camera(index, camera)
+        times, tolerance_s = np.asarray(timestamps, dtype=np.float64), 0.1 / self.fps
+        if camera not in record.videos:
+            return stream_images(record.data, index, camera, times, tolerance_s)
+        span = record.videos[camera]
+        return stream_frames(span.path, times + span.start, tolerance_s)
 
     def _read_table(self, file: Path) -> pa.Table:
         columns = [n for n, f in self.features.items() if f["dtype"] not in NOT_NUMERIC]
@@ -135,6 +150,11 @@ class LeRobotReader:
         if not 0 <= index < self.num_episodes:
             raise IndexError(f"{self.path} has episodes 0..{self.num_episodes - 1}, not {index}.")
         return self.records[index]
+
+    def _with_camera(self, index: int, camera: str) -> EpisodeRecord:
+        if camera not in self.camera_keys:
+            raise KeyError(f"{self.path} has no camera {camera!r}; it has {self.camera_keys}.")
+        return self._record(index)
 
     def _feature(self, name: str) -> dict:
         if name not in self.features:

@@ -30,17 +30,25 @@ def read_frames(
         FileNotFoundError: The file is not there.
         ValueError: The file is truncated or damaged, or a time has no frame within the tolerance.
     """
+    wanted, order = np.unique(np.asarray(timestamps, dtype=np.float64), return_inverse=True)
+    return np.stack(list(stream_frames(path, wanted, tolerance_s)))[order.reshape(-1)]
+
+
+def stream_frames(path: Path, timestamps: np.ndarray, tolerance_s: float) -> Iterator[np.ndarray]:
+    """The same frames one by one, so that a long video needs no memory; times must ascend.
+
+    Yields:
+        [H, W, 3] uint8 RGB.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing. Copy or download the dataset again.")
-    wanted, order = np.unique(np.asarray(timestamps, dtype=np.float64), return_inverse=True)
     try:
         with av.open(str(path)) as container:
-            found = list(_nearest(container, wanted, tolerance_s, path))
+            yield from _nearest(container, timestamps, tolerance_s, path)
     except av.FFmpegError as error:
         raise ValueError(
             f"{path} cannot be decoded; it is truncated or damaged ({error}). Copy it again."
         ) from error
-    return np.stack(found)[order.reshape(-1)]
 
 
 def _nearest(container, wanted: np.ndarray, tolerance_s: float, path: Path) -> Iterator[np.ndarray]:
