@@ -1,4 +1,4 @@
-"""`rvq-train`: statistics, training and export of action tokenizers."""
+"""`rvq-train`: statistics, visual features, training and export of action tokenizers."""
 
 from __future__ import annotations
 
@@ -91,6 +91,18 @@ def _statistics(config: Namespace) -> None:
         save_statistics({n: e.statistics for n, e in known.items()}, config.out)
 
 
+def _features_parser() -> ArgumentParser:
+    from tokenizer_training.features.command import features_parser
+
+    return features_parser()
+
+
+def _features(config: Namespace) -> None:
+    from tokenizer_training.features.command import features
+
+    features(config)
+
+
 def _export_parser() -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
@@ -111,6 +123,7 @@ def _export(config: Namespace) -> None:
 
 COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], None]]] = {
     "statistics": (_statistics_parser, _statistics),
+    "features": (_features_parser, _features),
     "fit": (_fit_parser, _fit),
     "export": (_export_parser, _export),
 }

@@ -1,0 +1,121 @@
+"""The stand-in that needs no weights: principal components of the small picture.
+
+A picture is averaged over areas down to 32 x 32 RGB (3072 numbers between 0 and 1); its features
+are the first 64 principal components over the training episodes of the dataset, one transform per
+camera. They are not whitened, so that what changes most counts most, but divided by one number
+such that their total variance is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tokenizer_training.features.teacher import Frames, TeacherCard
+
+TINY = 1e-10
+"""Components whose share of the variance is below this are rounding errors, and left out."""
+
+
+@dataclass(frozen=True)
+class PixelSettings:
+    """Attributes:
+    side: Pixels of the small picture's side.
+    components: W, principal components kept per camera.
+    fit_frames: Most moments of a dataset that the components are computed from.
+    """
+
+    side: int = 32
+    components: int = 64
+    fit_frames: int = 2048
+
+    def __post_init__(self) -> None:
+        if not 0 < self.components <= 3 * self.side**2:
+            raise ValueError(
+                f"--components must lie between 1 and 3 x side^2 = {3 * self.side**2}, got "
+                f"{self.components}."
+            )
+        if self.fit_frames < 2:
+            raise ValueError(f"--fit_frames must be at least 2, got {self.fit_frames}.")
+
+
+@dataclass(frozen=True)
+class PixelTeacher:
+    """Principal components of small pictures.
+
+    Attributes:
+        settings: How small, how many.
+        state: From `fit`: `CAMERA/mean` [P] and `CAMERA/components` [P, W], float32.
+    """
+
+    settings: PixelSettings = PixelSettings()
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def fit_frames(self) -> int:
+        return self.settings.fit_frames
+
+    @property
+    def card(self) -> TeacherCard:
+        width = self.settings.components
+        return TeacherCard("pixels", asdict(self.settings), "", "", width, "float32")
+
+    def fit(self, batches: Iterable[Frames]) -> dict[str, Tensor]:
+        """Principal components of every camera; the small pictures are all that is kept."""
+        small: dict[str, list[Tensor]] = {}
+        for batch in batches:
+            for camera, frames in batch.items():
+                small.setdefault(camera, []).append(shrink(frames, self.settings.side))
+        state = {}
+        for camera, parts in small.items():
+            mean, components = principal_components(torch.cat(parts), self.settings.components)
+            state |= {f"{camera}/mean": mean, f"{camera}/components": components}
+        return state
+
+    def fitted(self, state: Mapping[str, Tensor]) -> PixelTeacher:
+        return replace(self, state=state)
+
+    def features(self, frames: Frames, instruction: str) -> Tensor:
+        """[N, cameras, W] float32; pixels know no instruction."""
+        return torch.stack([self._project(camera, f) for camera, f in frames.items()], dim=1)
+
+    def _project(self, camera: str, frames: np.ndarray) -> Tensor:
+        mean, components = (self.state[f"{camera}/{name}"] for name in ("mean", "components"))
+        return (shrink(frames, self.settings.side) - mean) @ components
+
+
+def shrink(frames: np.ndarray, side: int) -> Tensor:
+    """[N, H, W, 3] uint8 -> [N, 3 side^2] float32 in [0, 1], averaged over areas."""
+    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+    return F.adaptive_avg_pool2d(pictures, side).flatten(1)
+
+
+def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean and leading directions of samples, scaled to a total variance of 1.
+
+    Args:
+        samples: [N, P].
+        count: W, directions wanted.
+
+    Returns:
+        [P] and [P, W], float32. Directions that the samples do not have are 0. The sign is such
+        that the largest entry of a direction is positive: equal samples give equal features.
+    """
+    mean = samples.double().mean(0)
+    centred = samples.double() - mean
+    by_samples = len(centred) < centred.shape[1]
+    gram = centred @ centred.mT if by_samples else centred.mT @ centred
+    energy, vectors = torch.linalg.eigh(gram / len(centred))
+    energy, vectors = energy.flip(0)[:count], vectors.flip(1)[:, :count]
+    real = energy > TINY * energy.sum().clamp_min(TINY)
+    energy, vectors = energy[real], vectors[:, real]
+    if by_samples:
+        vectors = centred.mT @ vectors / (energy * len(centred)).sqrt()
+    vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+    scaled = vectors / energy.sum().sqrt() if len(energy) else vectors
+    return mean.float(), F.pad(scaled, (0, count - len(energy))).float()
