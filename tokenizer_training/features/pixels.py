@@ -91,8 +91,8 @@ class PixelTeacher:
 
 def shrink(frames: np.ndarray, side: int) -> Tensor:
     """[N, H, W, 3] uint8 -> [N, 3 side^2] float32 in [0, 1], averaged over areas."""
-    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
-    return F.adaptive_avg_pool2d(pictures, side).flatten(1)
+    pictures = torch.from_numpy(frames).float().permute(0, 3, 1, 2)
+    return F.adaptive_avg_pool2d(pictures, side).flatten(1) / 255
 
 
 def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
