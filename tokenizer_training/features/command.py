@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from tokenizer_training.features.teacher import Teacher
 
 OPTIONS: dict[str, tuple[Any, str]] = {
+    "model": (str, "vision, qwen2_5_vl: folder of the network, or its id on the hub"),
+    "pooling": (str, "vision: what is kept of a picture, pooled, class or mean (pooled)"),
+    "layer": (int, "qwen2_5_vl: whose hidden states are taken (-3)"),
+    "precision": (str, "networks: float32, bfloat16 or auto (auto: bfloat16 on a GPU)"),
+    "device": (str, "networks: cpu, cuda, cuda:1 ... or auto (auto)"),
     "side": (int, "pixels: side of the small picture (32)"),
     "components": (int, "pixels: principal components kept per camera (64)"),
     "fit_frames": (int, "pixels: most moments of a dataset to fit on (2048)"),
@@ -63,11 +68,23 @@ def _pixels(given: dict[str, Any]) -> Teacher:
     return PixelTeacher(_settings(PixelSettings, "pixels", given))
 
 
+def _vision(given: dict[str, Any]) -> Teacher:
+    from tokenizer_training.features.vision import VisionSettings, VisionTeacher
+
+    return VisionTeacher(_settings(VisionSettings, "vision", given))
+
+
+def _qwen(given: dict[str, Any]) -> Teacher:
+    from tokenizer_training.features.qwen import QwenSettings, QwenTeacher
+
+    return QwenTeacher(_settings(QwenSettings, "qwen2_5_vl", given))
+
+
 def _settings(kind: type, teacher: str, given: dict[str, Any]) -> Any:
     """The settings of a teacher from the options given.
 
     Raises:
-        ValueError: One of them belongs to another teacher.
+        ValueError: One of them belongs to another teacher, or the network is not named.
     """
     known = [field.name for field in fields(kind)]
     foreign = [name for name in given if name not in known]
@@ -76,7 +93,13 @@ def _settings(kind: type, teacher: str, given: dict[str, Any]) -> Any:
             f"--{foreign[0]} is no option of the teacher {teacher}; it takes "
             f"{' '.join(f'--{name}' for name in known)}."
         )
+    if "model" in known and "model" not in given:
+        raise ValueError(f"The teacher {teacher} is a network: name it with --model.")
     return kind(**given)
 
 
-TEACHERS: dict[str, Callable[[dict[str, Any]], Teacher]] = {"pixels": _pixels}
+TEACHERS: dict[str, Callable[[dict[str, Any]], Teacher]] = {
+    "pixels": _pixels,
+    "vision": _vision,
+    "qwen2_5_vl": _qwen,
+}

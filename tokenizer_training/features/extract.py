@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from rvq_action.console import writable_folder
 from rvq_action.data.split import split_episodes
 from tokenizer_training.features.index import DatasetIndex
 from tokenizer_training.features.pictures import Pictures
-from tokenizer_training.features.teacher import Teacher
+from tokenizer_training.features.teacher import Frames, Teacher
 from tokenizer_training.features.writer import DatasetWriter, claim
 
 logger = logging.getLogger(__name__)
@@ -94,33 +95,48 @@ def plan(teacher: Teacher, pictures: Pictures, how: Extraction) -> DatasetIndex:
 def _extract_dataset(
     teacher: Teacher, pictures: Pictures, planned: DatasetIndex, batch_size: int, out: Path
 ) -> None:
-    def fit() -> dict[str, torch.Tensor]:
-        if not teacher.fit_frames:
-            return {}
-        logger.info("%s: fitting the teacher to training episodes.", planned.name)
-        return teacher.fit(pictures.sample(planned.train, teacher.fit_frames, batch_size))
-
-    writer = DatasetWriter(out, planned, fit)
+    writer = DatasetWriter(out, planned, lambda: _fit(teacher, pictures, planned, batch_size))
     index, teacher = writer.index, teacher.fitted(writer.state)
     if index.is_complete:
         logger.info("%s: all %d episodes are in %s.", index.name, index.done, out)
         return
     rows = index.first_rows
-    bar = tqdm(
-        total=int(rows[-1]),
-        initial=int(rows[index.done]),
-        desc=index.name,
-        unit="frame",
-        disable=None,
-        file=sys.stderr,
-    )
-    with bar, torch.inference_mode():
+    with _bar(index.name, rows[-1], rows[index.done]) as bar, torch.inference_mode():
         for episode in range(index.done, len(index.lengths)):
             numbers = np.arange(0, index.lengths[episode], index.stride)
-            parts = []
-            for frames in pictures.batches(episode, numbers, batch_size):
-                parts.append(teacher.features(frames, pictures.instruction(episode)))
-                bar.update(len(parts[-1]))
-            writer.add(torch.cat(parts))
+            batches = _watched(pictures.batches(episode, numbers, batch_size), bar)
+            instruction = pictures.instruction(episode)
+            features = torch.cat([teacher.features(frames, instruction) for frames in batches])
+            if not features.isfinite().all():
+                raise ValueError(
+                    f"{index.name}, episode {episode}: the teacher gives NaN or infinite features. "
+                    "Try --precision float32."
+                )
+            writer.add(features)
         writer.flush()
     logger.info("%s: features of %d episodes are in %s.", index.name, len(index.lengths), out)
+
+
+def _fit(
+    teacher: Teacher, pictures: Pictures, planned: DatasetIndex, batch_size: int
+) -> dict[str, Tensor]:
+    """Fit the teacher to training episodes, if it is one that is fitted."""
+    most = min(teacher.fit_frames, sum(planned.lengths[i] for i in planned.train))
+    if not most:
+        return {}
+    with _bar(f"{planned.name}: fit", most) as bar:
+        return teacher.fit(_watched(pictures.sample(planned.train, most, batch_size), bar))
+
+
+def _watched(batches: Iterable[Frames], bar: tqdm) -> Iterator[Frames]:
+    """The batches, while a progress bar counts their moments."""
+    for batch in batches:
+        yield batch
+        bar.update(len(next(iter(batch.values()))))
+
+
+def _bar(name: str, total: int, done: int = 0) -> tqdm:
+    """A progress bar; none where nobody watches."""
+    return tqdm(
+        total=int(total), initial=int(done), desc=name, unit="frame", disable=None, file=sys.stderr
+    )

@@ -94,17 +94,3 @@ class Teacher(Protocol):
             [N, cameras, W] in the card's dtype, cameras in the order of `frames`.
         """
         ...
-
-
-class FrozenTeacher:
-    """The half of a `Teacher` that is the same for every network: nothing to fit."""
-
-    @property
-    def fit_frames(self) -> int:
-        return 0
-
-    def fit(self, batches: Iterable[Frames]) -> dict[str, Tensor]:
-        return {}
-
-    def fitted(self, state: Mapping[str, Tensor]) -> Self:
-        return self

@@ -75,6 +75,15 @@ def test_frames_come_by_timestamp_in_the_order_asked(dataset):
     assert some.dtype == np.uint8 and some.shape[-1] == 3
 
 
+def test_frames_are_streamed_from_one_pass_over_the_video(dataset, monkeypatch):
+    reader, opened, real = LeRobotReader(dataset), [], av.open
+    times = reader.episode(2)["timestamp"][::3]
+    monkeypatch.setattr(av, "open", lambda *args: opened.append(args) or real(*args))
+    streamed = list(reader.stream_frames(2, CAMERA, times))
+    assert len(opened) == 1
+    assert np.array_equal(np.stack(streamed), reader.frames(2, CAMERA, times))
+
+
 def test_a_time_without_a_frame_is_an_error_beyond_the_tolerance(dataset):
     reader = LeRobotReader(dataset)
     assert frame_of(reader.frames(0, CAMERA, [0.509])[0]) == 5

@@ -1,0 +1,121 @@
+"""What is extracted can be looked up, and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from rvq_action.data.dataset import RobotDataset
+from tests.tokenizer_training.features.conftest import HEAD, LENGTHS, WRIST, write
+from tokenizer_training.features import writer
+from tokenizer_training.features.cache import FeatureCache
+from tokenizer_training.features.extract import Extraction, extract
+from tokenizer_training.features.pictures import Pictures
+
+
+@pytest.fixture
+def cache(pictures, pixels, tmp_path, monkeypatch) -> FeatureCache:
+    monkeypatch.setattr(writer, "EPISODES_PER_SHARD", 4)
+    extract(pixels, [pictures], Extraction(stride=3, batch_size=4), tmp_path / "cache")
+    return FeatureCache.open(tmp_path / "cache")
+
+
+def test_features_are_those_of_the_teacher(cache, pictures, pixels):
+    found = cache.dataset("stripes")
+    assert (found.cameras, found.width) == ((HEAD, WRIST), 6)
+    teacher = pixels.fitted(pixels.fit(pictures.sample(found.fitted, 24, 4)))
+    for episode, length in enumerate(LENGTHS):
+        numbers = np.arange(0, length, 3)
+        (batch,) = pictures.batches(episode, numbers, 100)
+        features, known = found.lookup(np.full(len(numbers), episode), numbers)
+        assert known.all() and features.dtype == torch.float32
+        expected = teacher.features(batch, "").flatten(1)
+        assert torch.allclose(features, expected, atol=1e-5)
+
+
+def test_between_extracted_frames_the_one_before_counts(cache):
+    found = cache.dataset("stripes")
+    between, _ = found.lookup(np.array([4, 4, 4, 4]), np.array([3, 4, 5, 6]))
+    assert torch.equal(between[0], between[1]) and torch.equal(between[0], between[2])
+    assert not torch.equal(between[0], between[3])
+
+
+def test_beyond_an_episode_nothing_is_known(cache):
+    episodes = torch.tensor([0, 0, 0, -1, 6, 5])
+    frames = torch.tensor([-1, 11, 12, 0, 0, 7])
+    features, known = cache.dataset("stripes").lookup(episodes, frames)
+    assert known.tolist() == [False, True, False, False, False, True]
+    assert features[~known].eq(0).all() and features[known].ne(0).any(1).all()
+
+
+def test_a_lookup_of_nothing_is_empty(cache):
+    nothing = np.zeros(0, dtype=np.int64)
+    features, known = cache.dataset("stripes").lookup(nothing, nothing)
+    assert features.shape == (0, 12) and known.shape == (0,)
+
+
+def test_the_recordings_are_recognised(cache, recordings):
+    cache.dataset("stripes").check_complete(RobotDataset.open(recordings))
+
+
+@pytest.mark.parametrize("lengths", [(12, 9, 14, 10, 11), (12, 9, 14, 10, 8, 11)])
+def test_other_recordings_are_refused(cache, tmp_path, lengths):
+    other = write(tmp_path / "stripes", lengths)
+    with pytest.raises(ValueError, match="other recordings .* extract the features again"):
+        cache.dataset("stripes").check_complete(RobotDataset.open(other))
+
+
+def test_a_teacher_fitted_on_held_out_episodes_is_refused(cache):
+    found = cache.dataset("stripes")
+    found.check_split(found.fitted)
+    found.check_split(range(6))
+    with pytest.raises(ValueError, match=rf"episodes \[{found.fitted[0]}\], which are held out"):
+        found.check_split(found.fitted[1:])
+
+
+def test_a_frozen_network_fits_every_split(networks, pictures, tmp_path):
+    from tokenizer_training.features.vision import VisionSettings, VisionTeacher
+
+    teacher = VisionTeacher(VisionSettings(str(networks["dinov2"])))
+    extract(teacher, [pictures], Extraction(stride=9), tmp_path)
+    found = FeatureCache.open(tmp_path).dataset("stripes")
+    assert len(found.fitted) == 5
+    found.check_split(())
+
+
+def test_what_is_not_there_is_named(cache, tmp_path):
+    with pytest.raises(KeyError, match=r"no features of 'cubes', only of \['stripes'\]"):
+        cache.dataset("cubes")
+    with pytest.raises(FileNotFoundError, match="rvq-train features"):
+        FeatureCache.open(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_damaged_shard_is_named(cache, damage):
+    shard = cache.path / "stripes" / "00001.safetensors"
+    whole = shard.read_bytes()
+    shard.unlink()
+    if damage == "truncated":
+        shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="00001.safetensors is missing or damaged"):
+        cache.dataset("stripes").lookup(np.array([5]), np.array([0]))
+
+
+def test_another_format_is_refused(cache):
+    card = cache.path / "teacher.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "format_version": 2}))
+    with pytest.raises(ValueError, match="format version 2"):
+        FeatureCache.open(cache.path)
+
+
+def test_several_datasets_share_a_cache(cache, pixels, tmp_path):
+    """Also one that is added later; the features of the first stay as they are."""
+    before = cache.dataset("stripes").fingerprint
+    more = Pictures.open(write(tmp_path / "more", (9, 8, 10), change=(0, 1, 2)), ["wrist"])
+    extract(pixels, [more], Extraction(), cache.path)
+    assert cache.datasets == ("more", "stripes")
+    assert cache.dataset("more").cameras == (WRIST,)
+    assert cache.dataset("stripes").fingerprint == before != cache.dataset("more").fingerprint

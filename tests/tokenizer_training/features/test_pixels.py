@@ -1,0 +1,83 @@
+"""The teacher without weights: what it sees, and what it must not have seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tokenizer_training.features.conftest import HEAD, LENGTHS, WRIST, write
+from tokenizer_training.features.pictures import Pictures
+from tokenizer_training.features.pixels import (
+    PixelSettings,
+    PixelTeacher,
+    principal_components,
+    shrink,
+)
+
+
+def test_shrinking_averages_over_areas():
+    generator = np.random.default_rng(0)
+    frames = generator.integers(0, 256, (2, 12, 20, 3), dtype=np.uint8)
+    blocks = frames.reshape(2, 4, 3, 4, 5, 3).mean((2, 4)) / 255
+    assert np.allclose(shrink(frames, 4).unflatten(1, (3, 4, 4)).permute(0, 2, 3, 1), blocks)
+
+
+@pytest.mark.parametrize("samples", [40, 400])
+def test_components_are_those_of_an_exact_decomposition(samples):
+    """Whether there are more samples than pixels or fewer."""
+    data = torch.randn(samples, 100, generator=torch.Generator().manual_seed(0))
+    data *= torch.linspace(3, 0.1, 100)
+    mean, components = principal_components(data, 5)
+    seen = (data - mean) @ components
+    assert seen.var(0, correction=0).sum() == pytest.approx(1, abs=1e-4)
+    _, energy, directions = torch.linalg.svd(data - data.mean(0), full_matrices=False)
+    expected = (
+        (data - data.mean(0)) @ directions[:5].T / (energy[:5].square().sum() / samples) ** 0.5
+    )
+    assert torch.allclose(seen.abs(), expected.abs(), atol=1e-3)
+
+
+def test_what_pictures_do_not_have_is_zero():
+    """Two moments have one direction; a camera that shows the same all the time has none."""
+    two = torch.randn(2, 30, generator=torch.Generator().manual_seed(0))
+    mean, components = principal_components(two, 4)
+    seen = (two - mean) @ components
+    assert seen[:, 1:].eq(0).all() and torch.allclose(seen[:, 0].abs(), torch.ones(2), atol=1e-5)
+    assert principal_components(torch.ones(9, 30), 4)[1].eq(0).all()
+
+
+def test_every_camera_has_its_own_transform(pictures, pixels):
+    state = pixels.fit(pictures.sample(range(4), 20, 7))
+    assert {name.split("/")[0] for name in state} == {HEAD, WRIST}
+    batch = next(pictures.batches(0, np.arange(5), 5))
+    both = pixels.fitted(state).features(batch, "")
+    assert both.shape == (5, 2, 6)
+    alone = pixels.fitted(state).features({WRIST: batch[WRIST]}, "")
+    assert torch.equal(both[:, 1:], alone)
+
+
+def test_sampling_is_even_and_bounded(pictures):
+    batches = list(pictures.sample(range(6), 16, 5))
+    assert sum(len(batch[HEAD]) for batch in batches) == 16
+    assert max(len(batch[HEAD]) for batch in batches) <= 5
+    everything = pictures.sample(range(6), 10_000, 50)
+    assert sum(len(batch[HEAD]) for batch in everything) == sum(LENGTHS)
+
+
+def test_held_out_pictures_do_not_change_the_teacher(pictures, pixels, tmp_path):
+    train = (0, 2, 3, 5)
+    state = pixels.fit(pictures.sample(train, 24, 8))
+    other = Pictures.open(write(tmp_path / "stripes", change=(1, 4)))
+    same = pixels.fit(other.sample(train, 24, 8))
+    assert all(torch.equal(state[name], same[name]) for name in state)
+    seen = pixels.fit(other.sample((0, 1, 2, 3), 24, 8))
+    assert not torch.equal(state[f"{HEAD}/mean"], seen[f"{HEAD}/mean"])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"components": 0}, {"components": 13, "side": 2}, {"fit_frames": 1}]
+)
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="must"):
+        PixelTeacher(PixelSettings(**wrong))

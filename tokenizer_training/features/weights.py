@@ -1,0 +1,92 @@
+"""The files of a network: where they lie, and whether they are the same as before."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+DECISIVE = (
+    *("config.json", "preprocessor_config.json", "processor_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"),
+)
+"""Files beside the weights that decide what a network says of a picture."""
+LOADED = ("*.safetensors", "*.json", "*.txt")
+BLOCK, BLOCKS = 1 << 16, 16
+"""Bytes of a sample of a file, and samples taken of a large one."""
+
+
+def locate(model: str) -> Path:
+    """The folder of a model given as one, or by its id on the hub (downloaded where need be).
+
+    Raises:
+        FileNotFoundError: There is neither.
+        ValueError: The folder holds no safetensors; nothing else is loaded.
+    """
+    folder = Path(model) if Path(model).is_dir() else _download(model)
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"{model} must hold config.json and *.safetensors, as save_pretrained writes them."
+        )
+    return folder
+
+
+def identity(folder: Path) -> str:
+    """A fingerprint of a model: its configuration, and sizes and samples of its weights."""
+    digest = hashlib.sha256()
+    for file in [folder / name for name in DECISIVE] + sorted(folder.glob("*.safetensors")):
+        if file.is_file():
+            size = file.stat().st_size
+            digest.update(f"{file.name} {size}\n".encode())
+            with file.open("rb") as stream:
+                for place in _places(size):
+                    stream.seek(place)
+                    digest.update(stream.read(BLOCK))
+    return digest.hexdigest()[:16]
+
+
+def load_image_processor(folder: Path) -> Any:
+    """The image processor of a model, in the variant that needs no torchvision."""
+    import transformers
+
+    modern = int(transformers.__version__.split(".")[0]) >= 5
+    variant: dict[str, Any] = {"backend": "pil"} if modern else {"use_fast": False}
+    return transformers.AutoImageProcessor.from_pretrained(folder, **variant)
+
+
+def load_network(folder: Path, dtype: torch.dtype) -> tuple[Any, list[str]]:
+    """A model without its head, and the names of weights that its folder does not have."""
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # else it reports the head's weights as unexpected
+    try:
+        network, report = AutoModel.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    finally:
+        logging.set_verbosity(verbosity)
+    return network, sorted(report["missing_keys"])
+
+
+def _download(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=list(LOADED)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise FileNotFoundError(
+            f"There is no folder {model}, and the hub gives no such model. Give the folder that "
+            "holds its config.json, or the id of a model that can be downloaded."
+        ) from error
+
+
+def _places(size: int) -> list[int]:
+    """Where samples of a file begin: all of a small file, blocks spread evenly over a large one."""
+    if size <= BLOCK * BLOCKS:
+        return list(range(0, size, BLOCK))
+    return [(size - BLOCK) * i // (BLOCKS - 1) for i in range(BLOCKS)]
