@@ -19,6 +19,7 @@ WRONG = [
     ("rvq-action", "check {nowhere}", "There is no folder"),
     ("rvq-train", "statistics --data.datasets {nowhere}", "is no LeRobotDataset"),
     ("rvq-train", "statistics --data.datasets {nowhere} --out {file}/x.json", "it is a file"),
+    ("rvq-train", "features --data.datasets {nowhere} --out {free}", "is no LeRobotDataset"),
     ("rvq-train", "export --checkpoint {nowhere} --out {free}", "There is no checkpoint"),
     ("rvq-train", "export --checkpoint {nowhere} --out {file}/x", "it is a file"),
     ("rvq-vla", DEMOS.replace("reach", "raech") + " --out {free}", "Perhaps: reach-v3"),

@@ -67,13 +67,17 @@ class PixelTeacher:
 
     def fit(self, batches: Iterable[Frames]) -> dict[str, Tensor]:
         """Principal components of every camera; the small pictures are all that is kept."""
-        small: dict[str, list[Tensor]] = {}
+        small: dict[str, Tensor] = {}
+        count = 0
         for batch in batches:
             for camera, frames in batch.items():
-                small.setdefault(camera, []).append(shrink(frames, self.settings.side))
+                # One block for all of them: many small ones among large ones tear memory apart.
+                block = small.setdefault(camera, self._empty())
+                block[count : count + len(frames)] = shrink(frames, self.settings.side)
+            count += len(next(iter(batch.values())))
         state = {}
-        for camera, parts in small.items():
-            mean, components = principal_components(torch.cat(parts), self.settings.components)
+        for camera, block in small.items():
+            mean, components = principal_components(block[:count], self.settings.components)
             state |= {f"{camera}/mean": mean, f"{camera}/components": components}
         return state
 
@@ -83,6 +87,9 @@ class PixelTeacher:
     def features(self, frames: Frames, instruction: str) -> Tensor:
         """[N, cameras, W] float32; pixels know no instruction."""
         return torch.stack([self._project(camera, f) for camera, f in frames.items()], dim=1)
+
+    def _empty(self) -> Tensor:
+        return torch.empty(self.settings.fit_frames, 3 * self.settings.side**2)
 
     def _project(self, camera: str, frames: np.ndarray) -> Tensor:
         mean, components = (self.state[f"{camera}/{name}"] for name in ("mean", "components"))

@@ -36,7 +36,7 @@ BYTES_PER_SHARD = 64 << 20
 
 
 def claim(folder: Path, card: TeacherCard) -> None:
-    """Make a folder the cache of a teacher.
+    """Make an empty folder the cache of a teacher, or find it to be that already.
 
     Raises:
         ValueError: It holds something else, or the features of another teacher.
@@ -50,10 +50,9 @@ def claim(folder: Path, card: TeacherCard) -> None:
                 f"{folder} holds the features of another teacher ({'; '.join(differing)}). Choose "
                 "another --out, or delete that folder."
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif any(folder.iterdir()):
         raise ValueError(f"{folder} holds other files. Choose an empty folder for --out.")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         save_card(card, folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from tests.tokenizer_training.features.conftest import HEAD, LENGTHS, WRIST, wri
 from tokenizer_training.cli import main
 from tokenizer_training.features import writer
 from tokenizer_training.features.cache import FeatureCache
+from tokenizer_training.features.command import OPTIONS
 from tokenizer_training.features.extract import Extraction, extract
 from tokenizer_training.features.index import DatasetIndex
 from tokenizer_training.features.pictures import Pictures
-from tokenizer_training.features.pixels import PixelTeacher
+from tokenizer_training.features.pixels import PixelSettings, PixelTeacher
+from tokenizer_training.features.qwen import QwenSettings
+from tokenizer_training.features.vision import VisionSettings
 
 SMALL = ["--side", "8", "--components", "6", "--fit_frames", "24"]
 
@@ -182,6 +186,12 @@ def test_what_is_wrong_is_said_before_anything_is_made(run, tmp_path, capsys, op
     error = capsys.readouterr().err
     assert error.startswith("rvq-train features: ") and message in error
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("settings", [PixelSettings, VisionSettings, QwenSettings])
+def test_every_setting_of_a_teacher_is_an_option_that_states_its_default(settings):
+    for field in fields(settings):
+        assert field.default is MISSING or f"({field.default}" in OPTIONS[field.name][1]
 
 
 def test_two_datasets_of_one_name_are_refused(run, recordings, tmp_path, capsys):
