@@ -80,7 +80,7 @@ def plan(teacher: Teacher, pictures: Pictures, how: Extraction) -> DatasetIndex:
     """
     lengths = pictures.lengths
     split = split_episodes(len(lengths), how.split_seed, how.held_out)
-    agreed = json.dumps([teacher.card.fingerprint, pictures.cameras, how.stride])
+    agreed = json.dumps([teacher.card.fingerprint, lengths, pictures.cameras, how.stride])
     return DatasetIndex(
         name=pictures.name,
         fingerprint=agreed,

@@ -33,7 +33,7 @@ class DatasetIndex:
 
     Attributes:
         name: Name of the dataset: its folder's.
-        fingerprint: Of the features: teacher, what it was fitted to, cameras and stride.
+        fingerprint: Of the features: teacher, what it was fitted to, lengths, cameras, stride.
         fps: Frames per second of the recordings.
         lengths: Frames of every episode of the dataset, extracted yet or not.
         cameras: In the order of the features.

@@ -71,9 +71,9 @@ class PixelTeacher:
         count = 0
         for batch in batches:
             for camera, frames in batch.items():
-                # One block for all of them: many small ones among large ones tear memory apart.
-                block = small.setdefault(camera, self._empty())
-                block[count : count + len(frames)] = shrink(frames, self.settings.side)
+                if camera not in small:
+                    small[camera] = self._block()
+                small[camera][count : count + len(frames)] = shrink(frames, self.settings.side)
             count += len(next(iter(batch.values())))
         state = {}
         for camera, block in small.items():
@@ -88,7 +88,8 @@ class PixelTeacher:
         """[N, cameras, W] float32; pixels know no instruction."""
         return torch.stack([self._project(camera, f) for camera, f in frames.items()], dim=1)
 
-    def _empty(self) -> Tensor:
+    def _block(self) -> Tensor:
+        """Room for all small pictures of a camera: kept one by one, they would scatter memory."""
         return torch.empty(self.settings.fit_frames, 3 * self.settings.side**2)
 
     def _project(self, camera: str, frames: np.ndarray) -> Tensor:

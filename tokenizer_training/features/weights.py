@@ -48,12 +48,21 @@ def identity(folder: Path) -> str:
 
 
 def load_image_processor(folder: Path) -> Any:
-    """The image processor of a model, in the variant that needs no torchvision."""
+    """The image processor of a model, in the variant that needs no torchvision.
+
+    Raises:
+        ValueError: It has no such variant.
+    """
     import transformers
 
     modern = int(transformers.__version__.split(".")[0]) >= 5
     variant: dict[str, Any] = {"backend": "pil"} if modern else {"use_fast": False}
-    return transformers.AutoImageProcessor.from_pretrained(folder, **variant)
+    try:
+        return transformers.AutoImageProcessor.from_pretrained(folder, **variant)
+    except ImportError as error:
+        raise ValueError(
+            f"The pictures of {folder} cannot be prepared here: {error} Choose another model."
+        ) from error
 
 
 def load_network(folder: Path, dtype: torch.dtype) -> tuple[Any, list[str]]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -50,7 +50,7 @@ def claim(folder: Path, card: TeacherCard) -> None:
                 f"{folder} holds the features of another teacher ({'; '.join(differing)}). Choose "
                 "another --out, or delete that folder."
             )
-    elif any(folder.iterdir()):
+    elif any(not file.name.startswith(".") for file in folder.iterdir()):
         raise ValueError(f"{folder} holds other files. Choose an empty folder for --out.")
     else:
         save_card(card, folder)
@@ -61,8 +61,8 @@ class DatasetWriter:
 
     Args:
         cache: The cache's folder.
-        plan: What the index is to be; its fingerprint is that of teacher, cameras and stride, to
-            which the writer adds what the teacher was fitted to.
+        plan: What the index is to be; its fingerprint names all that decides the features but what
+            the teacher was fitted to, which the writer adds.
         fit: Fits the teacher, called if that was not done before.
 
     Raises:
@@ -110,9 +110,10 @@ class DatasetWriter:
 
     def _check(self, plan: DatasetIndex) -> None:
         """Refuse to go on with something else than was begun."""
-        begun = replace(self.index, shards=())
-        names = [n for n in plan.__dataclass_fields__ if getattr(plan, n) != getattr(begun, n)]
+        old, new = asdict(replace(self.index, shards=())), asdict(plan)
+        names = [name for name in new if new[name] != old[name]]
         if names:
+            names = [name for name in names if name != "fingerprint"] or names
             raise ValueError(
                 f"{self.folder} was extracted from other recordings or in another way (other "
                 f"{', '.join(names)}). Choose another --out, or delete that folder."

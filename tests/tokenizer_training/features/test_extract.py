@@ -114,8 +114,8 @@ def test_a_finished_cache_is_left_alone(run, tmp_path, monkeypatch, caplog):
     [
         (["--components", "5"], "settings.components: 6 -> 5"),
         (["--side", "4"], "settings.side: 8 -> 4"),
-        (["--stride", "2"], "(other fingerprint, stride)"),
-        (["--cameras", "wrist"], "(other fingerprint, cameras)"),
+        (["--stride", "2"], "(other stride)"),
+        (["--cameras", "wrist"], "(other cameras)"),
         (["--split_seed", "1"], "(other train)"),
     ],
 )
