@@ -98,7 +98,11 @@ class EvalSet:
 
     def load(self, indices: np.ndarray) -> Batch:
         """Any of `windows`, by number."""
-        return _batch(self.windows, indices, self.layout, self.channels, self.space)
+        return self.cut(self.windows, indices)
+
+    def cut(self, windows: Windows, indices: np.ndarray) -> Batch:
+        """Windows of other episodes of the same robot, by number, in this scored space."""
+        return _batch(windows, indices, self.layout, self.channels, self.space)
 
     def to_relative(self, absolute: Tensor, batch: Batch) -> np.ndarray:
         """[N, T, D] absolute -> [N, T, C] valid channels in relative model space."""

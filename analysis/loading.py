@@ -34,8 +34,12 @@ class LoadedTokenizer:
         return sorted(self.tokenizer.embodiments)
 
 
-def load_tokenizers(paths: Sequence[Path]) -> list[LoadedTokenizer]:
+def load_tokenizers(paths: Sequence[Path], closed_forms: bool = True) -> list[LoadedTokenizer]:
     """Load artefacts; a closed form in or beside each becomes `NAME-closed-form`.
+
+    Args:
+        paths: Artefact directories.
+        closed_forms: Whether to look for the closed forms.
 
     Raises:
         ValueError: Two artefacts would share a name.
@@ -49,7 +53,7 @@ def load_tokenizers(paths: Sequence[Path]) -> list[LoadedTokenizer]:
         name = artefact_name(path)
         tokenizer = ActionTokenizer.from_pretrained(path)
         loaded.append(LoadedTokenizer(name, "rvq", tokenizer))
-        closed = closed_form_of(path)
+        closed = closed_form_of(path) if closed_forms else None
         if closed is not None:
             tokenizer = ActionTokenizer.from_pretrained(closed)
             loaded.append(LoadedTokenizer(f"{name}-closed-form", "closed-form", tokenizer))

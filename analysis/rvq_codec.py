@@ -18,6 +18,7 @@ from rvq_action.chunk import ActionChunk
 from rvq_action.metrics import masked_mean_per_chunk
 
 if TYPE_CHECKING:
+    from rvq_action.embodiment import ModelInput
     from rvq_action.tokenizer import ActionTokenizer
 
 BATCH = 512
@@ -57,6 +58,11 @@ class RvqCodec:
         """L, tokens of a whole chunk."""
         return len(self._slots)
 
+    @property
+    def bits(self) -> float:
+        """Of a whole chunk."""
+        return float(np.log2(self._sizes).sum())
+
     def encode(self, batch: Batch) -> np.ndarray:
         parts = [self._encode(batch.take(part)) for part in _slices(len(batch))]
         return np.concatenate(parts)
@@ -78,6 +84,21 @@ class RvqCodec:
             self._codes(tokens), horizon=batch.actions.shape[1], **self._context(batch)
         )
         return self._data.to_relative(torch.as_tensor(absolute), batch)
+
+    @torch.inference_mode()
+    def embed(self, tokens: np.ndarray) -> np.ndarray:
+        """[N, L] tokens, absent ones -1 -> [N, S * C] their vectors, summed over the levels."""
+        quantizer = self._tokenizer.model.quantizer
+        return quantizer.dequantize(self._codes(tokens)).flatten(1).cpu().numpy()
+
+    @torch.inference_mode()
+    def latents(self, batch: Batch) -> np.ndarray:
+        """[N, S * C] what the encoder makes of the windows, before quantisation."""
+        parts = [self._given(batch.take(part)) for part in _slices(len(batch))]
+        model = self._tokenizer.model
+        return np.concatenate(
+            [model.latents(p.x, p.mask, p.condition).flatten(1).cpu().numpy() for p in parts]
+        )
 
     def _codes(self, tokens: np.ndarray) -> torch.Tensor:
         """[N, L] token ids, cut short or not -> codes [N, S, K]."""
@@ -104,6 +125,18 @@ class RvqCodec:
 
     @torch.inference_mode()
     def _prefix_errors(self, tokens: np.ndarray, batch: Batch) -> np.ndarray:
+        given = self._given(batch)
+        horizon = batch.actions.shape[1]
+        errors = np.empty(tokens.shape)
+        for length in range(1, tokens.shape[1] + 1):
+            codes = self._codes(tokens[:, :length])
+            frames = self._tokenizer.model.decode(codes, horizon, given.condition)
+            squared = (frames - given.x).square()
+            errors[:, length - 1] = masked_mean_per_chunk(squared, given.mask).numpy()
+        return errors
+
+    def _given(self, batch: Batch) -> ModelInput:
+        """The windows as the model takes them."""
         chunk = ActionChunk(
             batch.actions,
             batch.mask,
@@ -112,14 +145,7 @@ class RvqCodec:
             self._data.fps,
             self._data.embodiment,
         )
-        given = self._tokenizer.prepare(chunk)
-        errors = np.empty(tokens.shape)
-        for length in range(1, tokens.shape[1] + 1):
-            codes = self._codes(tokens[:, :length])
-            frames = self._tokenizer.model.decode(codes, chunk.horizon, given.condition)
-            squared = (frames - given.x).square()
-            errors[:, length - 1] = masked_mean_per_chunk(squared, given.mask).numpy()
-        return errors
+        return self._tokenizer.prepare(chunk)
 
     def sizes(self, length: int) -> np.ndarray:
         return self._sizes[:length]
