@@ -54,7 +54,7 @@ def _opening(comparison: Comparison, colours: dict[str, str]) -> str:
     if colours:
         parts.append(headline_table(comparison.datasets, colours))
         if any("score" in d.row(n).metrics for d in comparison.datasets for n in d.families):
-            parts.append(_figure(figures.score_figure(comparison.datasets, colours), RANGE_NOTE))
+            parts.append(figure(figures.score_figure(comparison.datasets, colours), RANGE_NOTE))
     return "\n".join(parts)
 
 
@@ -124,7 +124,7 @@ def _tile(share: float, first: str, second: str) -> str:
 
 
 def _rate_distortion(result: DatasetComparison, colours: dict[str, str]) -> str:
-    return _figure(
+    return figure(
         figures.rate_distortion_figure(result, colours),
         f"Every prefix of our tokens is a point of its curve. Error on values clipped to ±{LIMIT}, "
         "one normalisation for all. Hollow: FAST's points off its Pareto front. Dotted: what a "
@@ -136,7 +136,7 @@ def _trajectories(result: DatasetComparison) -> str:
     assert result.trajectories is not None
     shown = ", ".join(result.trajectories.reconstructed)
     name = result.families[0] if result.families else "FAST"
-    return _figure(
+    return figure(
         figures.trajectory_figure(result),
         "Channels that move most in their group, in windows at the 50th, 75th and 95th percentile "
         f"of motion; {shown} ({escape(name)}) over the recording "
@@ -145,7 +145,7 @@ def _trajectories(result: DatasetComparison) -> str:
 
 
 def _groups(result: DatasetComparison, colours: dict[str, str]) -> str:
-    return _figure(
+    return figure(
         figures.group_figure(result, colours),
         "Mean error per value, not clipped; rotations as geodesic angles. FAST's scales at which "
         "more than 1 % of the chunks fail are left out.",
@@ -154,7 +154,7 @@ def _groups(result: DatasetComparison, colours: dict[str, str]) -> str:
 
 def _details(result: DatasetComparison, colours: dict[str, str]) -> list[str]:
     drawn = [
-        _figure(
+        figure(
             figures.codebook_figure(result, family),
             f"{escape(family)}: codes in use on {len(result.data.batch)} held-out windows.",
         )
@@ -162,8 +162,8 @@ def _details(result: DatasetComparison, colours: dict[str, str]) -> list[str]:
     ]
     noise = "Edit distance between the tokens of a chunk and of the same chunk with noise."
     drawn += [
-        _figure(figures.stability_figure(result, colours), noise),
-        _figure(figures.spectrum_figure(result, colours), "The error by frequency, all tokens."),
+        figure(figures.stability_figure(result, colours), noise),
+        figure(figures.spectrum_figure(result, colours), "The error by frequency, all tokens."),
     ]
     heading = "<h3>Codebooks, stability, smoothness</h3>"
     return [heading, f'<div class="pair">{"".join(drawn)}</div>']
@@ -182,5 +182,6 @@ def _closing(comparison: Comparison) -> str:
     )
 
 
-def _figure(drawing: str, caption: str) -> str:
+def figure(drawing: str, caption: str) -> str:
+    """A drawing with its caption."""
     return f"<figure>{drawing}<figcaption>{caption}</figcaption></figure>"

@@ -23,7 +23,7 @@ from analysis.style import CSS_VARIABLES
 from analysis.table import cell, time_cell
 
 HEADLINE = (*SCORES, TOKENS, BITS, MSE, FAILURES)
-WITH_INTERVAL = {"mse", *(column.metric for column in SCORES)}
+WITH_INTERVAL = (MSE, *SCORES)
 
 
 def headline_table(datasets: Sequence[DatasetComparison], colours: dict[str, str]) -> str:
@@ -32,12 +32,12 @@ def headline_table(datasets: Sequence[DatasetComparison], colours: dict[str, str
     for dataset in datasets:
         for number, name in enumerate(dataset.families):
             row = dataset.row(name)
-            cells = "".join(_cell(row, column) for column in HEADLINE)
+            cells = "".join(cell_html(row, column, WITH_INTERVAL) for column in HEADLINE)
             style = ' class="gap"' if number == 0 and lines else ""
             label = f'<td class="text">{_swatch(colours[name])}{escape(name)}</td>'
             lines.append(f"<tr{style}><td>{escape(dataset.data.name)}</td>{label}{cells}</tr>")
     headings = '<th>dataset</th><th class="text">tokenizer</th>'
-    return _table(headings + "".join(_heading(column) for column in HEADLINE), lines)
+    return table(headings + "".join(heading(column) for column in HEADLINE), lines)
 
 
 def full_table(result: DatasetComparison, colours: dict[str, str]) -> str:
@@ -56,26 +56,28 @@ def full_table(result: DatasetComparison, colours: dict[str, str]) -> str:
         family = row.family
         ours = row.family.removesuffix("~")
         name = _swatch(colours[ours]) if ours in colours else ""
-        cells = [_cell(row, column) for column in (*COLUMNS, *groups)]
+        cells = [cell_html(row, column, WITH_INTERVAL) for column in (*COLUMNS, *groups)]
         cells += [f"<td>{time_cell(row, column, reference)}</td>" for column in TIMES]
         style = f' class="{" ".join(classes)}"' if classes else ""
         lines.append(f"<tr{style}><td>{name}{escape(row.name)}</td>{''.join(cells)}</tr>")
-    headings = "".join(_heading(column) for column in (*COLUMNS, *groups, *TIMES))
-    return _table(f"<th>row</th>{headings}", lines)
+    headings = "".join(heading(column) for column in (*COLUMNS, *groups, *TIMES))
+    return table(f"<th>row</th>{headings}", lines)
 
 
-def _cell(row: Row, column: Column) -> str:
+def cell_html(row: Row, column: Column, with_interval: Sequence[Column]) -> str:
+    """A cell; the interval stands below the value in some columns, else it shows on hovering."""
     text = cell(row, column)
     ends = row.intervals.get(column.metric)
     if not text or ends is None:
         return f"<td>{text}</td>"
     span = f"{column.show(ends[0])} – {column.show(ends[1])}"
-    if column.metric in WITH_INTERVAL:
+    if column in with_interval:
         return f"<td>{text}<small>{span}</small></td>"
     return f'<td title="95 % interval {span}">{text}</td>'
 
 
-def _heading(column: Column) -> str:
+def heading(column: Column) -> str:
+    """A heading that tells its meaning on hovering."""
     return f'<th title="{escape(column.meaning)}">{escape(column.heading)}</th>'
 
 
@@ -83,7 +85,8 @@ def _swatch(colour: str) -> str:
     return f'<span class="swatch" style="background:{CSS_VARIABLES[colour]}"></span>'
 
 
-def _table(headings: str, lines: Sequence[str]) -> str:
+def table(headings: str, lines: Sequence[str]) -> str:
+    """A table that scrolls sideways where it is too wide."""
     return (
         f'<div class="scroll"><table><thead><tr>{headings}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"

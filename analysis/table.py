@@ -35,19 +35,20 @@ def _dataset(result: DatasetComparison) -> str:
     lines = [["row", *(c.heading for c in (*columns, *TIMES, *SCORES))]]
     for row in _shown(result):
         times = [time_cell(row, column, reference) for column in TIMES]
-        scores = [_with_interval(row, column) for column in SCORES]
+        scores = [with_interval(row, column) for column in SCORES]
         lines.append([row.name, *(cell(row, column) for column in columns), *times, *scores])
     data = result.data
     title = (
         f"{data.name}: {len(data.batch)} held-out windows of {data.horizon} x "
         f"{len(data.channels)}, episodes {list(data.split.held_out)} ({data.split_source})"
     )
-    return "\n".join([title, _aligned(lines), *result.notes()])
+    return "\n".join([title, aligned(lines), *result.notes()])
 
 
-def _with_interval(row: Row, column: Column) -> str:
-    if column.metric not in row.metrics:
-        return ""
+def with_interval(row: Row, column: Column) -> str:
+    """A metric as text with its interval, where it has one."""
+    if column.metric not in row.intervals:
+        return cell(row, column)
     low, high = row.intervals[column.metric]
     return f"{cell(row, column)} [{column.show(low)}, {column.show(high)}]"
 
@@ -63,7 +64,8 @@ def _shown(result: DatasetComparison) -> list[Row]:
     return [row for row in rows if row.kind != "yardstick"]
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as columns, the first line ruled off."""
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     texts = []
     for number, line in enumerate(lines):
