@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,7 @@ def run_compare(arguments: Namespace) -> None:
     """Measure, print the table, write metrics.json and index.html."""
     from analysis import compare, report, table
 
-    folder = writable_folder(arguments.out)
-    try:
+    with _kept_if_used(arguments.out):
         comparison = compare.compute(
             arguments.tokenizers,
             arguments.data,
@@ -47,16 +47,64 @@ def run_compare(arguments: Namespace) -> None:
             arguments.mapping,
             arguments.fast_total,
         )
-    except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
     metrics = compare.write_metrics(comparison, arguments.out)
     page = report.write(comparison, arguments.out)
     print(f"\n{table.render(comparison)}\n\n{metrics}\n{page}")
 
 
-COMMANDS = {"compare": (compare_parser, run_compare)}
+def semantics_parser() -> ArgumentParser:
+    """Arguments of `rvq-analysis semantics`."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Measure what codes tell about the pictures.")
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR", "required": True}
+    parser.add_argument("--tokenizers", **many, help="artefact directories")
+    parser.add_argument("--features", **many, help="caches of `rvq-train features`")
+    parser.add_argument("--data", **many, help="datasets, measured where held out")
+    parser.add_argument(
+        "--plain", metavar="NAME_OR_DIR",
+        help="the tokenizer that the others are held against: one of them, or its directory",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=3, help="galleries")
+    parser.add_argument("--mapping", help="mapping file or name, for all datasets")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    return parser
+
+
+def run_semantics(arguments: Namespace) -> None:
+    """Measure, print the table, write semantics.json and index.html."""
+    from analysis.semantics import page, study, text
+
+    with _kept_if_used(arguments.out):
+        studies = study.compute(
+            arguments.tokenizers,
+            arguments.features,
+            arguments.data,
+            arguments.plain,
+            arguments.seeds,
+            arguments.mapping,
+        )
+    figures = study.write(studies, arguments.out)
+    drawn = page.write(studies, arguments.out)
+    print(f"\n{text.render(studies)}\n\n{figures}\n{drawn}")
+
+
+@contextmanager
+def _kept_if_used(folder: Path) -> Iterator[None]:
+    """Make sure of the folder before the work; where the work fails, leave none that is empty."""
+    folder = writable_folder(folder)
+    try:
+        yield
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+COMMANDS = {
+    "compare": (compare_parser, run_compare),
+    "semantics": (semantics_parser, run_semantics),
+}
 
 
 def build_parser() -> ArgumentParser:

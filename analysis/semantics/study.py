@@ -1,0 +1,261 @@
+"""What is in the codes beside the motion: every tokenizer measured against what cameras saw.
+
+semantics.json is `{dataset: {"facts": {...}, "rows": {row: {"kind": ..., metric: value,
+metric + "_ci": [low, high]}}}}`. Rows are `NAME` (all codes), `NAME@k` (k of the tokens: the first
+level, or a quarter), `ceiling: ...`, `start frame alone` and `fast@SCALE`. Metrics of a tokenizer:
+
+    retrieval_r1, _r5, _median_rank      own pictures found among the gallery's; _spread over seeds
+    retrieval_r1_floor                   the same by a probe fitted with shuffled images
+    retrieval_r1_of_ceiling              over that of the continuous chunk and anchor
+    next_frame_skill                     of the frame after the chunk; _shuffled from other codes
+    task_accuracy, gripper_event_accuracy    balanced; _majority beside them
+    noise_wer_SIGMA, token_overlap       fast_noise_wer_SIGMA at equal bits beside them
+    mse, mse_times_plain                 in scored space, over the plain tokenizer's at equal bits
+
+`_over_plain` is the paired difference to the plain tokenizer at as many tokens, `_times_plain` the
+ratio. Intervals resample episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.evalset import EvalSet, load_eval_set
+from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
+from analysis.rows import Row
+from analysis.rvq_codec import RvqCodec, artefact_name
+from analysis.semantics import context, labels, latents, next_frame, noise, price, retrieval, seen
+from analysis.semantics.context import Context
+from analysis.semantics.latents import LatentPicture
+from analysis.semantics.price import PrefixErrors
+from analysis.semantics.seen import SemanticSet
+from analysis.semantics.subject import Probed, Subject
+from rvq_action.data.dataset import RobotDataset
+from rvq_action.json_file import write_json
+
+if TYPE_CHECKING:
+    from tokenizer_training.features.cache import DatasetFeatures
+
+
+@dataclass
+class Study:
+    """Everything measured on one dataset.
+
+    Attributes:
+        data: The windows with what the teacher saw.
+        teacher: Kind of the teacher.
+        plain: Name of the plain tokenizer, or None.
+        rows: All rows.
+        subjects: The tokenizers, by name.
+        errors: Their reconstruction errors.
+        latents: Their latents on a plane.
+        missing: What was not measured, and why.
+    """
+
+    data: SemanticSet
+    teacher: str
+    plain: str | None
+    rows: list[Row] = field(default_factory=list)
+    subjects: dict[str, Subject] = field(default_factory=dict)
+    errors: dict[str, PrefixErrors] = field(default_factory=dict)
+    latents: list[LatentPicture] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        return self.data.data.name
+
+    @property
+    def candidates(self) -> float:
+        """Windows per gallery, mean over the galleries."""
+        return sum(map(len, self.data.galleries)) / len(self.data.galleries)
+
+    @property
+    def chance(self) -> float:
+        """R@1 of a guess."""
+        return 1 / self.candidates
+
+    def row(self, name: str) -> Row:
+        """A row by its name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def of_kind(self, kind: str) -> list[Row]:
+        """All rows of a kind."""
+        return [row for row in self.rows if row.kind == kind]
+
+    def probed(self, name: str) -> Probed:
+        """What the probes found in all codes of a tokenizer."""
+        subject = self.subjects[name]
+        return subject.probed(subject.views[-1])
+
+    def to_dict(self) -> dict:
+        """As in semantics.json."""
+        split = self.data.data.split
+        facts = {
+            "teacher": self.teacher,
+            "cameras": list(self.data.cameras),
+            "plain": self.plain,
+            "galleries": [len(gallery) for gallery in self.data.galleries],
+            "chance_r1": self.chance,
+            "training_windows": len(self.data.training),
+            "held_out_episodes": list(split.held_out),
+            "views": {
+                f"{name}{view.name}": view.title
+                for name, subject in self.subjects.items()
+                for view in subject.views
+            },
+            "missing": self.missing,
+        }
+        return {"facts": facts, "rows": {row.name: row.to_dict() for row in self.rows}}
+
+
+def compute(
+    tokenizers: Sequence[Path],
+    features: Sequence[Path],
+    data: Sequence[Path],
+    plain: str | Path | None = None,
+    seeds: int = 3,
+    mapping: Path | str | None = None,
+    in_context: bool = True,
+    quiet: bool = False,
+) -> list[Study]:
+    """Measure every tokenizer on every dataset.
+
+    Args:
+        tokenizers: Artefact directories.
+        features: Caches of `rvq-train features`.
+        data: Datasets, measured on their held-out episodes.
+        plain: The tokenizer that the others are held against: the name of one of them, or its
+            directory. None for no comparison.
+        seeds: Galleries.
+        mapping: Of the datasets; None to find each one's own.
+        in_context: Also measure the ceilings of retrieval and FAST.
+        quiet: Draw no progress bar.
+
+    Raises:
+        ValueError: A dataset has no features, or the plain tokenizer is none.
+    """
+    from tokenizer_training.features.cache import FeatureCache
+
+    loaded, reference = _load(tokenizers, plain)
+    caches = [FeatureCache.open(path) for path in features]
+    opened = [RobotDataset.open(path, mapping) for path in data]
+    found = [seen.cache_of(caches, dataset.name) for dataset in opened]
+    splits = splits_of(loaded)
+    studies = []
+    for dataset, looked in zip(opened, found, strict=True):
+        eval_set = load_eval_set(dataset, None, splits)
+        windows = seen.load(eval_set, dataset, looked, seeds)
+        studies.append(measure(loaded, windows, looked, reference, in_context, quiet))
+    return studies
+
+
+def write(studies: Sequence[Study], folder: Path) -> Path:
+    """Write semantics.json."""
+    path = folder / "semantics.json"
+    write_json({study.name: study.to_dict() for study in studies}, path)
+    return path
+
+
+def _load(
+    tokenizers: Sequence[Path], plain: str | Path | None
+) -> tuple[list[LoadedTokenizer], str | None]:
+    """The artefacts, the plain one first, and its name."""
+    paths = [Path(path) for path in tokenizers]
+    if plain is None:
+        return load_tokenizers(paths, closed_forms=False), None
+    names = {artefact_name(path): path for path in paths}
+    name = str(plain) if str(plain) in names else artefact_name(Path(plain))
+    if name not in names and not (Path(plain) / "config.json").is_file():
+        raise ValueError(
+            f"--plain {plain} is neither the name of a tokenizer ({', '.join(names)}) nor the "
+            "directory of one."
+        )
+    chosen = names.pop(name, Path(plain))
+    return load_tokenizers([chosen, *names.values()], closed_forms=False), name
+
+
+def measure(
+    loaded: Sequence[LoadedTokenizer],
+    data: SemanticSet,
+    features: DatasetFeatures,
+    plain: str | None = None,
+    in_context: bool = True,
+    quiet: bool = False,
+) -> Study:
+    """Measure tokenizers on one dataset; nothing is drawn.
+
+    Args:
+        loaded: The artefacts, the plain one first.
+        data: The windows.
+        features: Where their features are from.
+        plain: Name of the tokenizer that the others are held against.
+        in_context: Also measure the ceilings of retrieval and FAST.
+        quiet: Draw no progress bar.
+    """
+    from tqdm.auto import tqdm
+
+    study = Study(data, features.teacher.kind, plain)
+    known = _known(loaded, study)
+    asked, absent = labels.labels_of(data)
+    study.missing |= absent
+    start = next_frame.start_inputs(data)
+    around = context.measure(data, start, known[:1], in_context)
+    study.rows += around.rows
+    for codec in tqdm(known, desc=study.name, unit="tokenizer", disable=quiet):
+        subject = Subject.of(codec, data, start, asked)
+        study.subjects[codec.name] = subject
+        study.errors[codec.name] = price.compute(codec, data.data)
+        study.latents.append(latents.compute(codec, data))
+        study.rows += _rows(subject, study, around)
+    return study
+
+
+def _known(loaded: Sequence[LoadedTokenizer], study: Study) -> list[RvqCodec]:
+    """The tokenizers that know the embodiment."""
+    data: EvalSet = study.data.data
+    codecs = []
+    for entry in loaded:
+        if data.embodiment in entry.embodiments:
+            codecs.append(RvqCodec(entry.tokenizer, entry.name, entry.kind, data))
+        else:
+            names = ", ".join(entry.embodiments)
+            study.missing[entry.name] = f"knows {names}, not {data.embodiment}"
+    return codecs
+
+
+def _rows(subject: Subject, study: Study, around: Context) -> list[Row]:
+    """A row for every view of one tokenizer."""
+    codec, data = subject.codec, study.data.data
+    is_plain = study.plain is None or codec.name == study.plain
+    plain = None if is_plain else study.subjects.get(str(study.plain))
+    plain_errors = study.errors[plain.codec.name] if plain else None
+    encoded = noise.encode(codec, data, around.disturbed)
+    rows = []
+    for view in subject.views:
+        kind = f"{codec.kind}-prefix" if view.name else codec.kind
+        row = Row(f"{codec.name}{view.name}", codec.name, kind)
+        row.add("tokens_mean", float(view.tokens))
+        other = plain.probed(plain.counterpart(view)) if plain else None
+        _report(row, subject.probed(view), other, around)
+        steady = noise.compute(encoded, data, view)
+        noise.report(row, steady, noise.at_equal_bits(around.fast, steady.bits))
+        price.report(row, view.tokens, study.errors[codec.name], plain_errors)
+        rows.append(row)
+    return rows
+
+
+def _report(row: Row, probed: Probed, plain: Probed | None, around: Context) -> None:
+    """What the probes found, beside what they find in the plain tokenizer's codes."""
+    retrieval.report(row, probed.retrieval, plain.retrieval if plain else None)
+    row.add("retrieval_r1_floor", float(probed.floor.hits(1).mean()))
+    if around.ceiling is not None:
+        retrieval.report_ceiling(row, probed.retrieval, around.ceiling)
+    others = around.start_alone, probed.shuffled, plain.next_frame if plain else None
+    next_frame.report(row, probed.next_frame, *others)
+    for told in probed.told:
+        labels.report(row, told)

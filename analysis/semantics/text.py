@@ -1,0 +1,46 @@
+"""The semantic measurements as text for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.semantics.columns import COLUMNS, WITH_INTERVAL
+from analysis.semantics.study import Study
+from analysis.table import aligned, cell, with_interval
+
+
+def render(studies: Sequence[Study]) -> str:
+    """All datasets, one table each."""
+    return "\n\n".join(map(_study, studies))
+
+
+def _study(study: Study) -> str:
+    columns = [c for c in COLUMNS if any(c.metric in row.metrics for row in study.rows)]
+    lines = [["row", *(column.heading for column in columns)]]
+    for row in study.rows:
+        cells = [(with_interval if c in WITH_INTERVAL else cell)(row, c) for c in columns]
+        lines.append([row.name, *cells])
+    return "\n".join([headline(study), aligned(lines), *notes(study)])
+
+
+def headline(study: Study) -> str:
+    """What was measured, in one line."""
+    held_out = len(study.data.data.split.held_out)
+    return (
+        f"{study.name}: {len(study.data.galleries)} galleries of about {study.candidates:.0f} "
+        f"windows of {held_out} held-out episodes (chance {study.chance:.3f}); probes fitted on "
+        f"{len(study.data.training)} windows of training episodes; teacher {study.teacher}, "
+        f"cameras {', '.join(study.data.cameras)}"
+    )
+
+
+def notes(study: Study) -> list[str]:
+    """What a reader must know about figures that are absent or interpolated."""
+    found = [f"No {name.replace('_', ' ')}: {why}" for name, why in study.missing.items()]
+    rows = [row.name for row in study.rows if row.metrics.get("fast_noise_wer_interpolated")]
+    if rows:
+        found.append(
+            f"FAST's word error rate beside {', '.join(rows)} is interpolated in bits: none of its "
+            "scales lies within 15 %"
+        )
+    return found

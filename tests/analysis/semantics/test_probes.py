@@ -1,0 +1,164 @@
+"""The probes on codes that determine the pictures, and on codes that have nothing to do with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.bootstrap import EpisodeBootstrap
+from analysis.rows import Row
+from analysis.semantics import ceiling, galleries, labels, next_frame, probe, retrieval
+from analysis.semantics.codes import counts, one_hot
+from analysis.semantics.labels import Label
+from analysis.semantics.probe import Inputs
+
+
+def read(found) -> Inputs:
+    sizes = np.full(found.training.shape[1], 8)
+    return probe.linear(one_hot(found.training, sizes), one_hot(found.held_out, sizes))
+
+
+def row_of(result, plain=None) -> Row:
+    row = Row("mine", "mine", "rvq")
+    retrieval.report(row, result, plain)
+    return row
+
+
+def test_windows_of_a_gallery_keep_their_distance_and_seeds_differ(found):
+    held_out = found.data.held_out
+    for gallery in found.data.galleries:
+        for episode in np.unique(held_out.episode):
+            starts = held_out.start[gallery][held_out.episode[gallery] == episode]
+            assert len(starts) > 10 and np.diff(starts).min() >= 10
+    assert len({tuple(gallery) for gallery in found.data.galleries}) > 1
+    assert len(galleries.draw(held_out.episode, held_out.start, 10, 0, size=7)) == 7
+
+
+def test_a_tie_counts_against_the_query():
+    assert galleries.ranks(np.ones((4, 4))).tolist() == [4, 4, 4, 4]
+    assert galleries.ranks(np.eye(4)).tolist() == [1, 1, 1, 1]
+
+
+def test_the_number_of_shared_tokens_is_the_kernel():
+    tokens = np.array([[0, 1, -1], [0, 2, 3], [1, 2, 3]])
+    sizes = np.array([2, 3, 4])
+    product = (one_hot(tokens, sizes) @ one_hot(tokens, sizes).T).toarray()
+    assert product.tolist() == [[2, 1, 0], [1, 3, 2], [0, 2, 3]]
+    assert counts(np.array([[1, 1, -1], [2, 1, 0]]), 3).toarray().tolist() == [[0, 2, 0], [1, 1, 1]]
+
+
+def test_codes_that_determine_the_pictures_find_them(found):
+    metrics = row_of(retrieval.compute(read(found), found.data)).metrics
+    assert metrics["retrieval_r1"] > 0.95 and metrics["retrieval_median_rank"] == 1
+
+
+def test_codes_of_other_windows_find_nothing(found):
+    result = retrieval.compute(read(found).shuffled(), found.data)
+    assert result.hits(1).mean() < 4 / result.candidates
+    expected = (result.candidates + 1) / 2
+    assert np.median(result.rank) == pytest.approx(expected, rel=0.35)
+
+
+def test_what_is_found_first_is_named(found):
+    result = retrieval.compute(read(found), found.data)
+    first = result.nearest[:, 0] == result.query
+    assert (first == (result.rank == 1)).all()
+    assert (np.sort(result.nearest, axis=1)[:, 1:] != np.sort(result.nearest, axis=1)[:, :-1]).all()
+
+
+def test_against_itself_a_tokenizer_differs_by_nothing(found):
+    result = retrieval.compute(read(found), found.data)
+    row = row_of(result, result)
+    assert row.metrics["retrieval_r1_over_plain"] == 0
+    assert row.intervals["retrieval_r1_over_plain"] == (0, 0)
+    assert row.metrics["retrieval_r1_times_plain"] == 1
+
+
+def test_the_difference_is_paired_query_by_query(found):
+    good = retrieval.compute(read(found), found.data)
+    worse = replace(good, rank=np.where(good.episode % 2 == 0, good.rank, 9))
+    row = row_of(good, worse)
+    lost = (good.hits(1) - worse.hits(1)).mean()
+    assert row.metrics["retrieval_r1_over_plain"] == pytest.approx(lost)
+    bootstrap = EpisodeBootstrap(good.episode)
+    assert row.intervals["retrieval_r1_over_plain"] == pytest.approx(
+        tuple(bootstrap.mean(good.hits(1) - worse.hits(1)))[1:]
+    )
+
+
+def test_nothing_of_the_held_out_pictures_enters_the_fit(found):
+    data = found.data
+    blind = np.full_like(data.held_out.first, np.nan)
+    unseen = replace(data, held_out=replace(data.held_out, first=blind, last=blind))
+    whiten = retrieval.Whitening.fit(data.training.pictures)
+
+    def predicted(given):
+        loss = retrieval.validation_loss(given, whiten)
+        return probe.predict(read(found), given.training.pictures, given.validation, loss).values
+
+    np.testing.assert_array_equal(predicted(data), predicted(unseen))
+
+
+def test_the_strength_is_chosen_where_validation_loses_least(found):
+    data = found.data
+    targets = data.training.pictures
+    checked = targets[data.validation]
+
+    def loss(predicted):
+        return float(np.square(predicted - checked).mean())
+
+    noisy = probe.linear(*np.split(np.random.default_rng(1).normal(size=(480, 300)), [320]))
+    useless = probe.predict(noisy, targets, data.validation, loss)
+    useful = probe.predict(read(found), targets, data.validation, loss)
+    assert useful.strength < useless.strength and useful.loss < 0.2 * useless.loss
+
+
+def test_the_next_frame_takes_the_codes_and_not_the_start_alone(found):
+    data, start = found.data, next_frame.start_inputs(found.data)
+    alone = next_frame.compute(start, None, data)
+    told = next_frame.compute(start, read(found), data)
+    shuffled = next_frame.compute(start, read(found).shuffled(), data)
+    assert len(told.error) == data.held_out.followed.sum()
+    assert told.skill().value > 0.95
+    assert alone.skill().value == pytest.approx(shuffled.skill().value, abs=0.05)
+    assert told.over(alone).low > 0.4
+    assert told.over(told) == (0, 0, 0)
+
+
+def test_the_ceiling_learns_what_the_chunk_tells(found, monkeypatch):
+    monkeypatch.setattr(ceiling, "STEPS", 300)
+    sizes = np.full(6, 8)
+    dense = [one_hot(t, sizes).toarray() for t in (found.training, found.held_out)]
+    result = ceiling.compute(ceiling.Reading(*dense), found.data)
+    assert result.hits(1).mean() > 0.4
+    nothing = ceiling.Reading(*(np.zeros_like(part) for part in dense))
+    assert ceiling.compute(nothing, found.data).hits(1).mean() < 0.1
+
+
+def task_label(found) -> Label:
+    found_labels, missing = labels.labels_of(
+        replace(found.data, data=type("Data", (), {"channels": [], "layout": None}))
+    )
+    assert missing == {"gripper_event": "the layout has no gripper"}
+    return found_labels[0]
+
+
+def test_a_rare_task_is_told_as_well_as_a_common_one(found):
+    label = task_label(found)
+    assert label.classes == ["common", "rare"] and np.mean(label.training) < 0.4
+    told = labels.compute(read(found), label, found.data)
+    assert told.balanced_accuracy().value > 0.95
+    assert labels.majority(label) == 0.5
+    guessed = labels.compute(read(found).shuffled(), label, found.data)
+    assert guessed.balanced_accuracy().value == pytest.approx(0.5, abs=0.15)
+
+
+def test_one_task_is_no_question(found):
+    same = np.full(len(found.data.training), "go", dtype=object)
+    training = replace(found.data.training, tasks=same)
+    data = replace(
+        found.data, training=training, data=type("Data", (), {"channels": [], "layout": None})
+    )
+    assert labels.labels_of(data)[1]["task"] == "all episodes have one task"
