@@ -15,6 +15,7 @@ PACKAGES = {
     "rvq-analysis": "analysis",
 }
 DEMOS = "demos --tasks reach-v3 --episodes 1"
+SEMANTICS = "semantics --tokenizers {nowhere} --features {nowhere} --data {nowhere}"
 WRONG = [
     ("rvq-action", "check {nowhere}", "There is no folder"),
     ("rvq-train", "statistics --data.datasets {nowhere}", "is no LeRobotDataset"),
@@ -28,6 +29,8 @@ WRONG = [
     ("rvq-analysis", "compare --data {nowhere} --out {free}", "is no LeRobotDataset"),
     ("rvq-analysis", "compare --tokenizers {nowhere} --data {nowhere} --out {free}", "neither"),
     ("rvq-analysis", "compare --data {nowhere} --out {file}", "it is a file"),
+    ("rvq-analysis", SEMANTICS + " --out {free}", "neither"),
+    ("rvq-analysis", SEMANTICS + " --out {file}", "it is a file"),
 ]
 
 

@@ -32,6 +32,11 @@ class View:
         """How many tokens it keeps."""
         return int(self.kept.sum())
 
+    @property
+    def is_prefix(self) -> bool:
+        """Whether it keeps the first tokens and no others."""
+        return bool(self.kept[: self.tokens].all())
+
     def of(self, tokens: np.ndarray) -> np.ndarray:
         """[N, L] tokens with the others absent."""
         return np.where(self.kept, tokens, ABSENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from analysis.evalset import EvalSet
 from analysis.rows import Row
 from analysis.rvq_codec import RvqCodec, prefixes
 from analysis.score import RatePoint
+from analysis.semantics.codes import View
 from analysis.style import GRID
 
 PREFIXES = 12
@@ -47,11 +49,11 @@ class PrefixErrors:
         return np.array([bootstrap.replicates(p.squared_error, p.values) for p in self.points])
 
 
-def compute(codec: RvqCodec, data: EvalSet) -> PrefixErrors:
-    """Decode prefixes of the codes of all scored windows."""
+def compute(codec: RvqCodec, data: EvalSet, views: Sequence[View]) -> PrefixErrors:
+    """Decode prefixes of the codes of all scored windows, those of the views among them."""
     tokens = codec.encode(data.batch)
-    quarters = [round(codec.length * part / 4) for part in (1, 2, 3)]
-    lengths = sorted({*prefixes(codec.length, PREFIXES), *(max(1, q) for q in quarters)})
+    own = [view.tokens for view in views if view.is_prefix]
+    lengths = sorted({*prefixes(codec.length, PREFIXES), *own})
     points = []
     for length in lengths:
         decoded = codec.decode(tokens[:, :length], data.batch)
@@ -62,16 +64,16 @@ def compute(codec: RvqCodec, data: EvalSet) -> PrefixErrors:
     return PrefixErrors(lengths, points, data.episode_of)
 
 
-def report(row: Row, length: int, result: PrefixErrors, plain: PrefixErrors | None) -> None:
+def report(row: Row, view: View, result: PrefixErrors, plain: PrefixErrors | None) -> None:
     """`mse`, and `mse_times_plain`: over the plain tokenizer's at as many bits.
 
     Only prefixes of the token order have an error. Between its prefixes the plain tokenizer's
     log-MSE is interpolated linearly in bits. A row with more bits than the plain tokenizer has is
     judged at all of those, by its own curve.
     """
-    if length not in result.lengths:
+    if not view.is_prefix:
         return
-    place = result.lengths.index(length)
+    place = result.lengths.index(view.tokens)
     point = result.points[place]
     row.add("mse", EpisodeBootstrap(result.episode).ratio(point.squared_error, point.values))
     if plain is None:

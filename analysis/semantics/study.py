@@ -209,7 +209,7 @@ def measure(
     for codec in tqdm(known, desc=study.name, unit="tokenizer", disable=quiet):
         subject = Subject.of(codec, data, start, asked)
         study.subjects[codec.name] = subject
-        study.errors[codec.name] = price.compute(codec, data.data)
+        study.errors[codec.name] = price.compute(codec, data.data, subject.views)
         study.latents.append(latents.compute(codec, data))
         study.rows += _rows(subject, study, around)
     return study
@@ -244,7 +244,7 @@ def _rows(subject: Subject, study: Study, around: Context) -> list[Row]:
         _report(row, subject.probed(view), other, around)
         steady = noise.compute(encoded, data, view)
         noise.report(row, steady, noise.at_equal_bits(around.fast, steady.bits))
-        price.report(row, view.tokens, study.errors[codec.name], plain_errors)
+        price.report(row, view, study.errors[codec.name], plain_errors)
         rows.append(row)
     return rows
 

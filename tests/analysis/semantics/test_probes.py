@@ -1,4 +1,4 @@
-"""The probes on codes that determine the pictures, and on codes that have nothing to do with them."""
+"""The probes on codes that determine the pictures, and on codes that do not."""
 
 from __future__ import annotations
 

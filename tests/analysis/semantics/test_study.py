@@ -1,0 +1,139 @@
+"""The command end to end: simulated demonstrations, real features, a tokenizer in closed form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.cli import main
+from analysis.evalset import load_eval_set
+from analysis.semantics import ceiling, seen, study
+from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
+from rvq_action.data.dataset import RobotDataset
+from rvq_action.data.split import split_episodes
+from rvq_action.data.windows import Windows, horizon_frames
+from rvq_action.embodiment import Embodiment
+from rvq_action.statistics import StatisticsBuilder
+from tests.synthetic import write_v3
+from tokenizer_training.features.cache import FeatureCache
+
+RECIPE = ClosedFormRecipe(num_quantizers=4, codebook_size=16, iterations=3, depth=0)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A dataset of ten episodes and two tasks, its features, and a tokenizer fitted on it."""
+    from tokenizer_training.cli import main as train
+
+    folder = tmp_path_factory.mktemp("semantics")
+    path = write_v3(folder / "arm", lengths=(45, 38, 52, 40, 47, 36, 50, 41, 44, 39))
+    words = f"features --teacher pixels --data.datasets {path} --out {folder / 'cache'}"
+    assert train(words.split()) == 0
+    dataset = RobotDataset.open(path)
+    split = split_episodes(dataset.reader.num_episodes)
+    windows = Windows([dataset.episodes[i] for i in split.train], horizon_frames(dataset.fps))
+    chunk = windows.chunk(slice(None))
+    builder = StatisticsBuilder(dataset.layout)
+    builder.update(chunk)
+    known = {dataset.embodiment: Embodiment(dataset.layout, builder.build(), dataset.fps)}
+    metadata = {"split": {dataset.name: split.to_dict()}}
+    tokenizer = fit_closed_form([chunk], known, RECIPE, metadata)
+    for name in ("plain", "other"):
+        tokenizer.save_pretrained(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ceiling, "STEPS", 20)
+        patched.setattr(ceiling, "CHECK_EVERY", 10)
+        yield
+
+
+def test_the_command_measures_writes_and_draws(place, tmp_path, capsys):
+    words = f"semantics --tokenizers {place}/plain {place}/other --plain plain --seeds 2 "
+    words += f"--features {place}/cache --data {place}/arm --out {tmp_path}/out"
+    assert main(words.split()) == 0
+    printed = capsys.readouterr().out
+    assert "2 galleries" in printed and "other" in printed
+    result = json.loads((tmp_path / "out/semantics.json").read_text())["arm"]
+    rows, facts = result["rows"], result["facts"]
+    assert {"start frame alone", "ceiling: chunk and anchor", "plain", "other"} <= set(rows)
+    assert facts["views"]["other"] == "all codes" and facts["plain"] == "plain"
+    first = next(name for name, title in facts["views"].items() if title == "first level")
+    assert rows[first]["kind"] == "rvq-prefix" and rows[first]["tokens_mean"] > 0
+    whole = rows["other"]
+    for metric in ("retrieval_r1", "next_frame_skill", "task_accuracy", "noise_wer_0.006", "mse"):
+        low, high = whole[f"{metric}_ci"]
+        assert low <= whole[metric] <= high
+    # Two copies of one tokenizer: nothing may differ.
+    assert whole["retrieval_r1_over_plain"] == 0 and whole["mse_times_plain"] == 1
+    assert whole["next_frame_skill_over_plain"] == 0
+    page = (tmp_path / "out/index.html").read_text()
+    assert page.count("<svg") >= 6 and page.count("data:image/jpeg") >= 20
+    assert "Retrieval: whose pictures" in page
+    assert 'src="http' not in page and 'href="http' not in page
+
+
+def test_one_artefact_is_measured_without_context(place):
+    found = study.compute(
+        [place / "other"], [place / "cache"], [place / "arm"], seeds=1, in_context=False, quiet=True
+    )
+    (measured,) = found
+    assert not measured.of_kind("ceiling") and "fast" not in {row.kind for row in measured.rows}
+    row = measured.row("other")
+    assert "retrieval_r1" in row.metrics and "retrieval_r1_over_plain" not in row.metrics
+
+
+class Spy:
+    """Features that remember which episodes were asked for, one number per frame."""
+
+    cameras = ("front",)
+
+    def check_complete(self, dataset) -> None: ...
+
+    def check_split(self, train) -> None: ...
+
+    def lookup(self, episodes, frames):
+        values = torch.from_numpy(np.stack([episodes, frames], axis=1)).float()
+        return values, torch.from_numpy(frames < 36)
+
+
+def test_probes_are_fitted_on_training_episodes_and_asked_on_the_others(place):
+    dataset = RobotDataset.open(place / "arm")
+    data = load_eval_set(dataset, None, {})
+    with pytest.raises(ValueError, match="do not cover all frames"):
+        seen.load(data, dataset, Spy(), seeds=2)
+    spy = Spy()
+    spy.lookup = lambda e, f: (Spy().lookup(e, f)[0], torch.ones(len(e), dtype=torch.bool))
+    loaded = seen.load(data, dataset, spy, seeds=2)
+    split, training = data.split, loaded.training
+    assert set(training.episode) == set(split.train)
+    assert set(loaded.held_out.episode) == set(split.held_out)
+    inner = set(training.episode[loaded.validation])
+    assert inner and not inner & set(training.episode[~loaded.validation])
+    np.testing.assert_array_equal(training.first, np.stack([training.episode, training.start], 1))
+    assert (training.last - training.first == [0, data.horizon - 1]).all()
+    assert (training.following - training.first == [0, data.horizon]).all()
+
+
+def test_a_dataset_needs_exactly_one_cache_with_its_features(place):
+    cache = FeatureCache.open(place / "cache")
+    assert seen.cache_of([cache], "arm").name == "arm"
+    with pytest.raises(ValueError, match="none does"):
+        seen.cache_of([cache], "leg")
+    with pytest.raises(ValueError, match="Exactly one"):
+        seen.cache_of([cache, SimpleNamespace(path="b", datasets=("arm",))], "arm")
+
+
+def test_an_unknown_plain_tokenizer_is_named(place, tmp_path, capsys):
+    words = f"semantics --tokenizers {place}/other --plain nobody --features {place}/cache "
+    assert main((words + f"--data {place}/arm --out {tmp_path}/out").split()) == 1
+    assert "--plain nobody is neither" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
