@@ -62,8 +62,8 @@ def semantics_parser() -> ArgumentParser:
     parser.add_argument("--features", **many, help="caches of `rvq-train features`")
     parser.add_argument("--data", **many, help="datasets, measured where held out")
     parser.add_argument(
-        "--plain", metavar="NAME_OR_DIR",
-        help="the tokenizer that the others are held against: one of them, or its directory",
+        "--plain", nargs="+", default=[], metavar="NAME_OR_DIR",
+        help="what the others are held against, one per robot: some of them, or directories",
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="galleries")
     parser.add_argument("--mapping", help="mapping file or name, for all datasets")

@@ -77,17 +77,18 @@ def _estimate(row: Row, metric: str) -> tuple[float, float, float]:
 
 
 def stability_figure(study: Study, colours: dict[str, str]) -> str:
-    """Word error rate over noise; dashed, FAST at as many bits."""
+    """Word error rate over noise, with FAST's at as many bits."""
+    curves, rivals = [], {}
+    for name in study.subjects:
+        row = study.row(name)
+        curves.append((noise.curve(row, name), colours[name]))
+        if f"fast_{noise.FIRST}" in row.metrics:
+            rival = noise.curve(row, "FAST", "fast_noise_wer")
+            rivals[tuple(rival.wer)] = (rival, FAST)
 
     def paint(figure, axes) -> None:
-        ax = axes[0, 0]
-        for name in study.subjects:
-            row = study.row(name)
-            stability.plot([(noise.curve(row, name), colours[name])], ax)
-            if f"fast_{noise.FIRST}" in row.metrics:
-                rival = noise.curve(row, f"FAST beside {name}", "fast_noise_wer")
-                stability.plot([(rival, FAST)], ax)
-        ax.legend(loc="upper left")
+        stability.plot([*curves, *rivals.values()], axes[0, 0])
+        figure.legend(loc="outside upper center", ncols=2)
 
     return svg.draw(f"{study.name}: token stability", (5.6, 3.3), paint)
 

@@ -1,4 +1,5 @@
-"""A picture of the latents before quantisation: two principal axes, coloured by task or phase."""
+"""A picture of the latents before quantisation: two principal axes, coloured by task, or by the
+phase of the episode where there is one task."""
 
 from __future__ import annotations
 
@@ -8,10 +9,12 @@ import numpy as np
 
 from analysis.rvq_codec import RvqCodec
 from analysis.semantics.seen import SemanticSet
-from analysis.style import GRID, SERIES
+from analysis.style import SERIES
 
-SHADES = 4
-"""The phase of an episode is drawn in so many colours: matplotlib may not blend sentinels."""
+PHASES = ("first quarter", "second quarter", "third quarter", "last quarter")
+MARKERS = "o^sD"
+SEEN = (1, 99)
+"""Percentiles of the windows along each axis that the picture is sure to hold."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class LatentPicture:
 
     Attributes:
         name: Name of the tokenizer.
-        points: [N, 2] along the first two principal axes, unit variance each.
+        points: [N, 2] along the first two principal axes.
         group: [N] number of each window's group.
         groups: Names of the groups.
         explained: Share of the variance along the two axes.
@@ -34,35 +37,33 @@ class LatentPicture:
 
 
 def compute(codec: RvqCodec, data: SemanticSet) -> LatentPicture:
-    """Principal axes of the standardised latents of the held-out windows."""
+    """Principal axes of the latents of the held-out windows."""
     latents = codec.latents(data.held_out.batch)
-    spread = latents.std(0)
-    varying = spread > 1e-6 * max(spread.max(initial=0), 1e-12)
-    centred = (latents - latents.mean(0))[:, varying] / spread[varying]
-    turned, values, _ = np.linalg.svd(centred, full_matrices=False)
-    energy = values**2
-    share = float(energy[:2].sum() / energy.sum()) if energy.sum() else 0.0
-    points = np.zeros((len(latents), 2))
-    points[:, : turned.shape[1]] = turned[:, :2] * np.sqrt(len(latents))
+    turned, values, _ = np.linalg.svd(latents - latents.mean(0), full_matrices=False)
+    points = (turned * values)[:, :2]
+    share = float((values[:2] ** 2).sum() / max((values**2).sum(), 1e-12))
     return LatentPicture(codec.name, points, *_groups(data), share)
 
 
 def _groups(data: SemanticSet) -> tuple[np.ndarray, list[str]]:
-    """By task where there are several and colours for them, else by the phase of the episode."""
+    """By task where there are several, else by the phase of the episode."""
     tasks = sorted(set(data.held_out.tasks))
-    if 1 < len(tasks) <= len(SERIES):
+    if 1 < len(tasks) <= len(SERIES) * len(MARKERS):
         return np.searchsorted(tasks, data.held_out.tasks), tasks
     lengths = {e.index: len(e) - data.data.horizon + 1 for e in data.data.windows.episodes}
     last = np.array([lengths[episode] for episode in data.held_out.episode])
-    phase = np.minimum(data.held_out.start * SHADES // last, SHADES - 1)
-    return phase, [f"{name} quarter" for name in ("first", "second", "third", "last")]
+    return data.held_out.start * len(PHASES) // last, list(PHASES)
 
 
 def plot(result: LatentPicture, ax) -> None:
-    """One dot per window."""
+    """One dot per window; where colours run out, another shape."""
     for number, name in enumerate(result.groups):
+        shape, colour = divmod(number, len(SERIES))
         x, y = result.points[result.group == number].T
-        ax.plot(x, y, "o", color=SERIES[number], markersize=3, alpha=0.7, label=name)
+        style = {"color": SERIES[colour], "marker": MARKERS[shape], "markersize": 3.5}
+        ax.plot(x, y, linestyle="none", alpha=0.7, label=name, **style)
+    low, high = np.percentile(result.points, SEEN, axis=0)
+    room = 0.15 * np.maximum(high - low, 1e-9)
+    ax.set(xlim=(low[0] - room[0], high[0] + room[0]), ylim=(low[1] - room[1], high[1] + room[1]))
     ax.set_title(f"{result.name}, {100 * result.explained:.0f} % of the variance")
     ax.set(xticks=[], yticks=[])
-    ax.grid(color=GRID)

@@ -16,7 +16,7 @@ from analysis.semantics.columns import COLUMNS, WITH_INTERVAL
 from analysis.semantics.nearest import Frame, Query
 from analysis.semantics.retrieval import SHOWN
 from analysis.semantics.study import Study
-from analysis.semantics.text import headline, notes
+from analysis.semantics.text import facts, notes
 from analysis.style import CSS_VARIABLES
 
 RETRIEVAL_NOTE = (
@@ -59,7 +59,7 @@ def render(studies: Sequence[Study]) -> str:
 
 
 def _study(study: Study, colours: dict[str, str]) -> str:
-    parts = [f"<h2>{escape(study.name)}</h2>", f'<p class="facts">{escape(headline(study))}.</p>']
+    parts = [f"<h2>{escape(study.name)}</h2>", f'<p class="facts">{escape(facts(study))}.</p>']
     parts += [f'<p class="note">{escape(note)}.</p>' for note in notes(study)]
     if not study.subjects:
         return "\n".join(parts)
@@ -151,5 +151,6 @@ def _closing() -> str:
         f"<h2>How to read this</h2><ul class='note'>{meanings}</ul>"
         '<p class="note">Every probe is a ridge regression on shared tokens and embedded codes, '
         "fitted on training episodes; its strength is chosen on validation episodes inside them. "
-        "All intervals are in <code>semantics.json</code>.</p>"
+        "Intervals, all of 95 % by resampling held-out episodes, are in "
+        "<code>semantics.json</code>.</p>"
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.bootstrap import EpisodeBootstrap, Estimate
+from analysis.bootstrap import EpisodeBootstrap, Estimate, interval
 from analysis.rows import Row
 from analysis.semantics import galleries, probe
 from analysis.semantics.probe import Inputs
@@ -148,12 +148,12 @@ def report_ceiling(row: Row, result: Retrieval, ceiling: Retrieval) -> None:
 
 
 def median_rank(result: Retrieval, bootstrap: EpisodeBootstrap) -> Estimate:
-    """The median rank, with its interval."""
-    largest = int(result.rank.max())
-    edges = np.arange(largest + 1) + 0.5
-    counts = (result.rank[:, None] == np.arange(1, largest + 1)).astype(float)
-    binned = bootstrap.quantile(counts, edges, 0.5)
-    return Estimate(float(np.median(result.rank)), binned.low, binned.high)
+    """The rank that half of the queries reach, with its interval."""
+    places = np.arange(1, int(result.rank.max()) + 1)
+    counts = bootstrap.per_episode((result.rank[:, None] == places).astype(float))
+    reached = np.cumsum(np.vstack([counts.sum(0), bootstrap.weights @ counts]), axis=1)
+    medians = 1 + (reached >= reached[:, -1:] / 2).argmax(axis=1)
+    return interval(float(medians[0]), medians[1:].astype(float))
 
 
 @dataclass(frozen=True)
@@ -182,11 +182,8 @@ def plot(
     for curve, colour in curves:
         ax.fill_between(curve.tokens, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
         ax.plot(curve.tokens, curve.r1, "o-", color=colour, label=curve.name, markersize=5)
-    right = max(curve.tokens.max() for curve, _ in curves)
     for style, (label, value) in zip(("-", "--", ":"), ceilings.items(), strict=False):
-        ax.axhline(value, color=TEXT, linestyle=style, linewidth=1.1)
-        ax.annotate(f"{label} {value:.2f}", (right, value), (0, 3), textcoords="offset points",
-                    ha="right", fontsize=8.5)  # fmt: skip
+        ax.axhline(value, color=TEXT, linestyle=style, linewidth=1.1, label=f"{label} {value:.2f}")
     ax.axhline(chance, color=MUTED, linewidth=1.1, label=f"chance {chance:.3f}")
     ax.set(xlabel="tokens read", ylabel="R@1")
     ax.set_ylim(bottom=0)

@@ -57,7 +57,7 @@ class Study:
 
     data: SemanticSet
     teacher: str
-    plain: str | None
+    plain: str | None = None
     rows: list[Row] = field(default_factory=list)
     subjects: dict[str, Subject] = field(default_factory=dict)
     errors: dict[str, PrefixErrors] = field(default_factory=dict)
@@ -117,7 +117,7 @@ def compute(
     tokenizers: Sequence[Path],
     features: Sequence[Path],
     data: Sequence[Path],
-    plain: str | Path | None = None,
+    plain: Sequence[str | Path] = (),
     seeds: int = 3,
     mapping: Path | str | None = None,
     in_context: bool = True,
@@ -129,19 +129,19 @@ def compute(
         tokenizers: Artefact directories.
         features: Caches of `rvq-train features`.
         data: Datasets, measured on their held-out episodes.
-        plain: The tokenizer that the others are held against: the name of one of them, or its
-            directory. None for no comparison.
+        plain: The tokenizers that the others are held against, one per robot: names of some of
+            them, or directories.
         seeds: Galleries.
         mapping: Of the datasets; None to find each one's own.
         in_context: Also measure the ceilings of retrieval and FAST.
         quiet: Draw no progress bar.
 
     Raises:
-        ValueError: A dataset has no features, or the plain tokenizer is none.
+        ValueError: A dataset has no features, or a plain tokenizer is none.
     """
     from tokenizer_training.features.cache import FeatureCache
 
-    loaded, reference = _load(tokenizers, plain)
+    loaded, plain_names = _load(tokenizers, plain)
     caches = [FeatureCache.open(path) for path in features]
     opened = [RobotDataset.open(path, mapping) for path in data]
     found = [seen.cache_of(caches, dataset.name) for dataset in opened]
@@ -150,7 +150,7 @@ def compute(
     for dataset, looked in zip(opened, found, strict=True):
         eval_set = load_eval_set(dataset, None, splits)
         windows = seen.load(eval_set, dataset, looked, seeds)
-        studies.append(measure(loaded, windows, looked, reference, in_context, quiet))
+        studies.append(measure(loaded, windows, looked, plain_names, in_context, quiet))
     return studies
 
 
@@ -162,45 +162,45 @@ def write(studies: Sequence[Study], folder: Path) -> Path:
 
 
 def _load(
-    tokenizers: Sequence[Path], plain: str | Path | None
-) -> tuple[list[LoadedTokenizer], str | None]:
-    """The artefacts, the plain one first, and its name."""
-    paths = [Path(path) for path in tokenizers]
-    if plain is None:
-        return load_tokenizers(paths, closed_forms=False), None
-    names = {artefact_name(path): path for path in paths}
-    name = str(plain) if str(plain) in names else artefact_name(Path(plain))
-    if name not in names and not (Path(plain) / "config.json").is_file():
-        raise ValueError(
-            f"--plain {plain} is neither the name of a tokenizer ({', '.join(names)}) nor the "
-            "directory of one."
-        )
-    chosen = names.pop(name, Path(plain))
-    return load_tokenizers([chosen, *names.values()], closed_forms=False), name
+    tokenizers: Sequence[Path], plain: Sequence[str | Path]
+) -> tuple[list[LoadedTokenizer], list[str]]:
+    """The artefacts, plain ones first, and the plain ones' names."""
+    others = {artefact_name(Path(path)): Path(path) for path in tokenizers}
+    chosen: dict[str, Path] = {}
+    for named in plain:
+        name = str(named) if str(named) in others else artefact_name(Path(named))
+        if name not in others and not (Path(named) / "config.json").is_file():
+            raise ValueError(
+                f"--plain {named} is neither the name of a tokenizer ({', '.join(others)}) nor "
+                "the directory of one."
+            )
+        chosen[name] = others.pop(name, Path(named))
+    return load_tokenizers([*chosen.values(), *others.values()], closed_forms=False), list(chosen)
 
 
 def measure(
     loaded: Sequence[LoadedTokenizer],
     data: SemanticSet,
     features: DatasetFeatures,
-    plain: str | None = None,
+    plain: Sequence[str] = (),
     in_context: bool = True,
     quiet: bool = False,
 ) -> Study:
     """Measure tokenizers on one dataset; nothing is drawn.
 
     Args:
-        loaded: The artefacts, the plain one first.
+        loaded: The artefacts, plain ones first.
         data: The windows.
         features: Where their features are from.
-        plain: Name of the tokenizer that the others are held against.
+        plain: Names of the plain ones; the first that knows the robot is held against the others.
         in_context: Also measure the ceilings of retrieval and FAST.
         quiet: Draw no progress bar.
     """
     from tqdm.auto import tqdm
 
-    study = Study(data, features.teacher.kind, plain)
+    study = Study(data, features.teacher.kind)
     known = _known(loaded, study)
+    study.plain = next((codec.name for codec in known if codec.name in plain), None)
     asked, absent = labels.labels_of(data)
     study.missing |= absent
     start = next_frame.start_inputs(data)
@@ -231,8 +231,8 @@ def _known(loaded: Sequence[LoadedTokenizer], study: Study) -> list[RvqCodec]:
 def _rows(subject: Subject, study: Study, around: Context) -> list[Row]:
     """A row for every view of one tokenizer."""
     codec, data = subject.codec, study.data.data
-    is_plain = study.plain is None or codec.name == study.plain
-    plain = None if is_plain else study.subjects.get(str(study.plain))
+    plain = study.subjects[study.plain] if study.plain else None
+    plain = None if plain is subject else plain
     plain_errors = study.errors[plain.codec.name] if plain else None
     encoded = noise.encode(codec, data, around.disturbed)
     rows = []

@@ -20,14 +20,14 @@ def _study(study: Study) -> str:
     for row in study.rows:
         cells = [(with_interval if c in WITH_INTERVAL else cell)(row, c) for c in columns]
         lines.append([row.name, *cells])
-    return "\n".join([headline(study), aligned(lines), *notes(study)])
+    return "\n".join([f"{study.name}: {facts(study)}", aligned(lines), *notes(study)])
 
 
-def headline(study: Study) -> str:
+def facts(study: Study) -> str:
     """What was measured, in one line."""
     held_out = len(study.data.data.split.held_out)
     return (
-        f"{study.name}: {len(study.data.galleries)} galleries of about {study.candidates:.0f} "
+        f"{len(study.data.galleries)} galleries of about {study.candidates:.0f} "
         f"windows of {held_out} held-out episodes (chance {study.chance:.3f}); probes fitted on "
         f"{len(study.data.training)} windows of training episodes; teacher {study.teacher}, "
         f"cameras {', '.join(study.data.cameras)}"

@@ -68,6 +68,14 @@ def test_what_is_found_first_is_named(found):
     assert (np.sort(result.nearest, axis=1)[:, 1:] != np.sort(result.nearest, axis=1)[:, :-1]).all()
 
 
+def test_the_median_rank_is_one_of_the_ranks_and_inside_its_interval(found):
+    result = retrieval.compute(read(found), found.data)
+    ranks = np.where(np.arange(len(result.rank)) % 5 < 3, 1, 7)
+    row = row_of(replace(result, rank=ranks))
+    low, high = row.intervals["retrieval_median_rank"]
+    assert low <= row.metrics["retrieval_median_rank"] == 1 <= high
+
+
 def test_against_itself_a_tokenizer_differs_by_nothing(found):
     result = retrieval.compute(read(found), found.data)
     row = row_of(result, result)
