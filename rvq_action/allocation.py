@@ -30,25 +30,26 @@ def water_fill(energies: Tensor, bits: float) -> Tensor:
     return (logs - level[max(used, 1) - 1]).clamp(min=0.0)
 
 
-def deal(rates: list[float], items: list[list[int]], num_slots: int) -> list[list[int]]:
-    """Deal items out to slots so that each carries about the same number of bits.
+def deal(rates: list[float], items: list[list[int]], capacities: list[int]) -> list[list[int]]:
+    """Deal items out to slots so that each carries about the same number of bits per level.
 
-    The heaviest item goes first, always to the slot with the fewest bits.
+    The heaviest item goes first, always to the slot with the fewest bits per level.
 
     Args:
         rates: Bits of each item.
         items: Component indices of each item.
+        capacities: Levels of each slot; one without levels gets nothing.
         num_slots: S.
 
     Returns:
         Component indices of every slot.
     """
-    slots: list[list[int]] = [[] for _ in range(num_slots)]
-    load = [0.0] * num_slots
+    slots: list[list[int]] = [[] for _ in capacities]
+    load = [0.0 if levels else math.inf for levels in capacities]
     for item in sorted(range(len(items)), key=lambda i: -rates[i]):
         slot = load.index(min(load))
         slots[slot] += items[item]
-        load[slot] += rates[item]
+        load[slot] += rates[item] / capacities[slot]
     return slots
 
 

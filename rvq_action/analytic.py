@@ -27,6 +27,9 @@ from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment
 from rvq_action.kmeans import kmeans, nearest
 from rvq_action.model import TokenizerModel
+from rvq_action.quantizer import MOVING_AVERAGE_SAMPLES
+from rvq_action.semantic import LEVEL
+from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.time_basis import fill_masked, to_frequencies
 from rvq_action.tokenizer import ActionTokenizer
 from rvq_action.transform import (
@@ -40,7 +43,6 @@ from rvq_action.transform import (
 FEW_WINDOWS = 8
 MOST_COPIES, COPY_SPREAD = 15, 0.2
 SMALLEST_SCALE, SMALLEST_ERROR = 1e-4, 1e-5
-MOVING_AVERAGE_SAMPLES = 512
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class ClosedFormRecipe:
             about so many samples per code.
         hidden: Width of the networks that training starts from zero.
         depth: Blocks of those networks.
+        semantic_slots: M, slots whose first-level codes are semantic; see `rvq_action.semantic`.
+        semantic_width: Q, latents that those codes are about.
         seed: Seed of everything random.
     """
 
@@ -70,11 +74,14 @@ class ClosedFormRecipe:
     samples_per_code: int = 32
     hidden: int = 256
     depth: int = 2
+    semantic_slots: int = 0
+    semantic_width: int = 16
     seed: int = 0
 
     def __post_init__(self) -> None:
         least = {"num_quantizers": 1, "codebook_size": 2, "max_frequencies": 2, "max_windows": 1}
         least |= {"iterations": 1, "samples_per_code": 1, "hidden": 1, "depth": 0}
+        least |= {"semantic_slots": 0, "semantic_width": 1}
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise ValueError(
@@ -107,19 +114,22 @@ def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerMode
     generator = torch.Generator().manual_seed(recipe.seed)
     width = windows[0].x.shape[2]
     transform = fit_transform(samples, binary_patterns(windows), width)
-    slots = max(2, round(recipe.slots_per_channel * moving))
+    slots = max(2, recipe.semantic_slots + 1, round(recipe.slots_per_channel * moving))
     size = min(recipe.codebook_size, max(16, largest_power_of_two(len(samples) / 4)))
-    chosen = _allocate(samples, transform, slots, recipe.num_quantizers * math.log2(size))
+    levels = [recipe.num_quantizers - (slot < recipe.semantic_slots) for slot in range(slots)]
+    chosen = _allocate(samples, transform, levels, math.log2(size))
     config = TokenizerConfig(
         width=width,
         num_frequencies=frequencies,
         num_slots=len(chosen),
-        slot_width=max(map(len, chosen)),
+        slot_width=_slot_width(chosen, recipe),
         num_quantizers=recipe.num_quantizers,
         codebook_size=size,
         num_embodiments=len(windows),
         hidden=recipe.hidden,
         depth=recipe.depth,
+        semantic_slots=recipe.semantic_slots,
+        semantic_width=recipe.semantic_width if recipe.semantic_slots else 0,
     )
     keep = torch.randperm(len(samples), generator=generator)[: recipe.max_windows]
     latents = (samples[keep] - transform.mean) @ transform.components.T
@@ -150,29 +160,47 @@ def fit_closed_form(
             f"{sorted(embodiments)}."
         )
     width = max(e.layout.width for e in embodiments.values())
-    windows = []
-    for chunk in samples:
-        given = embodiments[chunk.embodiment].to_model(chunk, 0, width, relative=False)
-        windows.append(Windows(given.x, given.mask))
-    return ActionTokenizer(fit_model(windows, recipe), embodiments, metadata or {})
+    inputs = [
+        embodiments[chunk.embodiment].to_model(chunk, 0, width, relative=False) for chunk in samples
+    ]
+    model = fit_model([Windows(given.x, given.mask) for given in inputs], recipe)
+    if model.semantic is not None:
+        generator = torch.Generator().manual_seed(recipe.seed)
+        fitted = fit_semantic_codebooks(model, inputs, recipe.iterations, generator, fresh=True)
+        model.quantizer.set_semantic(*fitted)
+    return ActionTokenizer(model, embodiments, metadata or {})
 
 
 def _allocate(
-    samples: Tensor, transform: Transform, num_slots: int, bits_per_slot: float
+    samples: Tensor, transform: Transform, levels: list[int], bits_per_code: float
 ) -> list[list[int]]:
-    """Component indices of every slot, the slot with the most energy first.
+    """Component indices of every slot: semantic ones, then the others by falling energy.
 
     There are fewer slots than asked for where there is less to put into them.
+
+    Args:
+        samples: [N, P].
+        transform: To N components.
+        levels: Codes of each slot that tell of the motion; the semantic slots, one short, first.
+        bits_per_code: log2 V.
     """
     energies = ((samples - transform.mean) @ transform.components.T).square().mean(dim=0)
     together = {i for block in transform.blocks for i in block}
     single = [i for i in range(len(energies)) if i not in together]
-    bits = num_slots * bits_per_slot - sum(transform.block_bits)
+    bits = sum(levels) * bits_per_code - sum(transform.block_bits)
     rates = water_fill(energies[single], bits).tolist()
     worth = [(rate, [i]) for rate, i in zip(rates, single, strict=True) if rate > 0]
     worth += list(zip(transform.block_bits, transform.blocks, strict=True))
-    slots = deal([rate for rate, _ in worth], [item for _, item in worth], num_slots)
-    return sorted(filter(None, slots), key=lambda slot: -float(energies[slot].sum()))
+    slots = deal([rate for rate, _ in worth], [item for _, item in worth], levels)
+    short = sum(count < max(levels) for count in levels)
+    others = sorted(filter(None, slots[short:]), key=lambda slot: -float(energies[slot].sum()))
+    return slots[:short] + others
+
+
+def _slot_width(chosen: list[list[int]], recipe: ClosedFormRecipe) -> int:
+    """Latents that the widest slot needs."""
+    semantic = [len(slot) + recipe.semantic_width for slot in chosen[: recipe.semantic_slots]]
+    return max([*map(len, chosen), *semantic])
 
 
 def _build(
@@ -192,22 +220,27 @@ def _build(
     error = torch.full((config.num_quantizers + 1, *scale.shape), SMALLEST_ERROR)
     blocks = {i for block in transform.blocks for i in block}
     for slot, indices in enumerate(chosen):
-        width = len(indices)
+        width, first = len(indices), int(slot < config.semantic_slots)
         components[slot, :width] = transform.components[indices]
         whole = torch.tensor([i in blocks for i in indices])
         residual = latents[:, indices]
         scale[slot, :width] = residual.square().mean(0).sqrt().clamp(min=SMALLEST_SCALE)
         for level in range(config.num_quantizers):
             error[level, slot, :width] = residual.square().mean(0).sqrt()
+            if level < first:
+                continue
             worth = water_fill(residual.square().mean(0), math.log2(config.codebook_size)) > 0
-            worth = worth | whole if level == 0 else worth
-            fitted = _fit_codebook(residual[:, worth], level, config, recipe, generator)
+            worth = worth | whole if level == first else worth
+            fitted = _fit_codebook(residual[:, worth], level - first, config, recipe, generator)
             index, _ = nearest(residual[:, worth], fitted)
             residual[:, worth] = residual[:, worth] - fitted[index]
             codebooks[level, slot][:, torch.where(worth)[0]] = fitted
             support[level, slot, :width] = worth
             usage[level, slot] = torch.bincount(index, minlength=config.codebook_size)
         error[-1, slot, :width] = residual.square().mean(0).sqrt()
+    semantic = slice(config.semantic_slots), slice(config.slot_width - config.semantic_width, None)
+    support[LEVEL][semantic] = True
+    scale[semantic] = config.semantic_width**-0.5 if config.semantic_slots else 1.0
     usage = usage / len(latents) * MOVING_AVERAGE_SAMPLES
     model = TokenizerModel(config)
     _install(model, transform.mean, components.flatten(0, 1), scale, error)
@@ -241,5 +274,7 @@ def _install(
         half.mean.copy_(mean)
         half.components.copy_(components)
         half.latent_scale.copy_(scale.flatten())
+    if model.semantic is not None:
+        model.semantic.scale.copy_(scale.flatten())
     model.encoder.error_scale.copy_(error[-1].flatten())
     model.decoder.error_scale.copy_(error.clamp(min=SMALLEST_ERROR))

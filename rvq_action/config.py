@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from rvq_action.json_file import read_json, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TOKEN_ORDERS = ("level_major", "slot_major")
+MAY_BE_ZERO = ("depth", "semantic_slots", "semantic_width")
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,15 @@ class TokenizerConfig:
         width: D, channels of the widest layout; narrower robots are padded and masked.
         num_frequencies: F, cosine components kept per channel.
         num_slots: S, latent slots.
-        slot_width: C, components in the widest slot.
+        slot_width: C, latents of the widest slot.
         num_quantizers: K, residual levels per slot.
         codebook_size: V, codes per (slot, level).
         num_embodiments: Entries of the embodiment table; "none" is kept beside them.
         hidden: Width of the residual networks.
         depth: Residual blocks in encoder and decoder; 0 leaves the closed form alone.
         token_order: `level_major` (coarse first, every prefix a coarser chunk) or `slot_major`.
+        semantic_slots: M, slots (the first ones) whose first-level codes are semantic.
+        semantic_width: Q, latents of a semantic slot that those codes are about.
         decay: Decay of the codebooks' moving averages.
         dead_code_share: A code used less than this share of a fair share is reset.
     """
@@ -41,13 +44,15 @@ class TokenizerConfig:
     hidden: int = 256
     depth: int = 2
     token_order: Literal["level_major", "slot_major"] = "level_major"
+    semantic_slots: int = 0
+    semantic_width: int = 0
     decay: float = 0.999
     dead_code_share: float = 0.01
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name == "depth" else 1
+            least = 0 if field.name in MAY_BE_ZERO else 1
             if field.type == "int" and (type(value) is not int or value < least):
                 raise ValueError(
                     f"TokenizerConfig.{field.name} must be an integer of at least {least}, got "
@@ -55,6 +60,11 @@ class TokenizerConfig:
                 )
             if field.type == "float" and not (isinstance(value, float) and 0.0 <= value < 1.0):
                 raise ValueError(f"TokenizerConfig.{field.name} must be in [0, 1), got {value!r}.")
+        if self.semantic_slots > self.num_slots or self.semantic_width > self.slot_width:
+            raise ValueError(
+                f"{self.semantic_slots} semantic slots of {self.semantic_width} latents do not fit "
+                f"into {self.num_slots} slots of {self.slot_width}."
+            )
         if self.token_order not in TOKEN_ORDERS:
             raise ValueError(f"token_order must be one of {TOKEN_ORDERS}: {self.token_order!r}.")
 

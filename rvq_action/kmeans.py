@@ -28,8 +28,14 @@ def nearest(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(indices), distance.clamp(min=0)
 
 
-def kmeans(x: Tensor, num_codes: int, iterations: int, generator: torch.Generator) -> Tensor:
-    """Codebook [V, C] of samples [N, C]; starts from samples, refills codes nobody chose.
+def kmeans(
+    x: Tensor,
+    num_codes: int,
+    iterations: int,
+    generator: torch.Generator,
+    start: Tensor | None = None,
+) -> Tensor:
+    """Codebook [V, C] of samples [N, C]; refills codes nobody chose.
 
     With fewer samples than codes the samples are the codes, and the other codes are near them, so
     that every code is a usable vector.
@@ -39,12 +45,15 @@ def kmeans(x: Tensor, num_codes: int, iterations: int, generator: torch.Generato
         num_codes: V.
         iterations: Passes over the samples.
         generator: Source of randomness.
+        start: [V, C] to go on from; samples where omitted.
     """
-    if len(x) < num_codes:
+    if start is None and len(x) < num_codes:
         others = torch.arange(num_codes - len(x)) % len(x)
         noise = torch.randn(len(others), x.shape[1], generator=generator)
         return torch.cat([x, x[others] + 0.05 * x.std(dim=0, correction=0) * noise])
-    centroids = x[torch.randperm(len(x), generator=generator)[:num_codes]].clone()
+    if start is None:
+        start = x[torch.randperm(len(x), generator=generator)[:num_codes]]
+    centroids = start.clone()
     for iteration in range(iterations):
         index, distance = nearest(x, centroids)
         count = torch.bincount(index, minlength=num_codes)

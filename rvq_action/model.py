@@ -12,6 +12,7 @@ from rvq_action.config import TokenizerConfig
 from rvq_action.decoder import Decoder
 from rvq_action.encoder import Encoder
 from rvq_action.quantizer import SlotResidualVQ
+from rvq_action.semantic import SemanticEncoder, with_semantic_part
 from rvq_action.time_basis import fill_masked, to_frames, to_frequencies
 from rvq_action.vocabulary import ABSENT
 
@@ -23,7 +24,7 @@ class TokenizerOutput:
     Attributes:
         reconstruction: [B, T, D] model space.
         latents: [B, S, C] before quantisation.
-        quantized: [B, S, C] after quantisation (of the codes kept).
+        quantized: [B, S, C] after quantisation, of all codes.
         codes: int64 [B, S, K].
         commitment: Scalar.
     """
@@ -42,13 +43,17 @@ class TokenizerModel(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
+        self.semantic = SemanticEncoder(config) if config.semantic_slots else None
         self.quantizer = SlotResidualVQ(config)
         self.decoder = Decoder(config)
 
     def latents(self, x: Tensor, mask: Tensor, condition: Condition) -> Tensor:
         """[B, T, D] with its mask -> latents [B, S, C]."""
         coefficients = to_frequencies(fill_masked(x, mask), self.config.num_frequencies)
-        return self.encoder(coefficients, condition)
+        latents = self.encoder(coefficients, condition)
+        if self.semantic is None:
+            return latents
+        return with_semantic_part(latents, self.semantic(latents, condition), self.config)
 
     def encode(self, x: Tensor, mask: Tensor, condition: Condition) -> Tensor:
         """[B, T, D] with its mask -> codes int64 [B, S, K]."""
@@ -81,4 +86,4 @@ class TokenizerModel(nn.Module):
             kept = self.quantizer.dequantize(result.codes.masked_fill(~keep, ABSENT))
             vectors = latents + (kept - latents).detach()
         frames = to_frames(self.decoder(vectors, keep, condition), x.shape[1])
-        return TokenizerOutput(frames, latents, vectors, result.codes, result.commitment)
+        return TokenizerOutput(frames, latents, result.vectors, result.codes, result.commitment)

@@ -14,10 +14,14 @@ import torch
 from torch import Tensor, distributed, nn
 
 from rvq_action.config import TokenizerConfig
+from rvq_action.metrics import masked_mean
+from rvq_action.semantic import LEVEL
 from rvq_action.vocabulary import ABSENT
 
 SCORES = 2**20
 """Distances held at a time: more of them only leave the processor's cache."""
+MOVING_AVERAGE_SAMPLES = 512
+"""What the codebooks' moving averages start from counts as so many samples."""
 LEAST_USAGE = 0.1
 """What a code counts as in use from the start, as a share of a fair share."""
 
@@ -106,6 +110,28 @@ class SlotResidualVQ(nn.Module):
             book.initted.fill_(True)
 
     @torch.no_grad()
+    def set_semantic(self, codebooks: Tensor, shares: Tensor) -> None:
+        """Replace what the semantic codes stand for, and nothing else.
+
+        Args:
+            codebooks: [M, V, Q].
+            shares: [M, V] of the samples that choose each code.
+        """
+        book, width = self._book(LEVEL), self.config.semantic_width
+        slots, latents = slice(len(codebooks)), slice(self.config.slot_width - width, None)
+        usage = shares * MOVING_AVERAGE_SAMPLES
+        usage = usage.maximum(LEAST_USAGE * usage.mean(-1, keepdim=True))
+        book.embed[slots, :, latents] = codebooks
+        book.cluster_size[slots] = usage
+        book.embed_avg[slots] = book.embed[slots] * usage[..., None]
+
+    @property
+    def semantic(self) -> Tensor:
+        """[M, V, Q], what the semantic codes stand for."""
+        embed = self._book(LEVEL).embed[: self.config.semantic_slots]
+        return embed[..., self.config.slot_width - self.config.semantic_width :]
+
+    @torch.no_grad()
     def encode(self, latents: Tensor) -> Tensor:
         """Latents [B, S, C] -> codes int64 [B, S, K]; never moves a codebook."""
         residual, codes = latents.float(), []
@@ -121,7 +147,7 @@ class SlotResidualVQ(nn.Module):
         for index in range(self.config.num_quantizers):
             code = self._choose(index, residual.detach())
             chosen = self._lookup(index, code)
-            distances.append((residual - chosen).square().mean())
+            distances.append(masked_mean((residual - chosen).square(), self.support[index]))
             vectors, residual = vectors + chosen, residual - chosen
             codes.append(code)
         straight = latents + (vectors - latents).detach()
@@ -178,6 +204,14 @@ class SlotResidualVQ(nn.Module):
         slots = torch.arange(self.config.num_slots, device=codes.device)
         present = codes != ABSENT
         return book[slots, codes.clamp(min=0)] * present[..., None]
+
+    def first_level(self, latents: Tensor, codes: Tensor) -> Tensor:
+        """First-level codes [B, S] of latents [B, S, C] -> vectors [B, S, C].
+
+        Gradients pass straight through to the latents that the level is about.
+        """
+        about = latents * self.support[0]
+        return about + (self._lookup(0, codes) - about).detach()
 
     def dequantize(self, codes: Tensor) -> Tensor:
         """Codes int64 [B, S, k] with k <= K -> [B, S, C]; absent codes add nothing."""

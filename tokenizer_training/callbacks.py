@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
 from rvq_action.chunk import ActionChunk
+from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.evaluation import Evaluation, evaluate, prefix_lengths
 from tokenizer_training.module import TokenizerModule
+from tokenizer_training.visual import Sample
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,21 @@ class ValidationSettings:
     least_episodes: int = 3
 
 
+@dataclass(frozen=True)
+class SemanticSettings:
+    """How the semantic codes follow the semantic network.
+
+    Attributes:
+        every_n_steps: Steps between two times.
+        windows: Windows per embodiment that they are fitted on.
+        iterations: Passes of k-means.
+    """
+
+    every_n_steps: int = 100
+    windows: int = 8192
+    iterations: int = 3
+
+
 class BestTokenizer(Callback):
     """Exports the tokenizer whenever it is the best so far on validation windows.
 
@@ -44,14 +61,14 @@ class BestTokenizer(Callback):
 
     Args:
         settings: How often and on how much.
-        chunks: Validation windows by dataset.
+        samples: Validation windows by dataset.
         target: Where the best artefact goes.
     """
 
     def __init__(
-        self, settings: ValidationSettings, chunks: Mapping[str, ActionChunk], target: Path
+        self, settings: ValidationSettings, samples: Mapping[str, Sample], target: Path
     ) -> None:
-        self.settings, self.chunks, self.target = settings, chunks, target
+        self.settings, self.samples, self.target = settings, samples, target
         self.score, self.step = float("inf"), -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -77,9 +94,11 @@ class BestTokenizer(Callback):
         assert isinstance(pl_module, TokenizerModule)
         tokenizer = pl_module.tokenizer
         lengths = prefix_lengths(tokenizer.tokens_per_chunk, self.settings.prefixes)
-        device = pl_module.device
-        chunks = {name: chunk.to(device) for name, chunk in self.chunks.items()}
-        result = evaluate(tokenizer, chunks, lengths)
+        samples = {name: sample.to(pl_module.device) for name, sample in self.samples.items()}
+        result = evaluate(tokenizer, {name: s.chunk for name, s in samples.items()}, lengths)
+        if pl_module.weights.alignment:
+            surprise = {name: pl_module.surprise(s) for name, s in samples.items() if s.sighted}
+            result = replace(result, surprise=surprise)
         pl_module.log("validation", result.score, prog_bar=True, logger=False, rank_zero_only=True)
         if trainer.logger is not None:
             trainer.logger.log_metrics(result.scalars(), step=trainer.global_step)
@@ -92,6 +111,37 @@ def described(tokenizer: ActionTokenizer, step: int, result: Evaluation) -> Acti
     """The tokenizer with the step it is from and its figures."""
     figures = {name: float(f"{value:.4g}") for name, value in result.scalars().items()}
     return replace(tokenizer, metadata={**tokenizer.metadata, "steps": step, "figures": figures})
+
+
+class SemanticCodebooks(Callback):
+    """Lets the semantic codes follow the network that they are codes of.
+
+    A moving average would lag behind a network that learns; k-means on what the averaged network
+    says of a fixed set of windows goes on from the codes as they are, so that they keep their
+    meaning.
+
+    Args:
+        chunks: Windows of the fitted episodes, one batch per embodiment.
+        settings: How often and how thoroughly.
+    """
+
+    def __init__(self, chunks: Sequence[ActionChunk], settings: SemanticSettings) -> None:
+        self.chunks, self.settings = chunks, settings
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        step = trainer.global_step
+        if step % self.settings.every_n_steps and step != trainer.max_steps:
+            return
+        assert isinstance(pl_module, TokenizerModule)
+        tokenizer, generator = pl_module.tokenizer, torch.Generator().manual_seed(step)
+        inputs = [tokenizer.prepare(chunk.to(pl_module.device)) for chunk in self.chunks]
+        passes = self.settings.iterations
+        fitted = fit_semantic_codebooks(tokenizer.model, inputs, passes, generator)
+        fitted = trainer.strategy.broadcast(fitted)
+        for model in (pl_module.model, tokenizer.model):
+            model.quantizer.set_semantic(*fitted)
 
 
 class ResumePoint(Callback):

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from lightning import LightningDataModule
 
-from rvq_action.chunk import ActionChunk
 from tokenizer_training.augment import Augmentation
+from tokenizer_training.features.cache import DatasetFeatures, FeatureCache
 from tokenizer_training.sources import Source, open_sources
 from tokenizer_training.stream import BatchStream, StepLoader
+from tokenizer_training.visual import Sample
 
 
 class ActionDataModule(LightningDataModule):
@@ -20,6 +21,8 @@ class ActionDataModule(LightningDataModule):
     Args:
         datasets: Folders of LeRobotDatasets.
         augmentation: What happens to chunks before they are trained on.
+        features: Cache of visual features, from `rvq-train features`; null trains without pictures.
+        shuffle_images: A control: every window gets what was seen around another one.
         mapping: Mapping of the datasets: a YAML file or a packaged name; each one's own if null.
         seconds: Duration of a chunk.
         batch_size: Samples per step and process.
@@ -33,6 +36,8 @@ class ActionDataModule(LightningDataModule):
         self,
         datasets: list[str],
         augmentation: Augmentation,
+        features: str | None = None,
+        shuffle_images: bool = False,
         mapping: str | None = None,
         seconds: float = 1.0,
         batch_size: int = 256,
@@ -45,6 +50,7 @@ class ActionDataModule(LightningDataModule):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         self.datasets, self.mapping = datasets, mapping
+        self.cache, self.shuffle_images = features, shuffle_images
         self.augmentation, self.seconds, self.batch_size = augmentation, seconds, batch_size
         self.shares = {"held_out": held_out, "validation": validation}
         self.split_seed, self.seed = split_seed, seed
@@ -61,6 +67,29 @@ class ActionDataModule(LightningDataModule):
             self.datasets, self.mapping, self.split_seed, seconds=self.seconds, **self.shares
         )
 
+    @cached_property
+    def features(self) -> dict[str, DatasetFeatures]:
+        """What a teacher saw, by dataset; checked to be of these recordings and this split.
+
+        Raises:
+            FileNotFoundError: There is no such cache.
+            ValueError: The cache is damaged, stale, of another split, or of none of the datasets.
+        """
+        if self.cache is None:
+            return {}
+        cache = FeatureCache.open(self.cache)
+        sources = {s.name: s for s in self.sources if s.name in cache.datasets}
+        if not sources:
+            raise ValueError(
+                f"{self.cache} has features of {list(cache.datasets)}, but of none of "
+                f"{[source.name for source in self.sources]}. Extract them: rvq-train features."
+            )
+        features = {name: cache.dataset(name) for name in sources}
+        for name, source in sources.items():
+            features[name].check_complete(source.dataset)
+            features[name].check_split(source.split.train)
+        return features
+
     def train_dataloader(self) -> StepLoader:
         trainer = self.trainer
         assert trainer is not None
@@ -71,10 +100,12 @@ class ActionDataModule(LightningDataModule):
             self.augmentation,
             trainer.global_rank,
             trainer.world_size,
+            self.features,
+            self.shuffle_images,
         )
         return StepLoader(stream, trainer.global_step, trainer.max_steps)
 
     def transfer_batch_to_device(
-        self, batch: list[ActionChunk], device: torch.device, dataloader_idx: int
+        self, batch: list[Sample], device: torch.device, dataloader_idx: int
     ) -> Any:
-        return [chunk.to(device) for chunk in batch]
+        return [sample.to(device) for sample in batch]

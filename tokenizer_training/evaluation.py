@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -28,22 +28,35 @@ class Evaluation:
     physical: Mean absolute error in physical units by (dataset, channel group), all tokens.
     utilisation: [K] share of the codes in use, mean over slots.
     perplexity: [K] codes in use in effect, mean over slots.
+    surprise: InfoNCE [nats] of the semantic codes against what was seen, by dataset; empty where
+        a run has no alignment.
     """
 
     mse: dict[tuple[str, int], float]
     physical: dict[tuple[str, str], float]
     utilisation: list[float]
     perplexity: list[float]
+    surprise: dict[str, float] = field(default_factory=dict)
 
     @property
-    def score(self) -> float:
-        """Geometric mean of the MSE over prefixes and datasets; lower is better."""
+    def error(self) -> float:
+        """Geometric mean of the MSE over prefixes and datasets."""
         logs = [math.log(max(value, SMALLEST)) for value in self.mse.values()]
         return math.exp(sum(logs) / len(logs))
 
+    @property
+    def score(self) -> float:
+        """What the best tokenizer has least of: the error, times e to the mean surprise.
+
+        So a nat less of surprise weighs as much as an error divided by e.
+        """
+        surprise = sum(self.surprise.values()) / max(len(self.surprise), 1)
+        return self.error * math.exp(surprise)
+
     def scalars(self) -> dict[str, float]:
         """Everything, under the names it has in the log."""
-        named = {"validation/mse": self.score}
+        named = {"validation/mse": self.error}
+        named |= {f"validation/{d}/alignment": value for d, value in self.surprise.items()}
         named |= {f"validation/{d}/mse@{k}": value for (d, k), value in self.mse.items()}
         named |= {f"validation/{d}/{group}": value for (d, group), value in self.physical.items()}
         named |= {f"utilisation/level_{k}": value for k, value in enumerate(self.utilisation)}

@@ -15,17 +15,25 @@ from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from rvq_action.analytic import ClosedFormRecipe
-from tokenizer_training.callbacks import BestTokenizer, ResumePoint, ValidationSettings
+from tokenizer_training.callbacks import (
+    BestTokenizer,
+    ResumePoint,
+    SemanticCodebooks,
+    SemanticSettings,
+    ValidationSettings,
+)
 from tokenizer_training.datamodule import ActionDataModule
 from tokenizer_training.module import TokenizerModule
 from tokenizer_training.run_folder import RunFolder
 from tokenizer_training.sources import Source
 from tokenizer_training.start import (
     fit_embodiments,
+    fitted_features,
     full_closed_form,
     quick_closed_form,
-    thin,
+    sample_windows,
     usual_errors,
+    validation_sample,
 )
 
 logger = logging.getLogger(__name__)
@@ -47,6 +55,7 @@ class RunSettings:
         config_name: Name of the configuration, for the artefact.
         recipe: Of the closed form.
         validation: How the best tokenizer is chosen.
+        semantic: How the semantic codes follow the semantic network.
         checkpoint_every_n_steps: Steps between two checkpoints.
         resume: `auto` goes on from what is in the folder, `never` starts afresh.
         settings: Everything that decides the result; a folder is never reused with others.
@@ -56,6 +65,7 @@ class RunSettings:
     config_name: str
     recipe: ClosedFormRecipe
     validation: ValidationSettings
+    semantic: SemanticSettings = SemanticSettings()
     checkpoint_every_n_steps: int = 100
     resume: Literal["auto", "never"] = "auto"
     settings: dict[str, Any] = field(default_factory=dict)
@@ -81,6 +91,7 @@ def fit(
     if steps and sum(len(source.validation) for source in sources) < run.validation.least_episodes:
         logger.warning(TOO_FEW, run.validation.least_episodes)
         sources, steps = [replace(source, validation=()) for source in sources], 0
+    check_visual(run, module, data)
     settings = {**run.settings, "found": {s.name: describe(s) for s in data.sources}}
     if trainer.is_global_zero:
         folder.claim(settings, fresh=run.resume == "never")
@@ -90,7 +101,7 @@ def fit(
     if not trainer.is_global_zero:
         folder.wait_for_closed_form()
     elif not folder.closed_form.is_dir():
-        fit_start(run, folder, sources, began)
+        fit_start(run, folder, sources, began, data)
     if steps > 0:
         train(run, folder, module, data, trainer)
     done = trainer.global_step
@@ -109,13 +120,42 @@ def describe(source: Source) -> dict[str, Any]:
     return {"episodes": reader.num_episodes, "frames": frames}
 
 
-def fit_start(run: RunSettings, folder: RunFolder, sources: Sequence[Source], began: float) -> None:
+def check_visual(run: RunSettings, module: TokenizerModule, data: ActionDataModule) -> None:
+    """Refuse visual terms that nothing can be learnt from, before anything is written.
+
+    Raises:
+        ValueError: Names what is missing.
+    """
+    visual = module.weights.visual
+    if visual and data.cache is None:
+        raise ValueError(
+            f"The terms {visual} need to know what a visual teacher saw: give --data.features "
+            "CACHE (`rvq-train features` makes one), or train without pictures: --config base."
+        )
+    if visual and not run.recipe.semantic_slots:
+        raise ValueError(
+            f"The terms {visual} need semantic slots: give --closed_form.semantic_slots, 2 say."
+        )
+    blind = [source.name for source in data.sources if source.name not in data.features]
+    if visual and blind:
+        logger.info("No features of %s: trained with the other terms.", ", ".join(blind))
+
+
+def fit_start(
+    run: RunSettings,
+    folder: RunFolder,
+    sources: Sequence[Source],
+    began: float,
+    data: ActionDataModule,
+) -> None:
     """Write a first artefact within seconds, then the one that training starts from."""
     embodiments = fit_embodiments(sources)
     metadata = {
         "config": run.config_name,
         "steps": 0,
         "split": {source.name: source.to_metadata() for source in sources},
+        "seconds": data.seconds,
+        "features": {name: seen.fingerprint for name, seen in data.features.items()},
         "versions": {name: version(name) for name in LIBRARIES},
     }
     first = quick_closed_form(sources, embodiments, run.recipe, metadata)
@@ -143,9 +183,19 @@ def train(
     """Train from the closed form, or go on from the last checkpoint."""
     module.start = folder.closed_form
     module.usual_errors = usual_errors(folder.closed_form, data.sources)
-    chunks = {s.name: thin(s.validation_windows(), run.validation.windows) for s in data.sources}
-    best = BestTokenizer(run.validation, chunks, folder.tokenizer)
+    features, sources = data.features, data.sources
+    module.fitted_features = {}
+    if module.weights.visual:
+        seen = {s.name: s for s in sources if s.name in features}
+        module.fitted_features = {n: fitted_features(s, features[n]) for n, s in seen.items()}
+    samples = {
+        s.name: validation_sample(s, run.validation.windows, features.get(s.name)) for s in sources
+    }
+    best = BestTokenizer(run.validation, samples, folder.tokenizer)
     last = ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps)
+    if run.recipe.semantic_slots:
+        chunks = sample_windows(sources, run.semantic.windows)
+        trainer.callbacks += [SemanticCodebooks(chunks, run.semantic)]  # type: ignore[attr-defined]
     trainer.callbacks += [best, last]  # type: ignore[attr-defined]
     trainer.logger = TensorBoardLogger(folder.path, name="", version="logs")
     checkpoint = folder.checkpoint if folder.checkpoint.is_file() else None
@@ -155,4 +205,4 @@ def train(
         warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    logger.info("Best on validation: step %d, error %.3g.", best.step, best.score)
+    logger.info("Best on validation: step %d, score %.3g.", best.step, best.score)

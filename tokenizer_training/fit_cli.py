@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from rvq_action.analytic import ClosedFormRecipe
 from tokenizer_training.arguments import packaged_configs, prepare
-from tokenizer_training.callbacks import ValidationSettings
+from tokenizer_training.callbacks import SemanticSettings, ValidationSettings
 from tokenizer_training.datamodule import ActionDataModule
 from tokenizer_training.fit import RunSettings
 from tokenizer_training.module import TokenizerModule
@@ -81,6 +81,7 @@ class FitCLI(LightningCLI):
         )
         parser.add_class_arguments(ClosedFormRecipe, "closed_form")
         parser.add_class_arguments(ValidationSettings, "validation")
+        parser.add_class_arguments(SemanticSettings, "semantic")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("mapping", "data.mapping")
         for target in ("data.seed", "model.seed", "closed_form.seed"):
@@ -106,6 +107,7 @@ class FitCLI(LightningCLI):
             config_name=self.config_name,
             recipe=self.config_init.closed_form,
             validation=self.config_init.validation,
+            semantic=self.config_init.semantic,
             checkpoint_every_n_steps=config.checkpoint_every_n_steps,
             resume=config.resume,
             settings=decisive(json.loads(self.parser.dump(config, format="json"))),

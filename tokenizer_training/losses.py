@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import torch
 import torch_dct
 from torch import Tensor
+from torch.nn import functional
 
 from rvq_action.layout import ActionLayout
 from rvq_action.metrics import masked_mean
@@ -28,6 +29,9 @@ class LossWeights:
         dct: L1 of the orthonormal DCT-II along time.
         smoothness: L1 of the frame-to-frame differences.
         commitment: Squared distance of the latents to their codes.
+        alignment: InfoNCE between semantic latents and what a teacher saw during the chunk.
+        next_frame: L1 of the teacher's feature right after the chunk, foretold from the codes.
+        masked_modelling: Cross-entropy of hidden first-level codes, guessed from the others.
     """
 
     reconstruction: float = 1.0
@@ -35,6 +39,9 @@ class LossWeights:
     dct: float = 0.5
     smoothness: float = 0.3
     commitment: float = 0.1
+    alignment: float = 0.0
+    next_frame: float = 0.0
+    masked_modelling: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -56,6 +63,11 @@ class LossWeights:
                 f"for {missing}. The names are {sorted(weights)}."
             )
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+    @property
+    def visual(self) -> list[str]:
+        """The terms in use that need pictures."""
+        return [name for name in ("alignment", "next_frame") if getattr(self, name) > 0]
 
 
 def reconstruction(
@@ -147,6 +159,57 @@ def smoothness(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """
     difference = (prediction - target).diff(dim=1)
     return masked_mean(difference.abs(), mask[:, 1:] & mask[:, :-1])
+
+
+def alignment(ours: Tensor, theirs: Tensor, temperature: Tensor, near: Tensor) -> Tensor:
+    """Symmetric InfoNCE (van den Oord et al. 2018; both ways, Radford et al. 2021).
+
+    Args:
+        ours: [B, E] of any length.
+        theirs: [B, E] of any length; row i belongs to row i.
+        temperature: Scalar.
+        near: bool [B, B], pairs that are no negatives of one another.
+
+    Returns:
+        Scalar: log B where nothing is told apart, 0 where everything is; 0 without a chunk.
+    """
+    if not len(ours):
+        return ours.sum()
+    ours, theirs = functional.normalize(ours, dim=-1), functional.normalize(theirs, dim=-1)
+    own = torch.eye(len(ours), dtype=torch.bool, device=ours.device)
+    logits = (ours @ theirs.T / temperature).masked_fill(near & ~own, -torch.inf)
+    target = torch.arange(len(ours), device=ours.device)
+    to_theirs, to_ours = (functional.cross_entropy(x, target) for x in (logits, logits.T))
+    return (to_theirs + to_ours) / 2
+
+
+def next_frame(prediction: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Mean absolute error of a teacher's features.
+
+    Args:
+        prediction: [B, F].
+        target: [B, F].
+        known: bool [B], where there is a target.
+
+    Returns:
+        Scalar.
+    """
+    return masked_mean((prediction - target).abs(), known[:, None])
+
+
+def masked_modelling(logits: Tensor, codes: Tensor, guessed: Tensor) -> Tensor:
+    """Cross-entropy of the codes to guess, in nats.
+
+    Args:
+        logits: [B, S, V].
+        codes: int64 [B, S].
+        guessed: bool [B, S], the codes that count.
+
+    Returns:
+        Scalar, 0 where none is to be guessed.
+    """
+    nats = functional.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none")
+    return masked_mean(nats, guessed.flatten())
 
 
 def _membership(layout: ActionLayout) -> Tensor:

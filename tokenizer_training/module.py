@@ -14,8 +14,9 @@ from lightning import LightningModule
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rvq_action.chunk import ActionChunk
-from rvq_action.model import TokenizerModel
+from rvq_action.config import TokenizerConfig
+from rvq_action.model import TokenizerModel, TokenizerOutput
+from rvq_action.semantic import LEVEL, semantic_part
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training import losses
 from tokenizer_training.dropout import (
@@ -24,8 +25,10 @@ from tokenizer_training.dropout import (
     prefix_mask,
     token_positions,
 )
+from tokenizer_training.heads import MaskedModellingHead, VisualHeads, build_heads, key
 from tokenizer_training.losses import LossWeights
 from tokenizer_training.portable import to_portable
+from tokenizer_training.visual import Sample
 
 
 class TokenizerModule(LightningModule):
@@ -43,18 +46,22 @@ class TokenizerModule(LightningModule):
         averaging: Decay of the moving average of the weights that is validated and exported.
         weight_decay: AdamW's.
         warmup_steps: Steps over which the learning rate rises, before a cosine to zero.
+        masked_modelling_start: Share of the steps after which masked modelling sets in.
         seed: Of the dropout.
 
     Attributes:
         start: The artefact that training starts from; to be set before the trainer runs.
         usual_errors: [tokens] mean squared error of the start by number of tokens, per
             embodiment; to be set before the trainer runs.
+        fitted_features: [N, F] teacher's features of fitted episodes, by dataset; to be set before
+            the trainer runs.
         model: What the steps change.
         tokenizer: The tokenizer with the averaged weights.
     """
 
     start: Path
     usual_errors: Mapping[str, Tensor]
+    fitted_features: Mapping[str, Tensor]
     model: TokenizerModel
     tokenizer: ActionTokenizer
 
@@ -69,6 +76,7 @@ class TokenizerModule(LightningModule):
         averaging: float = 0.99,
         weight_decay: float = 0.01,
         warmup_steps: int = 100,
+        masked_modelling_start: float = 0.3,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -77,6 +85,7 @@ class TokenizerModule(LightningModule):
         self.codebook_every_n_steps = codebook_every_n_steps
         self.balance, self.averaging = balance, averaging
         self.weight_decay, self.warmup_steps = weight_decay, warmup_steps
+        self.masked_modelling_start = masked_modelling_start
         self.average: AveragedModel | None = None
 
     def configure_model(self) -> None:
@@ -94,23 +103,32 @@ class TokenizerModule(LightningModule):
         assert isinstance(averaged, TokenizerModel)
         self.tokenizer = replace(start, model=averaged)
         self._positions = token_positions(start.token_order)
+        self.heads = build_heads(start.config, self.fitted_features)
+        self.masked_modelling = None
+        if self.weights.masked_modelling:
+            self.masked_modelling = MaskedModellingHead(start.config)
 
-    def training_step(self, batch: list[ActionChunk], batch_idx: int) -> Tensor:
+    def training_step(self, batch: list[Sample], batch_idx: int) -> Tensor:
         generator = self._generator()
         interval = self.codebook_every_n_steps
         self.model.quantizer.train(interval > 0 and self.global_step % interval == 0)
-        size = sum(map(len, batch))
-        terms: dict[str, Tensor] = {}
-        for chunk in batch:
-            for name, term in self._terms(chunk, generator).items():
-                terms[name] = terms.get(name, 0.0) + term * (len(chunk) / size)
+        size, sighted = sum(map(len, batch)), sum(sample.sighted for sample in batch)
+        terms = {name: torch.zeros((), device=self.device) for name in self.weights.visual}
+        for sample in batch:
+            output, own = self._action_terms(sample, generator)
+            add(terms, own, len(sample) / size)
+            if self.weights.visual and sample.sighted:
+                add(terms, self._visual_terms(output, sample), sample.sighted / sighted)
         total = self.weights.total(terms)
         self.log("train/total", total, prog_bar=True, batch_size=size)
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, batch_size=size)
         return total
 
-    def _terms(self, chunk: ActionChunk, generator: torch.Generator) -> dict[str, Tensor]:
-        """Every loss term on the chunks of one dataset."""
+    def _action_terms(
+        self, sample: Sample, generator: torch.Generator
+    ) -> tuple[TokenizerOutput, dict[str, Tensor]]:
+        """What the model made of the chunks of one dataset, and every term but the visual ones."""
+        chunk = sample.chunk
         known = self.tokenizer.embodiments[chunk.embodiment]
         given = self.tokenizer.prepare(chunk)
         condition = drop_condition(given.condition, self.dropout, generator)
@@ -122,13 +140,55 @@ class TokenizerModule(LightningModule):
         prediction = output.reconstruction[..., channels]
         unit = self._unit(chunk.embodiment, keep)
         scaled = prediction / unit, target / unit, mask
-        return {
+        terms = {
             "reconstruction": losses.reconstruction(*scaled, known.layout),
             "rotation": losses.rotation(prediction, target, mask, known.layout, known.actions),
             "dct": losses.dct(*scaled),
             "smoothness": losses.smoothness(*scaled),
             "commitment": output.commitment,
         }
+        if self.masked_modelling is not None:
+            terms["masked_modelling"] = self._masked_modelling(output, generator)
+        return output, terms
+
+    def _visual_terms(self, output: TokenizerOutput, sample: Sample) -> dict[str, Tensor]:
+        """The visual terms in use, on the chunks of one dataset."""
+        heads, points = self.heads[key(sample.dataset)], semantic_part(output.latents, self.config)
+        terms = heads(points, self._scaled(output.quantized), sample.targets)
+        return {name: terms[name] for name in self.weights.visual}
+
+    def _masked_modelling(self, output: TokenizerOutput, generator: torch.Generator) -> Tensor:
+        """The term of masked modelling; 0 until it sets in."""
+        assert isinstance(self.masked_modelling, MaskedModellingHead)
+        codes, quantizer = output.codes[..., LEVEL], self.model.quantizer
+        vectors = quantizer.first_level(output.latents, codes)
+        term = self.masked_modelling(self._scaled(vectors), codes, generator)
+        late = self.global_step >= self.masked_modelling_start * self.trainer.max_steps
+        return term if late else 0 * term.detach()
+
+    @property
+    def config(self) -> TokenizerConfig:
+        return self.tokenizer.config
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        """Latents [B, S, C] in units of their usual size."""
+        return latents / self.model.decoder.latent_scale.unflatten(0, latents.shape[1:])
+
+    @torch.no_grad()
+    def surprise(self, sample: Sample) -> float:
+        """InfoNCE [nats] between what the codes of held-back chunks say and what was seen.
+
+        Measured on quantised latents of the averaged model, among all chunks of the sample.
+        """
+        heads = self.heads[key(sample.dataset)]
+        assert isinstance(heads, VisualHeads) and sample.targets is not None
+        model, given = self.tokenizer.model, self.tokenizer.prepare(sample.chunk)
+        codes = model.encode(given.x, given.mask, given.condition)
+        points = semantic_part(model.quantizer.dequantize(codes), self.config)
+        heads.eval()
+        nats = heads.surprise(points, sample.targets).item()
+        heads.train()
+        return nats
 
     def _unit(self, embodiment: str, keep: Tensor) -> Tensor:
         """[B, 1, 1] what an error is measured in, given the codes [B, S, K] that are kept."""
@@ -146,10 +206,11 @@ class TokenizerModule(LightningModule):
         self.average.update_parameters(self.model)
 
     def configure_optimizers(self) -> Any:
-        encoder, decoder = self.model.encoder, self.model.decoder
+        others = [*self.model.decoder.parameters(), *self._visual_parameters()]
+        encoder = list(self.model.encoder.parameters())
         groups = [
-            {"params": list(decoder.parameters()), "lr": self.learning_rate},
-            {"params": list(encoder.parameters()), "lr": self.learning_rate * self.encoder_rate},
+            {"params": others, "lr": self.learning_rate},
+            {"params": encoder, "lr": self.learning_rate * self.encoder_rate},
         ]
         optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
@@ -157,6 +218,11 @@ class TokenizerModule(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def _visual_parameters(self) -> list[torch.nn.Parameter]:
+        """Of the semantic network and of all heads."""
+        parts = (self.model.semantic, self.heads, self.masked_modelling)
+        return [p for part in parts if part is not None for p in part.parameters()]
 
     def _rate(self, step: int) -> float:
         """Share of the peak learning rate: a linear rise, then half a cosine."""
@@ -168,3 +234,9 @@ class TokenizerModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the weights alone do not say, so that a checkpoint can be exported."""
         checkpoint["tokenizer"] = to_portable(self.tokenizer)
+
+
+def add(terms: dict[str, Tensor], more: Mapping[str, Tensor], share: float) -> None:
+    """Add a share of some terms to those so far."""
+    for name, term in more.items():
+        terms[name] = terms.get(name, torch.zeros_like(term)) + term * share

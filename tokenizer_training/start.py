@@ -17,12 +17,15 @@ from rvq_action.embodiment import Embodiment
 from rvq_action.statistics import StatisticsBuilder
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.evaluation import SMALLEST, evaluate
+from tokenizer_training.features.cache import DatasetFeatures
 from tokenizer_training.sources import Source
+from tokenizer_training.visual import Sample, VisualSource
 
 PASS = 2048
 """Windows read at a time."""
 QUICK_WINDOWS, QUICK_ITERATIONS = 2000, 2
 USUAL_WINDOWS = 512
+FEATURE_WINDOWS = 4096
 
 
 def fit_embodiments(sources: Sequence[Source]) -> dict[str, Embodiment]:
@@ -99,8 +102,30 @@ def sample_windows(sources: Sequence[Source], most: int) -> list[ActionChunk]:
 
 def thin(windows: Windows, most: int) -> ActionChunk:
     """At most so many windows, evenly spread."""
+    return windows.chunk(thinned(windows, most))
+
+
+def thinned(windows: Windows, most: int) -> np.ndarray:
+    """The numbers of at most so many windows, evenly spread."""
     count = min(len(windows), max(most, 1))
-    return windows.chunk(np.linspace(0, len(windows) - 1, count).round().astype(np.int64))
+    return np.linspace(0, len(windows) - 1, count).round().astype(np.int64)
+
+
+def validation_sample(source: Source, most: int, features: DatasetFeatures | None) -> Sample:
+    """Windows of the validation episodes, with what was seen around them."""
+    windows = source.validation_windows()
+    chosen = thinned(windows, most)
+    targets = None
+    if features is not None:
+        targets = VisualSource(features, windows).targets(chosen, windows.horizon)
+    return Sample(source.name, windows.chunk(chosen), targets)
+
+
+def fitted_features(source: Source, features: DatasetFeatures) -> Tensor:
+    """[N, F] features at the starts of windows of the fitted episodes, evenly spread."""
+    windows = source.fit_windows()
+    chosen = thinned(windows, FEATURE_WINDOWS)
+    return VisualSource(features, windows).targets(chosen, windows.horizon).first
 
 
 def join(chunks: Sequence[ActionChunk]) -> ActionChunk:

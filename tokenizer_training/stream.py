@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from rvq_action.chunk import ActionChunk
 from rvq_action.data.samplers import WindowSampler
 from tokenizer_training.augment import Augmentation
+from tokenizer_training.features.cache import DatasetFeatures
 from tokenizer_training.sources import Source
+from tokenizer_training.visual import Sample, VisualSource
 
 
 class BatchStream:
@@ -22,6 +23,8 @@ class BatchStream:
         augmentation: What happens to chunks on the way.
         rank: Number of this process.
         world_size: Number of processes.
+        features: What a teacher saw, by dataset; datasets without train without.
+        shuffled: A control: see `VisualSource`.
     """
 
     def __init__(
@@ -32,25 +35,36 @@ class BatchStream:
         augmentation: Augmentation,
         rank: int = 0,
         world_size: int = 1,
+        features: Mapping[str, DatasetFeatures] | None = None,
+        shuffled: bool = False,
     ) -> None:
         self.sources, self.augmentation = list(sources), augmentation
         self.windows = [s.moving_windows(augmentation.longest(s.horizon)) for s in sources]
+        known = features or {}
+        self.visual = {
+            source.name: VisualSource(known[source.name], windows, shuffled, seed)
+            for source, windows in zip(sources, self.windows, strict=True)
+            if source.name in known
+        }
         self.sampler = WindowSampler(self.windows, seed=seed)
         self.batch_size, self.seed = batch_size, seed
         self.rank, self.world_size = rank, world_size
         self._epoch = (-1, np.empty((0, 2), np.int64))
 
-    def batch(self, step: int) -> list[ActionChunk]:
-        """The chunks of a step, one entry for every dataset that is present in it."""
+    def batch(self, step: int) -> list[Sample]:
+        """The samples of a step, one entry for every dataset that is present in it."""
         draws = self._draws((step * self.world_size + self.rank) * self.batch_size)
         rng = np.random.default_rng([self.seed, step, self.rank])
-        chunks = []
+        samples = []
         for number in np.unique(draws[:, 0]):
             source, windows = self.sources[number], self.windows[number]
-            chunk = windows.chunk(draws[draws[:, 0] == number, 1])
+            indices = draws[draws[:, 0] == number, 1]
             layout = source.dataset.layout
-            chunks.append(self.augmentation.apply(chunk, source.horizon, layout, rng))
-        return chunks
+            chunk = self.augmentation.apply(windows.chunk(indices), source.horizon, layout, rng)
+            visual = self.visual.get(source.name)
+            targets = None if visual is None else visual.targets(indices, chunk.horizon)
+            samples.append(Sample(source.name, chunk, targets))
+        return samples
 
     def _draws(self, first: int) -> np.ndarray:
         """[B, 2] (dataset, window) from a position of the epochs laid end to end."""
@@ -86,7 +100,7 @@ class StepLoader:
     def __len__(self) -> int:
         return self.stop
 
-    def __iter__(self) -> Iterator[list[ActionChunk]]:
+    def __iter__(self) -> Iterator[list[Sample]]:
         return map(self.stream.batch, range(self.start, self.stop))
 
     def state_dict(self) -> dict:

@@ -48,14 +48,14 @@ def test_less_than_no_bits_are_none():
 
 def test_slots_carry_about_the_same():
     rates = [9.0, 7.0, 4.0, 3.0, 2.5, 2.0, 1.0, 0.5]
-    slots = deal(rates, [[i] for i in range(8)], 3)
+    slots = deal(rates, [[i] for i in range(8)], [4, 4, 4])
     assert sorted(sum(slots, [])) == list(range(8))
     loads = [sum(rates[i] for i in slot) for slot in slots]
     assert max(loads) - min(loads) <= 1.0
 
 
 def test_items_stay_together():
-    assert [3, 4] in deal([1.0, 5.0], [[0], [3, 4]], 2)
+    assert [3, 4] in deal([1.0, 5.0], [[0], [3, 4]], [4, 4])
 
 
 @pytest.mark.parametrize(

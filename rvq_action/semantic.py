@@ -1,0 +1,56 @@
+"""Semantic latents: what the first tokens of a chunk say beyond its motion.
+
+In a *semantic slot* the codes of the first level do not code components of the chunk but a point on
+a sphere, where a small network puts the chunk together with its anchor. Terms that compare this
+point with what a visual teacher saw make it mean something; the motion is coded by the levels
+below and by the other slots, and no image is needed to encode or to decode.
+
+Semantic latents are the last `semantic_width` of the `slot_width` latents of the first slots.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork
+from rvq_action.config import TokenizerConfig
+
+DROPOUT = 0.1
+LEVEL = 0
+"""The level whose codes are semantic."""
+
+
+class SemanticEncoder(nn.Module):
+    """Latents of a chunk's motion [B, S, C] and condition -> [B, M, Q], each of length 1."""
+
+    scale: Tensor
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.shape = (config.semantic_slots, config.semantic_width)
+        latent = config.num_slots * config.slot_width
+        self.register_buffer("scale", torch.ones(latent))
+        self.condition = ConditionEmbedding(config.width, config.num_embodiments, config.hidden)
+        self.dropout = nn.Dropout(DROPOUT)
+        points = config.semantic_slots * config.semantic_width
+        self.network = ResidualNetwork(latent, points, config.hidden, config.depth)
+        self.network.leave.reset_parameters()
+
+    def forward(self, latents: Tensor, condition: Condition) -> Tensor:
+        """No gradient reaches the latents: what a picture teaches does not move the motion."""
+        seen = self.dropout(latents.detach().flatten(1) / self.scale)
+        points = self.network(seen, self.condition(condition)).unflatten(-1, self.shape)
+        return nn.functional.normalize(points, dim=-1)
+
+
+def semantic_part(latents: Tensor, config: TokenizerConfig) -> Tensor:
+    """The semantic latents [B, M, Q] among latents [B, S, C]."""
+    return latents[:, : config.semantic_slots, config.slot_width - config.semantic_width :]
+
+
+def with_semantic_part(latents: Tensor, points: Tensor, config: TokenizerConfig) -> Tensor:
+    """Latents [B, S, C] whose semantic part, zero so far, is [B, M, Q]."""
+    before = config.slot_width - config.semantic_width
+    after = config.num_slots - config.semantic_slots
+    return latents + nn.functional.pad(points, (before, 0, 0, after))
