@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+CONSTANT = 1e-6
+"""What varies by a smaller share than this is rounding."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +53,27 @@ class Inputs:
 def linear(training, asked) -> Inputs:
     """Inner products of features, centred and scaled to a mean square of one.
 
+    Features that are the same in all training windows tell nothing: their products are 0.
+
     Args:
         training: [M, P] array or scipy sparse array.
         asked: [N, P] likewise.
     """
     among, across = _dense(training @ training.T), _dense(asked @ training.T)
     mean = among.mean(0)
-    total = mean.mean()
-    centred = among - mean - mean[:, None] + total
-    scale = centred.diagonal().mean().clamp(min=1e-12)
-    moved = across - across.mean(1, keepdim=True) - mean + total
-    return Inputs(centred / scale, moved / scale)
+    centred = among - mean - mean[:, None] + mean.mean()
+    moved = across - across.mean(1, keepdim=True) - mean + mean.mean()
+    scale, whole = float(centred.diagonal().mean()), float(among.diagonal().mean())
+    factor = 1 / scale if scale > CONSTANT * whole else 0.0
+    return Inputs(centred * factor, moved * factor)
 
 
 def standardised(training: np.ndarray, asked: np.ndarray) -> Inputs:
     """`linear` after giving every feature unit variance; features that never vary are dropped."""
     middle, spread = training.mean(0), training.std(0)
-    varying = spread > 1e-6 * max(spread.max(initial=0), 1e-12)
-    if not varying.any():
-        return Inputs(
-            torch.zeros(len(training), len(training)), torch.zeros(len(asked), len(training))
-        )
-    scale = spread[varying]
-    return linear(*((part - middle)[:, varying] / scale for part in (training, asked)))
+    varying = spread > CONSTANT * spread.max(initial=0)
+    scaled = [(part - middle)[:, varying] / spread[varying] for part in (training, asked)]
+    return linear(*scaled)
 
 
 def _dense(product) -> Tensor:

@@ -165,17 +165,19 @@ def _load(
     tokenizers: Sequence[Path], plain: Sequence[str | Path]
 ) -> tuple[list[LoadedTokenizer], list[str]]:
     """The artefacts, plain ones first, and the plain ones' names."""
-    others = {artefact_name(Path(path)): Path(path) for path in tokenizers}
+    paths = [Path(path) for path in tokenizers]
+    known = {artefact_name(path): path for path in paths}
     chosen: dict[str, Path] = {}
     for named in plain:
-        name = str(named) if str(named) in others else artefact_name(Path(named))
-        if name not in others and not (Path(named) / "config.json").is_file():
+        name = str(named) if str(named) in known else artefact_name(Path(named))
+        if name not in known and not (Path(named) / "config.json").is_file():
             raise ValueError(
-                f"--plain {named} is neither the name of a tokenizer ({', '.join(others)}) nor "
+                f"--plain {named} is neither the name of a tokenizer ({', '.join(known)}) nor "
                 "the directory of one."
             )
-        chosen[name] = others.pop(name, Path(named))
-    return load_tokenizers([*chosen.values(), *others.values()], closed_forms=False), list(chosen)
+        chosen[name] = known.get(name, Path(named))
+    others = [path for path in paths if path not in chosen.values()]
+    return load_tokenizers([*chosen.values(), *others], closed_forms=False), list(chosen)
 
 
 def measure(

@@ -61,6 +61,14 @@ def test_codes_of_other_windows_find_nothing(found):
     assert np.median(result.rank) == pytest.approx(expected, rel=0.35)
 
 
+def test_codes_that_never_change_find_nothing(found):
+    same = [np.zeros_like(tokens) for tokens in (found.training, found.held_out)]
+    inputs = probe.linear(*(one_hot(tokens, np.full(6, 8)) for tokens in same))
+    inputs += probe.standardised(*(tokens.astype(np.float32) for tokens in same))
+    assert not inputs.among.any() and not inputs.across.any()
+    assert retrieval.compute(inputs, found.data).hits(1).mean() < 0.1
+
+
 def test_what_is_found_first_is_named(found):
     result = retrieval.compute(read(found), found.data)
     first = result.nearest[:, 0] == result.query
