@@ -34,7 +34,7 @@ class RobotDataset:
             ValueError: It is damaged, empty, or no mapping fits.
         """
         reader = LeRobotReader(path)
-        return cls(reader, resolve_mapping(reader, mapping))
+        return cls(reader, resolve_mapping(reader, mapping).with_columns(reader.channel_names))
 
     @property
     def path(self) -> Path:

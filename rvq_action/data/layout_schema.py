@@ -8,6 +8,16 @@ from rvq_action.data.strict import check_keys
 from rvq_action.layout import WALL_26, ActionLayout, Channel, DeltaRule
 
 NAMED = {WALL_26.name: WALL_26}
+LAYOUT_KEYS = {
+    "name": "a name of your choice",
+    "groups": "{part/quantity: {channels: [...], unit: ..., delta: ...}}",
+}
+GROUP_KEYS = {
+    "channels": "their names, in order",
+    "unit": "m, rad, m/s, rad/s, gripper, rot6d or free text",
+    "delta": f"one of {', '.join(rule.value for rule in DeltaRule)}",
+}
+"""What the keys hold, for error messages."""
 
 
 def layout_from_data(data: Any, where: str) -> ActionLayout:
@@ -25,7 +35,7 @@ def layout_from_data(data: Any, where: str) -> ActionLayout:
         if data not in NAMED:
             raise ValueError(f"{where}: no layout is called {data!r}. Named ones: {list(NAMED)}.")
         return NAMED[data]
-    data = check_keys(data, where, ["name", "groups"])
+    data = check_keys(data, where, LAYOUT_KEYS)
     channels = [
         channel
         for group, entry in check_keys(data["groups"], where, (), data["groups"]).items()
@@ -56,7 +66,7 @@ def layout_to_data(layout: ActionLayout) -> str | dict[str, Any]:
 
 
 def _group(group: str, entry: Any, where: str) -> list[Channel]:
-    entry = check_keys(entry, where, ["channels", "unit", "delta"])
+    entry = check_keys(entry, where, GROUP_KEYS)
     rules = [rule.value for rule in DeltaRule]
     if entry["delta"] not in rules:
         raise ValueError(f"{where}: delta {entry['delta']!r} is no delta rule. Use one of {rules}.")

@@ -3,36 +3,62 @@
 ```yaml
 embodiment: droid_franka            # the key of its statistics
 robot_types: [franka_robotiq_droid] # a packaged mapping applies by itself to these robots
-layout: wall_26                     # or {name: ..., groups: {...}}
+layout: wall_26                     # or one of your own, below
 action:                             # one term per group of the layout; groups left out are masked
   right_arm/position: {feature: action, take: [x, y, z], unit: mm}
   right_arm/rotation: {feature: action, take: [roll, pitch, yaw], rotation: euler_xyz}
   right_arm/gripper: {feature: action, take: [gripper], closed: 1, open: 0}
-proprio: {...}                      # the same, for the anchor
-frames: {right_arm: {base: {...}, tool: {...}}}
+proprio: {...}                      # the same, for the anchor: the robot's state
+frames: {right_arm: {base: {...}, tool: {...}}} # fixed changes of frame, see frames.py
+columns: {action: [x, y, ...]}      # names of a feature's numbers; filled in from the dataset
 ```
+
+A layout of your own names its groups as part/quantity, and of each group the channels:
+
+```yaml
+layout:
+  name: my_arm
+  groups:
+    arm/position: {channels: [shoulder, elbow, wrist], unit: rad, delta: subtract}
+    arm/gripper: {channels: [gripper], unit: gripper, delta: raw}
+    tool/position: {channels: [tool_x, tool_y, tool_z], unit: m, delta: se3}
+    tool/rotation: {channels: [r0, r1, r2, r3, r4, r5], unit: rot6d, delta: so3}
+```
+
+`unit` says what the channels hold after the mapping: m, rad, m/s, rad/s (a term's `unit` converts
+mm, cm, deg and their rates to them), gripper (0 closed, 1 open; a term's `closed` and `open`
+convert), rot6d (six channels; a term's `rotation` converts), or free text, which nothing converts.
+`delta` says what the channels are relative to: `subtract` the robot's state, `so3` its rotation
+(for rot6d), `se3` its pose (for a position whose part has a rot6d), or `raw` nothing. All but raw
+need the state under `proprio`. The terms' other keys are described in term.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping as ColumnMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import yaml
 
 from rvq_action.data.frames import FrameChange
 from rvq_action.data.layout_schema import layout_from_data, layout_to_data
-from rvq_action.data.strict import check_keys
+from rvq_action.data.strict import check_keys, texts
 from rvq_action.data.term import Names, Term
+from rvq_action.data.yaml_file import read_yaml
 from rvq_action.layout import ActionLayout, DeltaRule
 
 Columns = ColumnMapping[str, np.ndarray]
 """Arrays [N, W] (or [N]) by feature."""
-OPTIONAL_KEYS = ("proprio", "frames", "robot_types")
+REQUIRED_KEYS = {
+    "embodiment": "a name of your choice",
+    "layout": "wall_26, or {name: ..., groups: {...}}",
+    "action": "{group of the layout: {feature: ..., take: [...]}}",
+}
+"""What the keys hold, for error messages."""
+OPTIONAL_KEYS = ("proprio", "frames", "robot_types", "columns")
 
 
 class MappedColumns(NamedTuple):
@@ -58,6 +84,7 @@ class Mapping:
         proprio: The terms of the anchor: the robot's state in the layout's channels.
         frames: Fixed changes of frame, for actions and proprio alike.
         robot_types: The robots whose datasets a packaged mapping applies to.
+        columns: Names of the numbers of every feature it reads, where a dataset told them.
     """
 
     embodiment: str
@@ -66,6 +93,7 @@ class Mapping:
     proprio: tuple[Term, ...] = ()
     frames: tuple[FrameChange, ...] = ()
     robot_types: tuple[str, ...] = ()
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.embodiment, str) or not self.embodiment:
@@ -94,16 +122,12 @@ class Mapping:
             FileNotFoundError: The file is not there.
             ValueError: It is no YAML, has an unknown key, or does not fit its layout.
         """
-        path = Path(path)
-        try:
-            return cls.from_dict(yaml.safe_load(path.read_text()), str(path))
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is no valid YAML: {error}") from error
+        return cls.from_dict(read_yaml(path), str(path))
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "mapping") -> Mapping:
         """Parse the dict form; `where` names it in errors."""
-        data = check_keys(data, where, ["embodiment", "layout", "action"], OPTIONAL_KEYS)
+        data = check_keys(data, where, REQUIRED_KEYS, OPTIONAL_KEYS)
         try:
             return cls(
                 data["embodiment"],
@@ -112,6 +136,7 @@ class Mapping:
                 _entries(Term, data, "proprio"),
                 _entries(FrameChange, data, "frames"),
                 tuple(data.get("robot_types") or ()),
+                _columns(data.get("columns") or {}),
             )
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
@@ -125,7 +150,12 @@ class Mapping:
             "action": {term.target: term.to_dict() for term in self.action},
             "proprio": {term.target: term.to_dict() for term in self.proprio},
             "frames": {change.part: change.to_dict() for change in self.frames},
+            "columns": {feature: list(names) for feature, names in self.columns.items()},
         }
+
+    def with_columns(self, names: Names) -> Mapping:
+        """The same mapping that knows the names of the numbers it reads."""
+        return replace(self, columns={feature: names(feature) for feature in self.features})
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -201,3 +231,8 @@ def _entries(kind: type[Term] | type[FrameChange], data: dict[str, Any], key: st
     section = data.get(key) or {}
     items = check_keys(section, f"`{key}`", optional=list(section)).items()
     return tuple(kind.from_dict(name, entry, f"{key}.{name}") for name, entry in items)
+
+
+def _columns(data: Any) -> dict[str, tuple[str, ...]]:
+    features = check_keys(data, "`columns`", optional=list(data)).items()
+    return {feature: texts(names, f"columns.{feature}") for feature, names in features}

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def check_keys(
-    data: Any, where: str, required: Sequence[str] = (), optional: Sequence[str] = ()
+    data: Any,
+    where: str,
+    required: Sequence[str] | Mapping[str, str] = (),
+    optional: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the dictionary if it has exactly the keys it should.
 
     Args:
         data: The dictionary.
         where: Its place, for the error message.
-        required: Keys it must have.
+        required: Keys it must have; where given with what each may hold, that is said of those
+            that are missing.
         optional: Keys it may have.
 
     Raises:
@@ -27,6 +31,9 @@ def check_keys(
     if unknown:
         raise ValueError(f"{where} has unknown keys {unknown}. Known keys are {known}.")
     missing = [key for key in required if key not in data]
+    if missing and isinstance(required, Mapping):
+        allowed = "; ".join(f"`{key}`: {required[key]}" for key in missing)
+        raise ValueError(f"{where} lacks the keys {missing}. {allowed}.")
     if missing:
         raise ValueError(f"{where} lacks the keys {missing}.")
     return data
@@ -37,6 +44,13 @@ def text(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{where} must be a text, got {value!r}.")
     return value
+
+
+def texts(value: Any, where: str) -> tuple[str, ...]:
+    """A tuple of texts, or a ValueError."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{where} must be a list of texts, got {value!r}.")
+    return tuple(text(entry, where) for entry in value)
 
 
 def number(value: Any, where: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -71,7 +72,8 @@ class Term:
     @classmethod
     def from_dict(cls, target: str, data: Any, where: str) -> Term:
         """Parse `{feature: ..., take: ..., ...}`; unknown keys are errors."""
-        data = check_keys(data, where, ["feature"], [k for k in _PARSERS if k != "feature"])
+        required = {"feature": "a feature of the dataset, such as action"}
+        data = check_keys(data, where, required, [k for k in _PARSERS if k not in required])
         return cls(target, **{k: _PARSERS[k](v, f"{where}.{k}") for k, v in data.items()})
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,7 +147,7 @@ class Term:
             ValueError: A value is NaN or infinite, or the number of values is wrong.
         """
         rows = np.asarray(columns[self.feature], dtype=np.float64)
-        rows = rows.reshape(len(rows), -1)[:, self.positions(names)]
+        rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))[:, self.positions(names)]
         self._check_values(rows, names, layout)
         values = torch.from_numpy(rows) * self._factor(layout)
         if self._form is not None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.spatial.transform import Rotation
 
-from rvq_action import WALL_26
+from rvq_action import WALL_26, DeltaRule
+from rvq_action.data import mapping as mapping_module
+from rvq_action.data.layout_schema import layout_from_data
 from rvq_action.data.mapping import Mapping
 from rvq_action.rotation import matrix_to_rot6d
 
@@ -199,6 +203,7 @@ MISTAKES = {
     "action right_arm/gripper scale": ("big", "must be a list of numbers"),
     "action": ({}, "`action` is empty"),
     "embodiment": ("", "`embodiment` must be a name"),
+    "columns": ({"pose": "xyz"}, "columns.pose must be a list of texts, got 'xyz'"),
     "layout": ("wall_27", "no layout is called 'wall_27'"),
     "proprio": ({}, "'right_x', .* are relative to the proprio anchor"),
     "frames right_arm handle": ({}, r"frames.right_arm has unknown keys \['handle'\]"),
@@ -228,6 +233,24 @@ def test_a_layout_of_ones_own_round_trips_and_is_strict():
         Mapping.from_dict(data)
 
 
+def test_the_layout_in_the_description_is_one_and_what_is_missing_is_explained():
+    first, second = re.findall(r"```yaml\n(.*?)```", mapping_module.__doc__, flags=re.DOTALL)
+    layout = layout_from_data(yaml.safe_load(second)["layout"], "layout")
+    assert {channel.delta for channel in layout.channels} == set(DeltaRule)
+    assert yaml.safe_load(first)["layout"] == "wall_26"
+    for lacking, message in (
+        ({"embodiment": "a", "action": {}}, r"lacks the keys \['layout'\]. `layout`: wall_26, or"),
+        (edited("layout", {"name": "mine"}), r"lacks .*`groups`: {part/quantity: {channels"),
+        (
+            edited("layout", {"name": "mine", "groups": {"arm/angle": {"channels": ["a"]}}}),
+            r"layout.groups.arm/angle lacks .*`unit`: m, rad.*`delta`: one of subtract, so3",
+        ),
+        (edited("action right_arm/gripper", {}), "lacks .*`feature`: a feature of the dataset"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Mapping.from_dict(lacking)
+
+
 def test_wrong_numbers_of_values_are_named_when_reading():
     mapping = Mapping.from_dict(arm(**{"right_arm/position": {"take": ["x", "y"]}}))
     with pytest.raises(ValueError, match="'right_arm/position' needs 3 numbers.* gives 2"):
@@ -250,7 +273,11 @@ def test_a_rotation_of_zeros_is_refused():
 def test_broken_yaml_is_named(tmp_path):
     file = tmp_path / "broken.yaml"
     file.write_text("embodiment: [")
-    with pytest.raises(ValueError, match=r"broken\.yaml is no valid YAML"):
+    with pytest.raises(ValueError, match=r"broken\.yaml is no valid YAML") as caught:
+        Mapping.from_yaml(file)
+    assert "\n" not in str(caught.value)
+    file.write_text("embodiment: arm\nlayout: wall_26\n  action: {}\n")
+    with pytest.raises(ValueError, match=r"mapping values are not allowed here in line 3\.$"):
         Mapping.from_yaml(file)
     file.write_text("- a list")
     with pytest.raises(ValueError, match=r"broken\.yaml must be a map with the keys"):

@@ -1,0 +1,145 @@
+"""A robot's rows, as it or its dataset gives them <-> the channels of a layout.
+
+A `Mapping` reads the columns of whole episodes. This reads what a program has at hand, one state
+or a batch of chunks, in the same way, and writes decoded chunks back as commands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from collections.abc import Mapping as ReadOnly
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rvq_action.data.mapping import Columns, MappedColumns, Mapping
+from rvq_action.data.term import Names, Term
+
+Rows = Any
+"""Rows in any of these forms, of whatever leading shape [...]:
+
+- an array [..., W] of the one feature that is read, its numbers in the dataset's order,
+- arrays by feature, `{"action": [..., W]}`,
+- numbers by name, `{"shoulder_pan.pos": 12.5, ...}`, each [...]; others may stand among them.
+"""
+
+
+@dataclass(frozen=True)
+class RowMapping:
+    """A mapping for rows at hand.
+
+    Attributes:
+        mapping: The mapping; it must know its `columns`.
+    """
+
+    mapping: Mapping
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """Names of the numbers of every feature, in the order of its rows."""
+        return self.mapping.columns
+
+    def read_actions(self, rows: Rows) -> np.ndarray:
+        """Actions as recorded or commanded -> what `ActionTokenizer.encode` takes.
+
+        Args:
+            rows: Of the features that the actions are read from.
+
+        Returns:
+            [..., D] float32, absolute, in the layout's units; 0 where nothing is mapped.
+
+        Raises:
+            ValueError: A number is missing, NaN or infinite, or rows have another width.
+        """
+        return self._read(rows, self.mapping.action, self.mapping.read_actions)[0]
+
+    def read_proprio(self, rows: Rows) -> np.ndarray:
+        """The robot's state -> the anchor that `encode` and `decode` take.
+
+        Args and errors as for `read_actions`, of the features that the state is read from.
+
+        Returns:
+            [..., D] float32 in the layout's units; NaN where nothing is mapped.
+        """
+        if not self.mapping.proprio:
+            raise ValueError(
+                f"The mapping of {self.mapping.embodiment!r} reads no state, and no action is "
+                "relative to one: encode and decode without proprio."
+            )
+        values, known = self._read(rows, self.mapping.proprio, self.mapping.read_proprio)
+        return np.where(known, values, np.float32(np.nan))
+
+    def write_actions(self, actions: np.ndarray) -> dict[str, np.ndarray]:
+        """Inverse of `read_actions`: what to command the robot, in its own units.
+
+        Args:
+            actions: [..., D] absolute, as `ActionTokenizer.decode` returns them.
+
+        Returns:
+            [..., W] float32 by feature, in the order of `columns`; NaN where nothing is mapped.
+
+        Raises:
+            ValueError: The last axis is not D wide.
+        """
+        values = np.asarray(actions)
+        width = self.mapping.layout.width
+        if values.ndim < 1 or values.shape[-1] != width:
+            raise ValueError(f"actions must be [..., {width}], got {list(values.shape)}.")
+        written = self.mapping.write_actions(values.reshape(-1, width), self._names)
+        return {name: w.reshape(*values.shape[:-1], w.shape[-1]) for name, w in written.items()}
+
+    def _read(
+        self,
+        rows: Rows,
+        terms: tuple[Term, ...],
+        read: Callable[[Columns, Names], MappedColumns],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values [..., D] and mask [D]."""
+        given = self._by_feature(rows, tuple(dict.fromkeys(term.feature for term in terms)))
+        leading = {array.shape[:-1] for array in given.values()}
+        if len(leading) > 1:
+            raise ValueError(f"The features' rows differ in number: {sorted(leading)}.")
+        shape = leading.pop()
+        flat = {name: a.reshape(math.prod(shape), a.shape[-1]) for name, a in given.items()}
+        values, mask = read(flat, self._names)
+        return values.reshape(*shape, values.shape[-1]), mask
+
+    def _by_feature(self, rows: Rows, features: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Arrays [..., W] of the features, whatever form the rows have."""
+        if not isinstance(rows, ReadOnly):
+            if len(features) > 1:
+                raise ValueError(f"Several features are read: give arrays by name, {features}.")
+            rows = {features[0]: rows}
+        given = {}
+        for feature in features:
+            names = self._names(feature)
+            array = np.asarray(rows[feature]) if feature in rows else _stacked(rows, names, feature)
+            if array.ndim < 1 or array.shape[-1] != len(names):
+                raise ValueError(
+                    f"Rows of {feature!r} have {len(names)} numbers ({', '.join(names)}), got "
+                    f"{list(array.shape)}."
+                )
+            given[feature] = array
+        return given
+
+    def _names(self, feature: str) -> tuple[str, ...]:
+        if feature not in self.columns:
+            raise ValueError(
+                f"The mapping of {self.mapping.embodiment!r} does not say in which order the "
+                f"numbers of {feature!r} stand. Add them under `columns`, or fit the tokenizer "
+                "again, which takes them from the dataset."
+            )
+        return self.columns[feature]
+
+
+def _stacked(rows: ReadOnly[str, Any], names: tuple[str, ...], feature: str) -> np.ndarray:
+    """Numbers by name -> [..., W]."""
+    missing = [name for name in names if name not in rows]
+    if missing:
+        raise ValueError(
+            f"There is neither {feature!r} nor all of its numbers: {missing} are missing from "
+            f"{list(rows)}."
+        )
+    return np.stack([np.asarray(rows[name]) for name in names], axis=-1)
