@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rvq_action.layout import Channel as Channel
     from rvq_action.layout import DeltaRule as DeltaRule
     from rvq_action.layout import joint_space as joint_space
+    from rvq_action.range_watch import OutOfRangeWarning as OutOfRangeWarning
     from rvq_action.tokenizer import ActionTokenizer as ActionTokenizer
     from rvq_action.vocabulary import ActionVocabulary as ActionVocabulary
 
@@ -25,6 +26,7 @@ _HOMES = {
     "ActionVocabulary": "vocabulary",
     "Channel": "layout",
     "DeltaRule": "layout",
+    "OutOfRangeWarning": "range_watch",
     "joint_space": "layout",
 }
 __all__ = sorted(_HOMES)

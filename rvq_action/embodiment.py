@@ -14,6 +14,7 @@ from rvq_action.blocks import Condition
 from rvq_action.chunk import ActionChunk
 from rvq_action.layout import ActionLayout
 from rvq_action.normalize import Normalizer
+from rvq_action.range_watch import RangeWatch
 from rvq_action.relative import to_absolute, to_relative
 from rvq_action.statistics import EmbodimentStatistics
 from rvq_action.training_range import TrainingRange
@@ -74,6 +75,10 @@ class Embodiment:
     def range(self) -> TrainingRange:
         return TrainingRange(self.statistics.actions, self.layout)
 
+    @cached_property
+    def watch(self) -> RangeWatch:
+        return RangeWatch(self.actions, self.range, self.layout)
+
     @property
     def valid(self) -> Tensor:
         """bool [D], channels that had data in training."""
@@ -130,7 +135,9 @@ class Embodiment:
         return pad(self.proprio.normalize(chunk.anchor, known), (0, extra)), pad(known, (0, extra))
 
     def from_model(self, x: Tensor, anchor: Tensor | None, relative: bool) -> Tensor:
-        """Model space [B, T, D_model] -> physical [B, T, D], inside the training range.
+        """Model space [B, T, D_model] -> physical [B, T, D].
+
+        Before it is made absolute, the motion is kept inside the training range.
 
         Args:
             x: What the model decoded.

@@ -5,10 +5,16 @@ Every refusal names the value, what was expected and the way out.
 
 from __future__ import annotations
 
+import math
+import operator
+from numbers import Real
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from rvq_action.chunk import check_horizon
 from rvq_action.config import TokenizerConfig
 from rvq_action.layout import ActionLayout
 from rvq_action.vocabulary import ABSENT
@@ -73,6 +79,45 @@ def read_anchor(
     if not anchor.isfinite().all():
         raise ValueError("proprio holds infinite values; check the robot's state.")
     return anchor, known
+
+
+def read_horizon(value: Any) -> int:
+    """The number of frames to decode.
+
+    Raises:
+        ValueError: It is no whole number, or outside 2..128.
+    """
+    try:
+        horizon = operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"horizon must be a whole number of frames, got {value!r}.") from error
+    check_horizon(horizon)
+    return horizon
+
+
+def read_rate(value: Any) -> float:
+    """Frames per second.
+
+    Raises:
+        ValueError: It is no positive number.
+    """
+    return _positive(value, "fps", "a positive number of frames per second")
+
+
+def read_tolerance(value: Any) -> float:
+    """The mean squared error that adaptive length may leave.
+
+    Raises:
+        ValueError: It is no positive number.
+    """
+    return _positive(value, "tolerance", "a positive mean squared error in model space")
+
+
+def _positive(value: Any, name: str, meaning: str) -> float:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise ValueError(f"{name} must be {meaning}, got {value!r}.")
+    return float(value)
 
 
 def read_codes(value: AnyArray, config: TokenizerConfig, device: torch.device) -> Tensor:

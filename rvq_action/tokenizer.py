@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rvq_action import artifact
-from rvq_action.chunk import ActionChunk, check_horizon
+from rvq_action.chunk import ActionChunk
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment, ModelInput
-from rvq_action.inputs import AnyArray, read_actions, read_anchor, read_codes
+from rvq_action.inputs import (
+    AnyArray,
+    read_actions,
+    read_anchor,
+    read_codes,
+    read_horizon,
+    read_rate,
+    read_tolerance,
+)
 from rvq_action.layout import ActionLayout
 from rvq_action.metrics import masked_mean_per_chunk
 from rvq_action.model import TokenizerModel
 from rvq_action.vocabulary import ABSENT, ActionVocabulary
+
+if TYPE_CHECKING:
+    from rvq_action.data.rows import RowMapping
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 """numpy in, numpy out; torch in, torch out."""
@@ -52,6 +62,14 @@ class ActionTokenizer:
                     f"most {self.config.width}. Fit one on that robot's data."
                 )
 
+    def __repr__(self) -> str:
+        robots = ", ".join(f"{n} {e.fps:g} Hz" for n, e in self.embodiments.items())
+        length = f", {self.seconds:g} s" if self.seconds else ""
+        return (
+            f"ActionTokenizer({robots}{length}: {self.tokens_per_chunk} tokens of "
+            f"{self.bits_per_token:g} bits, {self.metadata.get('steps', 0)} training steps)"
+        )
+
     @property
     def config(self) -> TokenizerConfig:
         return self.model.config
@@ -75,12 +93,34 @@ class ActionTokenizer:
         return float(np.log2(self.config.codebook_size))
 
     @property
+    def seconds(self) -> float | None:
+        """How long the chunks were that it was fitted on, where it says so [s]."""
+        return self.metadata.get("seconds")
+
+    @property
     def token_order(self) -> list[tuple[int, int]]:
         """(slot, level) of every token, in sequence."""
         return self.vocabulary.order
 
     def layout(self, embodiment: str | None = None) -> ActionLayout:
         return self._embodiment(embodiment)[1].layout
+
+    def mapping(self, embodiment: str | None = None) -> RowMapping:
+        """The way from rows as the robot or its dataset gives them to the layout, and back.
+
+        Raises:
+            KeyError: An unknown embodiment.
+            ValueError: The tokenizer was not fitted on a dataset.
+        """
+        from rvq_action.data.mapping import Mapping
+        from rvq_action.data.rows import RowMapping
+
+        name, known = self._embodiment(embodiment)
+        if known.mapping is None:
+            raise ValueError(
+                f"{name!r} stores no mapping: it was fitted on chunks in the units of its layout."
+            )
+        return RowMapping(Mapping.from_dict(known.mapping, f"the mapping of {name!r}"))
 
     def encode(
         self,
@@ -97,7 +137,9 @@ class ActionTokenizer:
         """Turn chunks into codes.
 
         Args:
-            actions: [B, T, D] physical units, absolute unless `relative`.
+            actions: [B, T, D] in the layout's units, absolute unless `relative`. A dataset's or
+                robot's own rows become that by `mapping`; an `OutOfRangeWarning` says once where
+                they seem not to have.
             proprio: [B, D] just before the chunk, in the layout's channels; NaN where unknown.
             embodiment: May be left out where the tokenizer knows only one.
             fps: Frames per second; the training data's where omitted.
@@ -112,17 +154,21 @@ class ActionTokenizer:
             the others in the batch, ties within float32's rounding apart.
 
         Raises:
-            ValueError: A wrong shape, NaN or infinite values, a missing anchor.
+            ValueError: A wrong shape, NaN or infinite values, a missing anchor, a rate or
+                tolerance that is no positive number.
             KeyError: An unknown embodiment.
         """
+        if tolerance is not None:
+            tolerance = read_tolerance(tolerance)
         name, known = self._embodiment(embodiment)
         values, real = read_actions(actions, mask, known.layout, self.device)
         required = known.anchored(real.any(1), relative)
         anchor, anchor_mask = read_anchor(proprio, known.layout, required, self.device)
-        rate = known.fps if fps is None else fps
+        rate = known.fps if fps is None else read_rate(fps)
         chunk = ActionChunk(values, real, anchor, anchor_mask, rate, name)
         with torch.inference_mode():
             given = self.prepare(chunk, relative=relative, condition_on=condition_on)
+            known.watch.look(given.x, given.mask)
             codes = self.model.encode(given.x, given.mask, given.condition)
             if tolerance is not None:
                 codes = self._shorten(codes, given, tolerance)
@@ -139,7 +185,12 @@ class ActionTokenizer:
         relative: bool = False,
         condition_on: tuple[str, ...] = ("anchor", "embodiment"),
     ) -> Array:
-        """Turn codes into chunks; any codes decode, inside the training range.
+        """Turn codes into chunks; any codes decode.
+
+        Every channel stays within its training range as the layout's delta rule sees it: raw
+        channels as they are, the others relative to proprio. So the motion is one that the data
+        had, but where it ends in absolute terms depends on where it starts: a robot's own limits
+        are for whoever commands it to keep.
 
         Args:
             codes: int64 [B, S, k], k <= K; absent = -1.
@@ -157,13 +208,13 @@ class ActionTokenizer:
             ValueError: Codes that are no codes, a missing anchor, a horizon outside 2..128.
             KeyError: An unknown embodiment.
         """
-        check_horizon(operator.index(horizon))
+        horizon = read_horizon(horizon)
         name, known = self._embodiment(embodiment)
         integers = read_codes(codes, self.config, self.device)
         blank = torch.zeros(len(integers), horizon, known.layout.width, device=self.device)
         required = known.anchored(torch.ones_like(blank[:, 0], dtype=torch.bool), relative)
         anchor, anchor_mask = read_anchor(proprio, known.layout, required, self.device)
-        rate = known.fps if fps is None else fps
+        rate = known.fps if fps is None else read_rate(fps)
         real = torch.zeros_like(blank, dtype=torch.bool)
         chunk = ActionChunk(blank, real, anchor, anchor_mask, rate, name)
         with torch.inference_mode():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,9 +77,13 @@ class TestEncode:
             encode, r"proprio (must be \[B, 4\]|holds 3 rows for 4)", proprio=torch.zeros(shape)
         )
 
-    @pytest.mark.parametrize("fps", [0, -30, float("nan"), float("inf")])
+    @pytest.mark.parametrize("fps", [0, -30, float("nan"), float("inf"), "30", True])
     def test_impossible_rate(self, encode, fps):
         refuses(encode, rf"fps must be a positive number.*{fps}", fps=fps)
+
+    @pytest.mark.parametrize("tolerance", [0, -1e-3, float("nan"), float("inf"), "1e-3"])
+    def test_impossible_tolerance(self, encode, tolerance):
+        refuses(encode, rf"tolerance must be a positive.*{tolerance}", tolerance=tolerance)
 
     @pytest.mark.parametrize("mask", [torch.ones(4, 20, 4), torch.ones(4, 19, 1).bool()])
     def test_no_mask(self, encode, mask):
@@ -117,6 +122,10 @@ class TestDecode:
     @pytest.mark.parametrize("horizon", [0, 1, 129])
     def test_wrong_horizon(self, decode, horizon):
         refuses(decode, rf"{horizon} frames.*2\.\.128", horizon=horizon)
+
+    @pytest.mark.parametrize("horizon", [20.0, "20", None])
+    def test_horizon_that_is_no_whole_number(self, decode, horizon):
+        refuses(decode, "horizon must be a whole number of frames", horizon=horizon)
 
     def test_missing_anchor(self, decode):
         refuses(decode, r"give proprio.*relative=True", proprio=None)
@@ -162,6 +171,7 @@ class TestPublicSurface:
             "ActionVocabulary",
             "Channel",
             "DeltaRule",
+            "OutOfRangeWarning",
             "WALL_26",
             "joint_space",
         ]
@@ -192,4 +202,12 @@ class TestPublicSurface:
     def test_attributes(self, closed_form):
         state = {"model", "embodiments", "metadata", "config", "device", "vocabulary"}
         code = {"tokens_per_chunk", "bits_per_token", "token_order", "layout", "from_pretrained"}
-        assert state | code <= set(dir(closed_form))
+        data = {"mapping", "seconds"}
+        assert state | code | data <= set(dir(closed_form))
+
+    def test_it_introduces_itself_in_a_line(self, closed_form):
+        known = replace(closed_form, metadata={"seconds": 0.5, "steps": 300})
+        assert repr(known) == (
+            "ActionTokenizer(arm 20 Hz, wall 10 Hz, 0.5 s: 18 tokens of 6 bits, 300 training steps)"
+        )
+        assert "20 Hz, wall 10 Hz: 18 tokens" in repr(closed_form)
