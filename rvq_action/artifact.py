@@ -25,6 +25,7 @@ from rvq_action.layout import ActionLayout
 from rvq_action.model import TokenizerModel
 from rvq_action.model_card import model_card
 from rvq_action.statistics import load_statistics, save_statistics
+from rvq_action.tensor_store import save_tensors
 
 if TYPE_CHECKING:
     from rvq_action.tokenizer import ActionTokenizer
@@ -71,8 +72,8 @@ def _check_replaceable(path: Path) -> None:
 
 def _write(tokenizer: ActionTokenizer, path: Path) -> None:
     tokenizer.config.save(path / CONFIG)
-    weights = {name: t.contiguous().cpu() for name, t in tokenizer.model.state_dict().items()}
-    safetensors.torch.save_file(weights, path / WEIGHTS)
+    weights = {name: tensor.cpu() for name, tensor in tokenizer.model.state_dict().items()}
+    save_tensors(weights, path / WEIGHTS)
     known = tokenizer.embodiments
     save_statistics({name: e.statistics for name, e in known.items()}, path / STATISTICS)
     embodiments = {
