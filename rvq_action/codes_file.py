@@ -15,18 +15,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from rvq_action.tensor_store import save_tensors
 
 if TYPE_CHECKING:
     from rvq_action.tokenizer import ActionTokenizer
 
-FORMAT = "rvq-action codes"
+CODES, CHUNKS = "rvq-action codes", "rvq-action chunks"
+"""Formats: what `rvq-action encode` writes, and `rvq-action decode`."""
 KEY = "rvq_action"
 """Under which a file's metadata, strings only, keep the header as JSON."""
 
@@ -44,7 +46,8 @@ class Header:
         horizon: T, frames of a chunk.
         dataset: Name of the dataset.
         tolerance: The bound of adaptive length, or None for all tokens.
-        format: Tells these files from others.
+        tokens: Of a chunks file, from how many tokens of each chunk it was decoded; None for all.
+        format: `CODES` or `CHUNKS`.
     """
 
     tokenizer: str
@@ -55,7 +58,8 @@ class Header:
     horizon: int
     dataset: str
     tolerance: float | None = None
-    format: str = field(default=FORMAT)
+    tokens: int | None = None
+    format: str = CODES
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,8 @@ class TensorFile:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
-        tensors = {name: tensor.contiguous() for name, tensor in self.tensors.items()}
         try:
-            save_file(tensors, partial, {KEY: json.dumps(asdict(self.header))})
+            save_tensors(self.tensors, partial, {KEY: json.dumps(asdict(self.header))})
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -114,6 +117,6 @@ def _read_header(text: str | None, path: str | Path) -> Header:
     except json.JSONDecodeError:
         data = None
     names = {f.name for f in fields(Header)}
-    if not isinstance(data, dict) or set(data) != names or data["format"] != FORMAT:
+    if not isinstance(data, dict) or set(data) != names or data["format"] not in (CODES, CHUNKS):
         raise ValueError(f"{path} was not written by `rvq-action encode`; encode a dataset first.")
     return Header(**data)

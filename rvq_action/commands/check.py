@@ -34,9 +34,9 @@ def run(parsed: argparse.Namespace) -> int:
     """Check and print; 1 if anything fails."""
     from rvq_action.data.check import Status, check_dataset
     from rvq_action.data.check.table import as_json, as_text
+    from rvq_action.data.metadata import check_folder
 
-    if not Path(parsed.dataset).is_dir():
-        raise FileNotFoundError(f"There is no folder {parsed.dataset}.")
+    check_folder(Path(parsed.dataset))
     findings = check_dataset(
         parsed.dataset, parsed.mapping, parsed.all_videos, progress=sys.stderr.isatty()
     )

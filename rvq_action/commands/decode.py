@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,20 +33,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Decode, write and say what was written."""
-    from rvq_action.codes_file import TensorFile
+    from rvq_action.codes_file import CHUNKS, TensorFile
     from rvq_action.tokenizer import ActionTokenizer
 
     tokenizer = ActionTokenizer.from_pretrained(parsed.tokenizer)
     source = TensorFile.load(parsed.codes)
     if "codes" not in source.tensors:
-        raise ValueError(f"{parsed.codes} holds no codes but {sorted(source.tensors)}.")
+        held = ", ".join(sorted(source.tensors))
+        raise ValueError(f"{parsed.codes} holds no codes; it is a file of {held}.")
     check_tokenizer(tokenizer, source.header, Path(parsed.tokenizer).name)
     codes = source.tensors["codes"]
     if parsed.tokens is not None:
         codes = tokenizer.prefix(codes, parsed.tokens)
     kept = {name: tensor for name, tensor in source.tensors.items() if name != "codes"}
     actions = decode_codes(tokenizer, codes, kept.get("proprio"), source.header)
-    TensorFile(source.header, {"actions": actions, **kept}).save(parsed.out)
+    header = replace(source.header, format=CHUNKS, tokens=parsed.tokens)
+    TensorFile(header, {"actions": actions, **kept}).save(parsed.out)
     print(
         f"Wrote {parsed.out}: {len(actions)} chunks of {source.header.horizon} frames, "
         f"{len(source.header.channels)} channels."

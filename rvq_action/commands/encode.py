@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--out", required=True, help="file to write (.safetensors)")
     add("--episodes", nargs="+", metavar="N", help="numbers or ranges such as 0 3 10-19 (all)")
     add("--stride", type=int, default=1, help="frames from one window's start to the next (1)")
-    add("--seconds", type=float, default=1.0, help="length of a window (1)")
+    add("--seconds", type=float, help="length of a window (as in training; else 1)")
     add("--tails", action="store_true", help="also windows that overrun their episode's end")
     add("--tolerance", type=float, help="emit codes until the error in model space is within this")
     add("--embodiment", help="which of the tokenizer's embodiments the dataset is of")
@@ -47,12 +47,16 @@ def run(parsed: argparse.Namespace) -> int:
 
     from rvq_action.codes_file import Header, TensorFile, fingerprint
     from rvq_action.data.windows import Windows, horizon_frames
+    from rvq_action.inputs import read_tolerance
     from rvq_action.tokenizer import ActionTokenizer
 
+    if parsed.tolerance is not None:
+        read_tolerance(parsed.tolerance)
     tokenizer = ActionTokenizer.from_pretrained(parsed.tokenizer)
     dataset = open_dataset(tokenizer, parsed.dataset, parsed.mapping, parsed.embodiment)
     numbers = parse_episodes(parsed.episodes, dataset.reader.num_episodes)
-    horizon = horizon_frames(dataset.fps, parsed.seconds)
+    seconds = tokenizer.seconds if parsed.seconds is None else parsed.seconds
+    horizon = horizon_frames(dataset.fps, seconds)
     episodes = [dataset.episodes[i] for i in numbers]
     windows = Windows(episodes, horizon, parsed.stride, parsed.tails)
     lengths = {episode.index: len(episode) for episode in episodes}
@@ -93,21 +97,22 @@ def open_dataset(
         ValueError: The tokenizer does not know the dataset's embodiment, or with other channels.
     """
     from rvq_action.data.dataset import RobotDataset
-    from rvq_action.data.mapping import Mapping
 
     known = tokenizer.embodiments
+    if embodiment is not None and embodiment not in known:
+        raise ValueError(
+            f"There is no embodiment {embodiment!r}; this tokenizer knows {sorted(known)}."
+        )
     if mapping is not None:
         dataset = RobotDataset.open(path, mapping)
     else:
-        name = embodiment or (next(iter(known)) if len(known) == 1 else None)
-        name = name or RobotDataset.open(path).embodiment
-        stored = known[name].mapping if name in known else None
-        dataset = RobotDataset.open(path, Mapping.from_dict(stored, name) if stored else None)
+        dataset = _open_as_trained(tokenizer, path, embodiment)
     name = embodiment or dataset.embodiment
     if name not in known or dataset.embodiment != name:
         raise ValueError(
-            f"{path} is of embodiment {dataset.embodiment!r}; this tokenizer knows "
-            f"{sorted(known)}. Say which one with --embodiment, or give its --mapping."
+            f"This tokenizer is for {_listed(known)}; {path} is of robot type "
+            f"{dataset.reader.robot_type!r}, mapped to embodiment {dataset.embodiment!r}. Say "
+            "which one it is with --embodiment, or give its --mapping."
         )
     if dataset.layout != known[name].layout:
         raise ValueError(
@@ -115,6 +120,35 @@ def open_dataset(
             f"{dataset.layout.names}, but the tokenizer was trained on {known[name].layout.names}."
         )
     return dataset
+
+
+def _open_as_trained(tokenizer: ActionTokenizer, path: str, embodiment: str | None) -> RobotDataset:
+    """Open a dataset by the mapping that the tokenizer stores for it, if it does."""
+    from rvq_action.data.dataset import RobotDataset
+    from rvq_action.data.lerobot import LeRobotReader
+    from rvq_action.data.mapping import Mapping
+    from rvq_action.data.resolve import check_columns, check_features, resolve_mapping
+
+    known, reader = tokenizer.embodiments, LeRobotReader(path)
+    only = next(iter(known)) if len(known) == 1 else None
+    name = embodiment or only or resolve_mapping(reader).embodiment
+    stored = known[name].mapping if name in known else None
+    if stored is None:
+        return RobotDataset.open(path)
+    trained = Mapping.from_dict(stored, f"the mapping of {name!r}")
+    try:
+        check_features(trained, reader)
+        check_columns(trained, reader)
+    except ValueError as error:
+        raise ValueError(
+            f"This tokenizer is for {_listed(known)}; {path} is of robot type "
+            f"{reader.robot_type!r}. {error}"
+        ) from error
+    return RobotDataset.open(path, trained)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, sorted(names)))
 
 
 def parse_episodes(words: Sequence[str] | None, count: int) -> list[int]:

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rvq_action.embodiment import Embodiment
     from rvq_action.tokenizer import ActionTokenizer
 
 
@@ -47,6 +48,7 @@ def summarise(tokenizer: ActionTokenizer) -> dict[str, Any]:
             "codebook_size": config.codebook_size,
             "order": config.token_order,
             "vocabulary": tokenizer.vocabulary.size,
+            "seconds": tokenizer.seconds,
         },
         "model": {
             "width": config.width,
@@ -55,19 +57,34 @@ def summarise(tokenizer: ActionTokenizer) -> dict[str, Any]:
             "depth": config.depth,
             "parameters": sum(p.numel() for p in tokenizer.model.parameters()),
         },
-        "embodiments": {
-            name: {
-                "layout": known.layout.name,
-                "fps": known.fps,
-                "channels": known.layout.width,
-                "trained": int(known.valid.sum()),
-                "groups": {g: len(ix) for g, ix in known.layout.groups.items()},
-                "needs_proprio": known.layout.needs_anchor,
-                "mapping": known.mapping is not None,
-            }
-            for name, known in tokenizer.embodiments.items()
-        },
+        "embodiments": {name: _describe(e) for name, e in tokenizer.embodiments.items()},
         "metadata": tokenizer.metadata,
+    }
+
+
+def _describe(known: Embodiment) -> dict[str, Any]:
+    return {
+        "layout": known.layout.name,
+        "fps": known.fps,
+        "trained": int(known.valid.sum()),
+        "groups": {g: len(ix) for g, ix in known.layout.groups.items()},
+        "needs_proprio": known.layout.needs_anchor,
+        "mapping": known.mapping is not None,
+        "channels": [
+            {
+                "name": channel.name,
+                "unit": channel.unit,
+                "delta": channel.delta.value,
+                "range": [low, high] if seen else None,
+            }
+            for channel, low, high, seen in zip(
+                known.layout.channels,
+                known.statistics.actions.min,
+                known.statistics.actions.max,
+                known.valid.tolist(),
+                strict=True,
+            )
+        ],
     }
 
 
@@ -80,13 +97,15 @@ def as_text(summary: dict[str, Any]) -> str:
         f"{code['bits_per_chunk']:g} bits in all: {code['slots']} slots x {code['levels']} "
         f"levels, {code['codebook_size']} codes each, {code['order'].replace('_', '-')}",
         f"  vocabulary {code['vocabulary']} token ids",
+        f"  chunk      {_duration(code['seconds'])}",
         f"  model      up to {model['width']} channels, {model['frequencies']} frequencies; "
         f"networks {model['hidden']} wide, {model['depth']} deep, {model['parameters']:,} "
         "parameters",
         "embodiments",
-        *(_embodiment(name, known) for name, known in summary["embodiments"].items()),
     ]
-    metadata = dict(summary["metadata"])
+    for name, known in summary["embodiments"].items():
+        lines += [_embodiment(name, known), *_channels(known["channels"])]
+    metadata = {k: v for k, v in summary["metadata"].items() if k != "seconds"}
     splits, figures = metadata.pop("split", {}), metadata.pop("figures", {})
     if splits:
         lines += ["split (episodes)", *(_split(name, split) for name, split in splits.items())]
@@ -101,9 +120,24 @@ def _embodiment(name: str, known: dict[str, Any]) -> str:
     groups = ", ".join(f"{group} {size}" for group, size in known["groups"].items())
     anchor = "relative to proprio" if known["needs_proprio"] else "absolute"
     return (
-        f"  {name}: {known['fps']:g} Hz, {known['trained']} of the {known['channels']} channels of "
-        f"layout {known['layout']} ({groups}), {anchor}"
+        f"  {name}: {known['fps']:g} Hz, {known['trained']} of the {len(known['channels'])} "
+        f"channels of layout {known['layout']} ({groups}), {anchor}"
     )
+
+
+def _channels(channels: list[dict[str, Any]]) -> list[str]:
+    """A line per trained channel."""
+    rows = [("channel", "unit", "delta", "range in training, after delta")]
+    for channel in (c for c in channels if c["range"]):
+        low, high = channel["range"]
+        span = f"{low:.4g} .. {high:.4g}"
+        rows.append((channel["name"], channel["unit"], channel["delta"], span))
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return ["    " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _duration(seconds: float | None) -> str:
+    return "of about a second" if seconds is None else f"of {seconds:g} s"
 
 
 def _split(name: str, split: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ parquet tables. Both end up as the same `EpisodeRecord`s here; nothing else know
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from rvq_action.data.parquet import read_table
 
 V2, V3 = ("v2.0", "v2.1"), ("v3.0",)
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+"""owner/name."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,31 @@ class EpisodeRecord:
     videos: dict[str, VideoSpan]
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a dataset that is no folder.
+
+    Raises:
+        FileNotFoundError: Says how to get one, where the name may be one of the hub's.
+    """
+    if path.is_dir():
+        return
+    hint = ""
+    if HUB_ID.fullmatch(str(path)):
+        hint = (
+            " Datasets are read from local folders; one of the hub is downloaded by: hf download "
+            f"{path} --repo-type dataset --local-dir {path.name}"
+        )
+    raise FileNotFoundError(f"There is no folder {path}.{hint}")
+
+
 def load_info(path: Path) -> DatasetInfo:
     """Read and check meta/info.json.
 
     Raises:
-        FileNotFoundError: The folder is no LeRobotDataset.
+        FileNotFoundError: There is no such folder, or it is no LeRobotDataset.
         ValueError: A key is missing, the version is foreign, or there are no episodes.
     """
+    check_folder(path)
     file = path / "meta" / "info.json"
     if not file.is_file():
         raise FileNotFoundError(f"{path} is no LeRobotDataset: it has no meta/info.json.")

@@ -76,6 +76,29 @@ def check_features(mapping: Mapping, reader: LeRobotReader) -> None:
         term.positions(reader.channel_names)
 
 
+def check_columns(mapping: Mapping, reader: LeRobotReader) -> None:
+    """Refuse a dataset whose numbers are called otherwise than those of the dataset before.
+
+    Args:
+        mapping: One that knows its `columns`; one that does not is not checked.
+        reader: The dataset.
+
+    Raises:
+        ValueError: Names the numbers that differ.
+    """
+    for term in (*mapping.action, *mapping.proprio):
+        if term.feature not in mapping.columns:
+            continue
+        ours, theirs = mapping.columns[term.feature], reader.channel_names(term.feature)
+        read = [ours[i] for i in term.positions(mapping.columns.__getitem__)]
+        found = [theirs[i] for i in term.positions(reader.channel_names)]
+        if read != found:
+            raise ValueError(
+                f"Mapping {mapping.embodiment!r} reads {read} from {term.feature!r}, but "
+                f"{reader.path} has {found} in their place."
+            )
+
+
 def _packaged_match(reader: LeRobotReader) -> Mapping | None:
     for file in packaged_mappings().values():
         mapping = Mapping.from_yaml(file)

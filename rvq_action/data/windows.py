@@ -12,9 +12,26 @@ from rvq_action.data.episode import Episode
 from rvq_action.data.idle import IdleRule
 
 
-def horizon_frames(fps: float, seconds: float = 1.0) -> int:
-    """T, the frames of a chunk of so many seconds, kept within 2..128."""
-    return min(max(round(fps * seconds), MIN_HORIZON), MAX_HORIZON)
+def horizon_frames(fps: float, seconds: float | None = None) -> int:
+    """T, the frames of a chunk.
+
+    Args:
+        fps: Frames per second.
+        seconds: How long the chunk is to be; None for one second, or as near to it as 2..128
+            frames come.
+
+    Raises:
+        ValueError: So many seconds are no 2..128 frames; says which are.
+    """
+    if seconds is None:
+        return min(max(round(fps), MIN_HORIZON), MAX_HORIZON)
+    if not MIN_HORIZON - 0.5 <= fps * seconds <= MAX_HORIZON + 0.5:
+        raise ValueError(
+            f"{seconds:g} seconds at {fps:g} Hz are {fps * seconds:g} frames, but a chunk has "
+            f"{MIN_HORIZON} to {MAX_HORIZON}: choose from {MIN_HORIZON / fps:.3g} to "
+            f"{MAX_HORIZON / fps:.3g} seconds."
+        )
+    return round(fps * seconds)
 
 
 class Windows:

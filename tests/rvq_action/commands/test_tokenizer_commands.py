@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +41,7 @@ def artefact(dataset, tmp_path_factory) -> Path:
         "split": {"waves": {"seed": 3, "train": [0, 2], "held_out": [1]}},
         "figures": {"mse": 0.0123456789},
         "config": "tiny",
+        "seconds": 1.0,
     }
     path = tmp_path_factory.mktemp("runs") / "tokenizer"
     replace(tokenizer, embodiments={opened.embodiment: known}, metadata=metadata).save_pretrained(
@@ -80,6 +83,8 @@ def test_decode_is_the_way_back(artefact, dataset, encoded, tmp_path, capsys):
     assert {"episode", "start", "frames", "proprio"} <= set(file.tensors)
     assert main(["decode", str(artefact), str(encoded), "--out", str(out), "--tokens", "1"]) == 0
     coarse = TensorFile.load(out).tensors["actions"]
+    assert (file.header.format, file.header.tokens) == ("rvq-action chunks", None)
+    assert TensorFile.load(out).header.tokens == 1
     assert (coarse - chunk.actions).square().mean() > (actions - chunk.actions).square().mean()
     assert f"{len(chunk)} chunks of {FPS} frames" in capsys.readouterr().out
 
@@ -111,15 +116,21 @@ def test_inspect_tells_people(artefact, capsys):
     text = capsys.readouterr().out
     code, robot = ("9 tokens of 4 bits", "48 token ids"), ("test_arm: 10 Hz", "relative to proprio")
     provenance = ("2 train, 1 held-out, seed 3", "mse: 0.0123457", "config: tiny")
-    for part in (*code, *robot, *provenance):
+    for part in (*code, *robot, *provenance, "chunk      of 1 s"):
         assert part in text
+    heads, first, *_ = re.findall(r"\n    (\w.*)", text)
+    assert heads.split()[:4] == ["channel", "unit", "delta", "range"]
+    assert re.fullmatch(r"x +native +subtract +-\d\S* \.\. \d\S*", first)
 
 
 def test_inspect_tells_machines(artefact, capsys):
     assert main(["inspect", str(artefact), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["code"]["tokens_per_chunk"] == 9
-    assert summary["embodiments"]["test_arm"]["channels"] == 3
+    channels = summary["embodiments"]["test_arm"]["channels"]
+    assert [c["name"] for c in channels] == ["x", "y", "gripper"]
+    assert channels[0]["delta"] == "subtract" and channels[0]["range"][0] < 0
+    assert summary["code"]["seconds"] == 1.0
     assert summary["metadata"]["split"]["waves"]["held_out"] == [1]
     assert summary["fingerprint"] == fingerprint(ActionTokenizer.from_pretrained(artefact))
 
@@ -141,7 +152,16 @@ def test_codes_of_another_tokenizer_are_refused(artefact, encoded, tmp_path, cap
         (["--episodes", "1-x"], "not '1-x'"),
         (["--stride", "0"], "stride must be at least 1"),
         (["--seconds", "9"], "No episode has 90 frames"),
-        (["--embodiment", "leg"], "'test_arm'; this tokenizer knows ['test_arm']"),
+        (
+            ["--seconds", "20"],
+            "20 seconds at 10 Hz are 200 frames, but a chunk has 2 to 128: choose",
+        ),
+        (["--seconds", "nan"], "choose from 0.2 to 12.8 seconds"),
+        (["--tolerance", "0"], "tolerance must be a positive mean squared error"),
+        (
+            ["--embodiment", "leg"],
+            "There is no embodiment 'leg'; this tokenizer knows ['test_arm']",
+        ),
     ],
 )
 def test_what_encode_cannot_do_is_one_line(artefact, dataset, tmp_path, capsys, words, message):
@@ -157,7 +177,42 @@ def test_another_robot_is_refused(artefact, tmp_path, capsys, closed_form):
     closed_form.save_pretrained(tmp_path / "two")
     out = str(tmp_path / "codes.safetensors")
     assert main(["encode", str(tmp_path / "two"), str(dataset), "--out", out]) == 1
-    assert "knows ['arm', 'wall']" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "This tokenizer is for 'arm', 'wall'; " in error and "of robot type 'test_arm'" in error
+
+
+def test_a_dataset_with_other_numbers_is_refused(artefact, tmp_path, capsys):
+    """Even where there are as many of them: their order may be another."""
+    out = str(tmp_path / "codes.safetensors")
+    dataset = write_v3(tmp_path / "data", (20,))
+    info = dataset / "meta/info.json"
+    info.write_text(info.read_text().replace('"x"', '"z"'))
+    assert main(["encode", str(artefact), str(dataset), "--out", out]) == 1
+    error = capsys.readouterr().err
+    assert "This tokenizer is for 'test_arm'; " in error
+    assert "reads ['x', 'y', 'gripper'] from 'action'" in error and "['z', 'y'" in error
+
+
+def test_windows_are_as_long_as_in_training(artefact, dataset, tmp_path, capsys):
+    tokenizer = ActionTokenizer.from_pretrained(artefact)
+    out = tmp_path / "codes.safetensors"
+    for metadata, frames in (({"seconds": 0.5}, 5), ({}, FPS)):
+        replace(tokenizer, metadata=metadata).save_pretrained(tmp_path / "half")
+        assert main(["encode", str(tmp_path / "half"), str(dataset), "--out", str(out)]) == 0
+        assert TensorFile.load(out).header.horizon == frames
+
+
+def test_files_are_for_whom_the_umask_says(artefact, encoded, tmp_path):
+    out = tmp_path / "chunks.safetensors"
+    before = os.umask(0o022)
+    try:
+        ActionTokenizer.from_pretrained(artefact).save_pretrained(tmp_path / "again")
+        assert main(["decode", str(artefact), str(encoded), "--out", str(out)]) == 0
+    finally:
+        os.umask(before)
+    written = [out, *(tmp_path / "again").iterdir()]
+    assert {oct(file.stat().st_mode & 0o777) for file in written} == {"0o644"}
+    assert (tmp_path / "again").stat().st_mode & 0o777 == 0o755
 
 
 def test_files_that_hold_no_codes_are_refused(artefact, dataset, encoded, tmp_path, capsys):

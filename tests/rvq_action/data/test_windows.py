@@ -50,10 +50,22 @@ def test_impossible_splits_are_refused():
 
 @pytest.mark.parametrize(
     ("fps", "seconds", "frames"),
-    [(30, 1, 30), (10, 1, 10), (12.5, 1, 12), (1, 1, 2), (500, 1, 128)],
+    [
+        *((30, 1, 30), (10, 1, 10), (12.5, 1, 12), (30, 0.5, 15), (500, 0.256, 128)),
+        *((30, None, 30), (1, None, 2), (500, None, 128)),
+    ],
 )
 def test_the_horizon_follows_the_rate(fps, seconds, frames):
     assert horizon_frames(fps, seconds) == frames
+
+
+@pytest.mark.parametrize(
+    ("fps", "seconds", "range_"),
+    [(500, 1, "0.004 to 0.256"), (1, 1, "2 to 128"), (30, 0, "0.0667"), (30, float("inf"), "4.27")],
+)
+def test_a_duration_that_fits_no_chunk_is_refused(fps, seconds, range_):
+    with pytest.raises(ValueError, match=f"a chunk has 2 to 128: choose from .*{range_}"):
+        horizon_frames(fps, seconds)
 
 
 def test_full_windows_hold_the_right_frames_and_the_anchor_of_the_first():
