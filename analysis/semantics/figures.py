@@ -12,8 +12,8 @@ from analysis.semantics import labels, latents, next_frame, noise, price, retrie
 from analysis.semantics.context import CEILING
 from analysis.semantics.labels import AccuracyDots
 from analysis.semantics.next_frame import SkillBars
+from analysis.semantics.result import Study
 from analysis.semantics.retrieval import RetrievalCurve
-from analysis.semantics.study import Study
 from analysis.style import FAST, MUTED, SERIES
 
 PLAIN = SERIES[7]

@@ -14,8 +14,8 @@ from analysis.rows import Row
 from analysis.semantics import figures, nearest
 from analysis.semantics.columns import COLUMNS, WITH_INTERVAL
 from analysis.semantics.nearest import Frame, Query
+from analysis.semantics.result import Study
 from analysis.semantics.retrieval import SHOWN
-from analysis.semantics.study import Study
 from analysis.semantics.text import facts, notes
 from analysis.style import CSS_VARIABLES
 

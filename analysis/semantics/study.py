@@ -19,7 +19,6 @@ ratio. Intervals resample episodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +28,7 @@ from analysis.rows import Row
 from analysis.rvq_codec import RvqCodec, artefact_name
 from analysis.semantics import context, labels, latents, next_frame, noise, price, retrieval, seen
 from analysis.semantics.context import Context
-from analysis.semantics.latents import LatentPicture
-from analysis.semantics.price import PrefixErrors
+from analysis.semantics.result import Study
 from analysis.semantics.seen import SemanticSet
 from analysis.semantics.subject import Probed, Subject
 from rvq_action.data.dataset import RobotDataset
@@ -40,84 +38,11 @@ if TYPE_CHECKING:
     from tokenizer_training.features.cache import DatasetFeatures
 
 
-@dataclass
-class Study:
-    """Everything measured on one dataset.
-
-    Attributes:
-        data: The windows with what the teacher saw.
-        teacher: Kind of the teacher.
-        plain: Name of the plain tokenizer, or None.
-        rows: All rows.
-        subjects: The tokenizers, by name.
-        errors: Their reconstruction errors.
-        latents: Their latents on a plane.
-        missing: What was not measured, and why.
-    """
-
-    data: SemanticSet
-    teacher: str
-    plain: str | None = None
-    rows: list[Row] = field(default_factory=list)
-    subjects: dict[str, Subject] = field(default_factory=dict)
-    errors: dict[str, PrefixErrors] = field(default_factory=dict)
-    latents: list[LatentPicture] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Name of the dataset."""
-        return self.data.data.name
-
-    @property
-    def candidates(self) -> float:
-        """Windows per gallery, mean over the galleries."""
-        return sum(map(len, self.data.galleries)) / len(self.data.galleries)
-
-    @property
-    def chance(self) -> float:
-        """R@1 of a guess."""
-        return 1 / self.candidates
-
-    def row(self, name: str) -> Row:
-        """A row by its name."""
-        return next(row for row in self.rows if row.name == name)
-
-    def of_kind(self, kind: str) -> list[Row]:
-        """All rows of a kind."""
-        return [row for row in self.rows if row.kind == kind]
-
-    def probed(self, name: str) -> Probed:
-        """What the probes found in all codes of a tokenizer."""
-        subject = self.subjects[name]
-        return subject.probed(subject.views[-1])
-
-    def to_dict(self) -> dict:
-        """As in semantics.json."""
-        split = self.data.data.split
-        facts = {
-            "teacher": self.teacher,
-            "cameras": list(self.data.cameras),
-            "plain": self.plain,
-            "galleries": [len(gallery) for gallery in self.data.galleries],
-            "chance_r1": self.chance,
-            "training_windows": len(self.data.training),
-            "held_out_episodes": list(split.held_out),
-            "views": {
-                f"{name}{view.name}": view.title
-                for name, subject in self.subjects.items()
-                for view in subject.views
-            },
-            "missing": self.missing,
-        }
-        return {"facts": facts, "rows": {row.name: row.to_dict() for row in self.rows}}
-
-
 def compute(
     tokenizers: Sequence[Path],
     features: Sequence[Path],
     data: Sequence[Path],
-    plain: Sequence[str | Path] = (),
+    plain: str | Path | Sequence[str | Path] = (),
     seeds: int = 3,
     mapping: Path | str | None = None,
     in_context: bool = True,
@@ -129,7 +54,7 @@ def compute(
         tokenizers: Artefact directories.
         features: Caches of `rvq-train features`.
         data: Datasets, measured on their held-out episodes.
-        plain: The tokenizers that the others are held against, one per robot: names of some of
+        plain: The tokenizer that the others are held against, or one per robot: names of some of
             them, or directories.
         seeds: Galleries.
         mapping: Of the datasets; None to find each one's own.
@@ -137,11 +62,14 @@ def compute(
         quiet: Draw no progress bar.
 
     Raises:
-        ValueError: A dataset has no features, or a plain tokenizer is none.
+        ValueError: A dataset has no features, a plain tokenizer is none, or there is no gallery.
     """
     from tokenizer_training.features.cache import FeatureCache
 
-    loaded, plain_names = _load(tokenizers, plain)
+    if seeds < 1:
+        raise ValueError(f"--seeds {seeds}: at least one gallery is needed.")
+    named = [plain] if isinstance(plain, str | Path) else plain
+    loaded, plain_names = _load(tokenizers, named)
     caches = [FeatureCache.open(path) for path in features]
     opened = [RobotDataset.open(path, mapping) for path in data]
     found = [seen.cache_of(caches, dataset.name) for dataset in opened]
@@ -152,13 +80,6 @@ def compute(
         windows = seen.load(eval_set, dataset, looked, seeds)
         studies.append(measure(loaded, windows, looked, plain_names, in_context, quiet))
     return studies
-
-
-def write(studies: Sequence[Study], folder: Path) -> Path:
-    """Write semantics.json."""
-    path = folder / "semantics.json"
-    write_json({study.name: study.to_dict() for study in studies}, path)
-    return path
 
 
 def _load(
@@ -200,7 +121,7 @@ def measure(
     """
     from tqdm.auto import tqdm
 
-    study = Study(data, features.teacher.kind)
+    study = Study(data, features.teacher.kind, features.fingerprint)
     known = _known(loaded, study)
     study.plain = next((codec.name for codec in known if codec.name in plain), None)
     asked, absent = labels.labels_of(data)
@@ -215,6 +136,13 @@ def measure(
         study.latents.append(latents.compute(codec, data))
         study.rows += _rows(subject, study, around)
     return study
+
+
+def write(studies: Sequence[Study], folder: Path) -> Path:
+    """Write semantics.json."""
+    path = folder / "semantics.json"
+    write_json({study.name: study.to_dict() for study in studies}, path)
+    return path
 
 
 def _known(loaded: Sequence[LoadedTokenizer], study: Study) -> list[RvqCodec]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.semantics.columns import COLUMNS, WITH_INTERVAL
-from analysis.semantics.study import Study
+from analysis.semantics.result import Study
 from analysis.table import aligned, cell, with_interval
 
 
@@ -36,7 +36,8 @@ def facts(study: Study) -> str:
 
 def notes(study: Study) -> list[str]:
     """What a reader must know about figures that are absent or interpolated."""
-    found = [f"No {name.replace('_', ' ')}: {why}" for name, why in study.missing.items()]
+    missing = [f"{name} ({why})" for name, why in study.missing.items()]
+    found = [f"Not measured: {', '.join(missing)}"] if missing else []
     rows = [row.name for row in study.rows if row.metrics.get("fast_noise_wer_interpolated")]
     if rows:
         found.append(

@@ -144,11 +144,12 @@ def test_the_next_frame_takes_the_codes_and_not_the_start_alone(found):
 
 
 def test_the_ceiling_learns_what_the_chunk_tells(found, monkeypatch):
-    monkeypatch.setattr(ceiling, "STEPS", 300)
+    monkeypatch.setattr(ceiling, "STEPS", 60)
+    monkeypatch.setattr(ceiling, "CHECK_EVERY", 30)
     sizes = np.full(6, 8)
     dense = [one_hot(t, sizes).toarray() for t in (found.training, found.held_out)]
     result = ceiling.compute(ceiling.Reading(*dense), found.data)
-    assert result.hits(1).mean() > 0.4
+    assert result.hits(1).mean() > 0.15
     nothing = ceiling.Reading(*(np.zeros_like(part) for part in dense))
     assert ceiling.compute(nothing, found.data).hits(1).mean() < 0.1
 

@@ -137,3 +137,8 @@ def test_an_unknown_plain_tokenizer_is_named(place, tmp_path, capsys):
     assert main((words + f"--data {place}/arm --out {tmp_path}/out").split()) == 1
     assert "--plain nobody is neither" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_no_gallery_is_no_measurement(place):
+    with pytest.raises(ValueError, match="--seeds 0"):
+        study.compute([place / "other"], [place / "cache"], [place / "arm"], seeds=0)
