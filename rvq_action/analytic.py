@@ -160,8 +160,10 @@ def fit_closed_form(
             f"{sorted(embodiments)}."
         )
     width = max(e.layout.width for e in embodiments.values())
+    number = {name: row for row, name in enumerate(embodiments, start=1)}
     inputs = [
-        embodiments[chunk.embodiment].to_model(chunk, 0, width, relative=False) for chunk in samples
+        embodiments[c.embodiment].to_model(c, number[c.embodiment], width, relative=False)
+        for c in samples
     ]
     model = fit_model([Windows(given.x, given.mask) for given in inputs], recipe)
     if model.semantic is not None:

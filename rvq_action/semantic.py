@@ -50,7 +50,7 @@ def semantic_part(latents: Tensor, config: TokenizerConfig) -> Tensor:
 
 
 def with_semantic_part(latents: Tensor, points: Tensor, config: TokenizerConfig) -> Tensor:
-    """Latents [B, S, C] whose semantic part, zero so far, is [B, M, Q]."""
-    before = config.slot_width - config.semantic_width
-    after = config.num_slots - config.semantic_slots
-    return latents + nn.functional.pad(points, (before, 0, 0, after))
+    """Latents [B, S, C] with [B, M, Q] as their semantic part, whatever stood there."""
+    replaced = latents.clone()
+    semantic_part(replaced, config)[:] = points
+    return replaced

@@ -12,7 +12,7 @@ from rvq_action.chunk import ActionChunk
 from rvq_action.data.windows import Windows
 from tokenizer_training.features.cache import DatasetFeatures
 
-NEAR_SECONDS = 1.0
+NEAR_SECONDS, ROUNDING = 1.0, 1e-3
 """Windows of one episode that begin nearer than this to one another show nearly the same."""
 
 
@@ -41,7 +41,7 @@ class VisualTargets:
     def near(self) -> Tensor:
         """bool [B, B], pairs too near to one another to be told apart."""
         together = self.episode[:, None] == self.episode
-        return together & ((self.time[:, None] - self.time).abs() < NEAR_SECONDS)
+        return together & ((self.time[:, None] - self.time).abs() < NEAR_SECONDS - ROUNDING)
 
     def rows(self, rows: Tensor) -> VisualTargets:
         """The targets of some of the chunks."""

@@ -1,0 +1,166 @@
+"""Training with pictures: what each visual term reaches, that controls count, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rvq_action import ActionTokenizer
+from tests.synthetic import write_v3
+from tests.tokenizer_training.features.conftest import write
+from tokenizer_training.cli import main
+from tokenizer_training.export import read_checkpoint
+from tokenizer_training.heads import MaskedModellingHead, VisualHeads
+from tokenizer_training.sources import open_sources
+from tokenizer_training.visual import VisualSource
+
+LENGTHS = (40, 36, 44, 40, 38, 42)
+SMALL = ("--side", "8", "--components", "6", "--fit_frames", "24")
+SLOTS = ("--closed_form.semantic_slots", "2", "--closed_form.semantic_width", "4")
+TERMS = {"alignment": 0.5, "next_frame": 0.2, "masked_modelling": 0.1}
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory) -> tuple[Path, Path]:
+    """A dataset with two cameras, and the cache of its features."""
+    folder = tmp_path_factory.mktemp("seen")
+    data, cache = write(folder / "stripes", LENGTHS), folder / "cache"
+    words = ["features", "--data.datasets", str(data), "--out", str(cache), *SMALL]
+    assert main(words) == 0
+    return data, cache
+
+
+@pytest.fixture
+def fit_seen(seen, fit_tiny) -> Callable[..., Path]:
+    def run(*options: str, name: str = "run", weights: dict[str, float] | None = None) -> Path:
+        terms = TERMS if weights is None else weights
+        given = [w for n, v in terms.items() for w in (f"--model.weights.{n}", str(v))]
+        features = ("--data.features", str(seen[1]))
+        return fit_tiny(*SLOTS, *features, *given, *options, name=name, data=seen[0])
+
+    return run
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(folder / "checkpoints" / "last.ckpt").model.state_dict()
+
+
+def test_pictures_are_needed_in_training_only(fit_seen):
+    folder = fit_seen()
+    tokenizer = ActionTokenizer.from_pretrained(folder / "tokenizer")
+    assert not any("heads" in name for name in tokenizer.model.state_dict())
+    assert tokenizer.metadata["features"].keys() == {"stripes"}
+    proprio, actions = torch.zeros(2, 3), torch.zeros(2, 10, 3)
+    codes = tokenizer.encode(actions, proprio=proprio)
+    assert tokenizer.decode(codes, 10, proprio=proprio).shape == actions.shape
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_weight_of_zero_is_a_control(fit_seen, term):
+    full, without = fit_seen(name="full"), fit_seen(name="other", weights={**TERMS, term: 0.0})
+    one, other = weights(full), weights(without)
+    assert any(not torch.equal(one[n], other[n]) for n in one if n.startswith("semantic"))
+
+
+def test_shuffled_pictures_are_a_control(fit_seen):
+    full, shuffled = fit_seen(name="full"), fit_seen("--data.shuffle_images", "true", name="other")
+    one, other = weights(full), weights(shuffled)
+    assert any(not torch.equal(one[n], other[n]) for n in one if n.startswith("semantic"))
+
+
+class TestReach:
+    """Which parameters each term's gradient reaches."""
+
+    @pytest.fixture
+    def parts(self, seen, fit_seen):
+        """A trained model, its heads, its output on a batch and what was seen around it."""
+        from tokenizer_training.features.cache import FeatureCache
+
+        tokenizer = ActionTokenizer.from_pretrained(fit_seen() / "tokenizer")
+        (source,) = open_sources([seen[0]])
+        windows = source.fit_windows()
+        features = FeatureCache.open(seen[1]).dataset("stripes")
+        rows = torch.arange(0, len(windows), 3).numpy()
+        targets = VisualSource(features, windows).targets(rows, windows.horizon)
+        heads = VisualHeads(tokenizer.config, targets.first)
+        given = tokenizer.prepare(windows.chunk(rows))
+        model = tokenizer.model.requires_grad_(True)
+        return model, heads, model(given.x, given.mask, given.condition), targets
+
+    @staticmethod
+    def reached(term: torch.Tensor, *modules: torch.nn.Module) -> set[str]:
+        term.backward()
+        return {
+            name.split(".")[0]
+            for module in modules
+            for name, parameter in module.named_parameters()
+            if parameter.grad is not None and parameter.grad.any()
+        }
+
+    def test_alignment_reaches_the_semantic_network_and_its_head(self, parts):
+        model, heads, output, targets = parts
+        points = output.latents[:, :2, -4:]
+        term = heads(points, output.quantized, targets)["alignment"]
+        assert self.reached(term, model, heads) == {"semantic", "alignment"}
+
+    def test_the_next_frame_reaches_what_was_quantised(self, parts):
+        model, heads, output, targets = parts
+        term = heads(output.latents[:, :2, -4:], output.quantized, targets)["next_frame"]
+        assert self.reached(term, model, heads) == {"semantic", "encoder", "next_frame"}
+
+    def test_masked_modelling_reaches_the_first_level(self, parts):
+        model, _, output, _ = parts
+        torch.manual_seed(0)
+        codes = output.codes[..., 0]
+        head = MaskedModellingHead(model.config)
+        vectors = model.quantizer.first_level(output.latents, codes)
+        term = head(vectors, codes, torch.Generator().manual_seed(0))
+        names = self.reached(term, model, head)
+        assert "semantic" in names and "decoder" not in names and {"enter", "leave"} <= names
+
+
+def test_robots_without_a_camera_join_the_batch(fit_seen, tmp_path):
+    blind = write_v3(tmp_path / "waves", LENGTHS)
+    folder = fit_seen("--data.datasets+", str(blind))
+    assert (folder / "COMPLETE").is_file()
+
+
+def test_windows_at_the_end_have_no_next_frame(seen):
+    from tokenizer_training.features.cache import FeatureCache
+
+    (source,) = open_sources([seen[0]])
+    windows = source.moving_windows(10)
+    visual = VisualSource(FeatureCache.open(seen[1]).dataset("stripes"), windows)
+    targets = visual.targets(range(len(windows)), 10)
+    lengths = torch.tensor(LENGTHS)[torch.from_numpy(windows.episode_ids)]
+    starts = torch.from_numpy(windows.starts)
+    assert torch.equal(targets.followed, starts + 10 < lengths)
+    assert torch.equal(targets.seen, starts + 9 < lengths)
+    near = targets.near()
+    apart = (starts[:, None] - starts).abs() >= 10
+    assert not near[apart].any() and near.diagonal().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("--data.features=null",), "give --data.features"),
+        (("--closed_form.semantic_slots", "0"), "need semantic slots"),
+        (("--data.features", "nowhere"), "nowhere is no cache"),
+        (("--data.split_seed", "5"), "held out now"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(fit_seen, tmp_path, change, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        fit_seen(*change)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_of_other_robots_is_refused(fit_tiny, seen, tmp_path):
+    other = shutil.copytree(seen[0], tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="of none of"):
+        fit_tiny("--data.features", str(seen[1]), data=other)
