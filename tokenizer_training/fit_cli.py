@@ -12,6 +12,7 @@ from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from rvq_action.analytic import ClosedFormRecipe
+from rvq_action.data.yaml_file import read_yaml
 from tokenizer_training.arguments import packaged_configs, prepare
 from tokenizer_training.callbacks import SemanticSettings, ValidationSettings
 from tokenizer_training.datamodule import ActionDataModule
@@ -36,7 +37,10 @@ class FitCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str]) -> None:
         words = prepare(args)
-        self.config_name = _config_name(words)
+        configs = _configs(words)
+        self.config_name = Path(configs[-1]).stem if configs else BASE
+        for config in configs:
+            read_yaml(config)
         with warnings.catch_warnings():
             # Lightning calls jsonargparse by names that are on their way out.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -92,6 +96,11 @@ class FitCLI(LightningCLI):
         self.config = parser.parse_args(args)
         if self.config.run_dir is None:
             parser.error("Where to? Give the folder of the run: --run_dir DIR")
+        steps = self.config.trainer.max_steps
+        if steps < 0:
+            raise ValueError(
+                f"A run needs an end: --trainer.max_steps must be 0 or more, got {steps}."
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with our progress bar unless it is to be silent."""
@@ -121,7 +130,6 @@ def decisive(config: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "trainer": trainer}
 
 
-def _config_name(words: Sequence[str]) -> str:
-    """The name of the last configuration given, without its folder."""
-    named = [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
-    return Path(named[-1]).stem if named else BASE
+def _configs(words: Sequence[str]) -> list[str]:
+    """The configuration files given, in order."""
+    return [word.removeprefix("--config=") for word in words if word.startswith("--config=")]

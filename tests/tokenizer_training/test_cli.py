@@ -44,10 +44,15 @@ def test_fit_then_export_the_last_checkpoint(fit_words, tmp_path, capsys):
         (["--data.datasets", "nowhere"], "nowhere"),
         (["--mapping", "nothing"], "No packaged mapping is called 'nothing'"),
         (["--data.validation", "2"], "validation share"),
+        (["--data.seconds", "20"], "20 seconds at 10 Hz are 200 frames, but a chunk has 2 to 128"),
+        (["--trainer.max_steps", "-5"], "--trainer.max_steps must be 0 or more, got -5"),
+        (["--config", "{broken}"], "is no valid YAML: mapping values are not allowed here in li"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(fit_words, extra, message, capsys):
-    assert main([*fit_words, *extra]) == 1
+def test_what_is_wrong_is_said_in_one_line(fit_words, tmp_path, extra, message, capsys):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("trainer:\n  max_steps: 8\n   accelerator: cpu\n")
+    assert main([*fit_words, *(word.format(broken=broken) for word in extra)]) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("rvq-train fit: ")
     assert message in error
