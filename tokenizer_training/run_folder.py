@@ -43,6 +43,10 @@ class RunFolder:
         return self.path / "checkpoints" / "last.ckpt"
 
     @property
+    def record(self) -> Path:
+        return self.path / "run.json"
+
+    @property
     def is_complete(self) -> bool:
         return (self.path / "COMPLETE").is_file()
 
@@ -58,9 +62,9 @@ class RunFolder:
         """
         if fresh:
             self._clear()
-        settings, record = json.loads(json.dumps(settings)), self.path / "run.json"
-        if record.is_file():
-            differing = differences(json.loads(record.read_text()), settings)
+        settings = json.loads(json.dumps(settings))
+        if self.record.is_file():
+            differing = self.differs(settings)
             if differing:
                 raise ValueError(
                     f"{self.path} holds a run with other settings ({'; '.join(differing)}). Choose "
@@ -73,7 +77,11 @@ class RunFolder:
                 "...). Choose an empty --run_dir."
             )
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        write_text(record, json.dumps(settings, indent=2) + "\n")
+        write_text(self.record, json.dumps(settings, indent=2) + "\n")
+
+    def differs(self, settings: dict[str, Any]) -> list[str]:
+        """What differs between the settings of the run in the folder and these; JSON types."""
+        return differences(json.loads(self.record.read_text()), settings)
 
     def wait_for_closed_form(self) -> None:
         """Wait for the process that makes it.
@@ -92,7 +100,7 @@ class RunFolder:
         write_text(self.path / "COMPLETE", summary + "\n")
 
     def _clear(self) -> None:
-        if not (self.path / "run.json").is_file():
+        if not self.record.is_file():
             return
         for name in PARTS:
             part = self.path / name
