@@ -74,7 +74,12 @@ COLUMNS = (
     Column("max_abs", "max", _small, "largest absolute error"),
     FAILURES,
     RANDOM,
-    Column("out_of_range", "out of range", _share, "decodes that leave the training range"),
+    Column(
+        "out_of_range",
+        "out of range",
+        _share,
+        "decodes that leave the training range, relative channels relative to the robot's state",
+    ),
     Column("utilisation", "used", _share, "share of the codes that occur, mean over codebooks"),
     Column("perplexity", "perplexity", lambda v: f"{v:.0f}", "of the codes, mean over codebooks"),
     Column("token_overlap", "overlap", _share, "tokens equal to the next frame's window's"),

@@ -110,9 +110,13 @@ def compute(
         mapping: Of the datasets; None to find each one's own.
         fast_total: Also measure the stronger FAST, whose own encodings always decode.
         quiet: Draw no progress bar.
+
+    Raises:
+        ValueError: No tokenizer knows the robot of any dataset.
     """
     loaded = load_tokenizers(tokenizers)
     sets = load_eval_sets(data, fit_data, mapping, splits_of(loaded))
+    _check_scorable(sets, loaded)
     compared = [_compare(eval_set, loaded, fast_total, quiet) for eval_set in sets]
     return Comparison(compared, timing.hardware())
 
@@ -123,6 +127,18 @@ def write_metrics(comparison: Comparison, folder: Path) -> Path:
     path = folder / "metrics.json"
     path.write_text(json.dumps(comparison.metrics(), indent=1, allow_nan=False) + "\n")
     return path
+
+
+def _check_scorable(sets: Sequence[EvalSet], loaded: Sequence[LoadedTokenizer]) -> None:
+    """Refuse to measure for long where none of the tokenizers would be in the result."""
+    found = sorted({data.embodiment for data in sets})
+    known = sorted({name for entry in loaded for name in entry.embodiments})
+    if loaded and not set(known).intersection(found):
+        raise ValueError(
+            f"The tokenizers know the embodiments {known}, but the datasets are of {found}: "
+            "nothing could be compared. Give datasets of the same robots, or the --mapping that "
+            "the tokenizers were trained with."
+        )
 
 
 def _compare(

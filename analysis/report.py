@@ -134,14 +134,23 @@ def _rate_distortion(result: DatasetComparison, colours: dict[str, str]) -> str:
 
 def _trajectories(result: DatasetComparison) -> str:
     assert result.trajectories is not None
-    shown = ", ".join(result.trajectories.reconstructed)
+    drawn = result.trajectories
+    shown = ", ".join(drawn.reconstructed)
     name = result.families[0] if result.families else "FAST"
     return figure(
         figures.trajectory_figure(result),
         "Channels that move most in their group, in windows at the 50th, 75th and 95th percentile "
-        f"of motion; {shown} ({escape(name)}) over the recording "
-        "(broad line), relative to the robot's state before the chunk.",
+        f"of motion; {shown} ({escape(name)}) over the recording (broad line)"
+        f"{_relative_to_state(drawn.anchored, drawn.channels)}.",
     )
+
+
+def _relative_to_state(anchored: Sequence[str], channels: Sequence[str]) -> str:
+    """Which of the channels are drawn relative to the robot's state, to end a sentence with."""
+    if not anchored:
+        return ""
+    which = "" if len(anchored) == len(channels) else f" {escape(', '.join(anchored))}"
+    return f",{which} relative to the robot's state before the chunk"
 
 
 def _groups(result: DatasetComparison, colours: dict[str, str]) -> str:

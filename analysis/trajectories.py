@@ -10,6 +10,7 @@ import numpy as np
 from analysis.codecs import ABSENT, Codec
 from analysis.evalset import EvalSet
 from analysis.style import GRID, TEXT
+from rvq_action.layout import DeltaRule
 
 MOTION_QUANTILES = (0.5, 0.75, 0.95)
 """The drawn windows lie at these quantiles of motion, so that resting ones do not fill the page."""
@@ -26,6 +27,7 @@ class Trajectories:
         reconstructed: Label -> [n, T, c].
         channels: Names of the c channels.
         units: Their units.
+        anchored: Of them, those relative to the robot's state; the others are as recorded.
         titles: Where each window is from.
     """
 
@@ -34,6 +36,7 @@ class Trajectories:
     reconstructed: dict[str, np.ndarray]
     channels: list[str]
     units: list[str]
+    anchored: list[str]
     titles: list[str]
 
 
@@ -61,6 +64,7 @@ def compute(data: EvalSet, variants: Sequence[tuple[str, Codec, np.ndarray, int]
         reconstructed,
         [spec.name for spec in specs],
         [spec.unit for spec in specs],
+        [spec.name for spec in specs if spec.delta is not DeltaRule.RAW],
         titles,
     )
 

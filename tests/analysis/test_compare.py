@@ -93,13 +93,43 @@ def test_the_terminal_table_shows_scores(comparison):
     assert "gaussian" not in text and "fast@10" in text
 
 
-def test_unknown_embodiments_are_named_and_left_out(shared_data, so101_tokenizer, tmp_path):
+def test_unknown_embodiments_are_named_and_left_out(
+    so101, shared_data, so101_tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("analysis.evalset.MAX_WINDOWS", 100)
     so101_tokenizer.save_pretrained(tmp_path / "other")
-    droid = shared_data / "droid_franka"
-    result = compare.compute([tmp_path / "other"], [droid], quiet=True, fast_total=False)
+    sets = [shared_data / "droid_franka", so101]
+    result = compare.compute([tmp_path / "other"], sets, quiet=True, fast_total=False)
     assert result.datasets[0].missing == {"other": "knows so101, not droid_franka"}
+    assert not result.datasets[1].missing
     note = "Not shown here: other (knows so101, not droid_franka)"
     assert note in report.render(result) and note in table.render(result)
+
+
+def test_nothing_of_ours_to_score_is_said_before_the_work(
+    shared_data, so101_tokenizer, tmp_path, capsys
+):
+    so101_tokenizer.save_pretrained(tmp_path / "other")
+    words = ["--tokenizers", str(tmp_path / "other"), "--data", str(shared_data / "droid_franka")]
+    assert main(["compare", *words, "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "know the embodiments ['so101'], but the datasets are of ['droid_franka']" in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("anchored", "words"),
+    [
+        (["x", "y"], "(broad line), relative to the robot's state before the chunk."),
+        (["y"], "(broad line), y relative to the robot's state before the chunk."),
+        ([], "(broad line)."),
+    ],
+)
+def test_the_caption_says_what_is_relative(comparison, anchored, words):
+    (result,) = comparison.datasets
+    assert result.trajectories.anchored == result.trajectories.channels
+    drawn = replace(result.trajectories, anchored=anchored, channels=["x", "y"])
+    assert words in report.render(Comparison([replace(result, trajectories=drawn)], "a machine"))
 
 
 def test_the_recorded_split_is_used_and_must_agree(so101, so101_tokenizer):
