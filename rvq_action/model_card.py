@@ -15,6 +15,12 @@ robot = dict(proprio=proprio, embodiment="{embodiment}", fps={fps:g})
 codes = tok.encode(actions, **robot)
 chunk = tok.decode(codes, horizon={horizon}, **robot)
 ```"""
+LIMITS = (
+    "Actions and proprio are in the layout's units: `tok.mapping(embodiment)` converts a robot's "
+    "own rows and back, `rvq-action inspect` lists channels, units and ranges. Any codes decode, "
+    "each channel within its training range, relative to proprio where its delta rule says so. A "
+    "robot's absolute limits are for the layer that commands it."
+)
 
 
 def model_card(tokenizer: ActionTokenizer) -> str:
@@ -26,14 +32,17 @@ def model_card(tokenizer: ActionTokenizer) -> str:
         for n, e in tokenizer.embodiments.items()
     ]
     figures = tokenizer.metadata.get("figures", {})
+    length = f" of {tokenizer.seconds:g} s" if tokenizer.seconds else ""
     measured = [f"- {key}: {value}" for key, value in figures.items()]
     parts = [
         "---\nlibrary_name: rvq-action\ntags: [robotics, action-tokenizer]\n---",
         "# Residual-VQ action tokenizer",
-        f"{tokenizer.tokens_per_chunk} tokens a chunk ({c.num_slots} slots × {c.num_quantizers} "
-        f"levels, {c.codebook_size} codes each, {c.token_order.replace('_', '-')}). Every prefix "
-        "decodes to a coarser chunk. No image is needed to encode or decode.",
+        f"{tokenizer.tokens_per_chunk} tokens a chunk{length} ({c.num_slots} slots × "
+        f"{c.num_quantizers} levels, {c.codebook_size} codes each, "
+        f"{c.token_order.replace('_', '-')}). Every prefix decodes to a coarser chunk. No image is "
+        "needed to encode or decode.",
         USAGE.format(embodiment=name, fps=first.fps, horizon=max(2, round(first.fps))),
+        LIMITS,
         "| embodiment | layout | channels | Hz |\n|---|---|---|---|\n" + "\n".join(rows),
     ]
     if measured:

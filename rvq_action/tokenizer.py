@@ -188,8 +188,8 @@ class ActionTokenizer:
         """Turn codes into chunks; any codes decode.
 
         Every channel stays within its training range as the layout's delta rule sees it: raw
-        channels as they are, the others relative to proprio. So the motion is one that the data
-        had, but where it ends in absolute terms depends on where it starts: a robot's own limits
+        channels as they are, the others relative to proprio. So no channel moves further than it
+        did in the data, but where that ends depends on where it starts: a robot's absolute limits
         are for whoever commands it to keep.
 
         Args:

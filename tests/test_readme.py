@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from rvq_action import joint_space
+from rvq_action import ActionTokenizer
 from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
 from rvq_action.chunk import ActionChunk
+from rvq_action.data.resolve import load_mapping
 from rvq_action.embodiment import Embodiment
 from rvq_action.statistics import StatisticsBuilder
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+MOTORS = tuple(f"{joint}.pos" for joint in JOINTS)
+PERCENT = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 100.0])
+"""The robot counts its gripper to 100, the layout to 1."""
 
 
 def blocks(language: str) -> list[str]:
@@ -23,31 +28,33 @@ def blocks(language: str) -> list[str]:
 
 
 def motions(count: int, horizon: int) -> ActionChunk:
-    """Smooth motions of four joints away from their anchors."""
+    """Smooth motions of an SO-101 away from where it stands."""
     generator = torch.Generator().manual_seed(0)
-    anchor = torch.randn(count, 4, generator=generator)
-    speed = torch.randn(count, 1, 4, generator=generator)
+    anchor = torch.randn(count, 6, generator=generator)
+    speed = torch.randn(count, 1, 6, generator=generator)
     time = torch.linspace(0, 1, horizon)[None, :, None]
     actions = anchor[:, None] + speed * torch.sin(2 * time) + speed.roll(1, -1) * time**2
     mask = torch.ones_like(actions, dtype=torch.bool)
-    return ActionChunk(actions, mask, anchor, torch.ones_like(anchor, dtype=torch.bool), 30.0, "a")
+    known = torch.ones_like(anchor, dtype=torch.bool)
+    return ActionChunk(actions, mask, anchor, known, 30.0, "so101")
 
 
 @pytest.fixture
 def artefact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ActionChunk:
     """A tokenizer where the README looks for one; the chunks it was fitted on."""
-    chunk, layout = motions(512, 30), joint_space(4)
-    builder = StatisticsBuilder(layout)
+    chunk, mapping = motions(512, 30), load_mapping("so101").with_columns(lambda feature: MOTORS)
+    builder = StatisticsBuilder(mapping.layout)
     builder.update(chunk)
     recipe = ClosedFormRecipe(slots_per_channel=1.0, iterations=3)
-    tokenizer = fit_closed_form([chunk], {"a": Embodiment(layout, builder.build(), 30.0)}, recipe)
+    known = Embodiment(mapping.layout, builder.build(), 30.0, mapping.to_dict())
+    tokenizer = fit_closed_form([chunk], {"so101": known}, recipe)
     tokenizer.save_pretrained(tmp_path / "runs/so101/tokenizer")
     monkeypatch.chdir(tmp_path)
     return chunk
 
 
 def test_the_six_lines_run(artefact: ActionChunk):
-    (code,) = blocks("python")
+    code = blocks("python")[0]
     names: dict = {"actions": artefact.actions[:16], "proprio": artefact.anchor[:16]}
     exec(code, names)
     full = (names["chunk"] - names["actions"]).abs().mean()
@@ -55,6 +62,17 @@ def test_the_six_lines_run(artefact: ActionChunk):
     assert full < early < names["actions"].abs().mean()
     assert (names["short"] >= 0).sum() < (names["codes"] >= 0).sum()
     assert torch.equal(names["tok"].vocabulary.to_codes(names["ids"]), names["codes"])
+
+
+def test_the_way_from_the_robots_numbers_and_back_runs(artefact: ActionChunk):
+    recorded, observed = artefact.actions[3] * PERCENT, artefact.anchor[3] * PERCENT
+    observation = {**dict(zip(MOTORS, observed.tolist(), strict=True)), "front": None}
+    tok = ActionTokenizer.from_pretrained("runs/so101/tokenizer")
+    names: dict = {"tok": tok, "observation": observation, "recorded": recorded.numpy()}
+    exec(blocks("python")[1], names)
+    assert names["commands"].shape == recorded.shape and tuple(names["first"]) == MOTORS
+    error = (torch.from_numpy(names["commands"]) - recorded).abs().mean()
+    assert error < 0.3 * (recorded - observed).abs().mean()
 
 
 def test_the_commands_it_names_exist():
