@@ -17,7 +17,7 @@ from torch import Tensor
 from rvq_action.chunk import check_horizon
 from rvq_action.config import TokenizerConfig
 from rvq_action.layout import ActionLayout
-from rvq_action.vocabulary import ABSENT
+from rvq_action.vocabulary import ABSENT, batch_hint
 
 AnyArray = np.ndarray | Tensor
 
@@ -133,7 +133,7 @@ def read_codes(value: AnyArray, config: TokenizerConfig, device: torch.device) -
     if codes.ndim != 3 or codes.shape[1] != slots or not 1 <= codes.shape[2] <= levels:
         raise ValueError(
             f"codes must be [B, {slots}, k] with 1 <= k <= {levels}, got {list(codes.shape)}. "
-            "They may come from another tokenizer."
+            f"They may come from another tokenizer.{batch_hint('codes', codes, 3)}"
         )
     codes = codes.long()
     low, high = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
@@ -158,6 +158,7 @@ def _read(
         raise ValueError(
             f"{what} must be [{form}] with the channels of layout {layout.name!r} "
             f"({', '.join(layout.names)}), got {list(tensor.shape)}."
+            f"{batch_hint(what, tensor, len(leading) + 1)}"
         )
     return tensor.float()
 

@@ -20,6 +20,11 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 """numpy in, numpy out; torch in, torch out."""
 
 
+def batch_hint(name: str, value: Tensor, ndim: int) -> str:
+    """For an error about a shape: how to give a single chunk, where that may be what was meant."""
+    return f" One chunk is a batch of one: {name}[None]." if value.ndim == ndim - 1 else ""
+
+
 @dataclass(frozen=True)
 class ActionVocabulary:
     """Where a tokenizer's codes live among a language model's token ids.
@@ -101,6 +106,7 @@ class ActionVocabulary:
         if ids.is_floating_point() or ids.ndim != 2 or ids.shape[1] > total:
             raise ValueError(
                 f"ids must be integers [B, n] with n <= {total}, got {ids.dtype} {list(ids.shape)}."
+                f"{batch_hint('ids', ids, 2)}"
             )
         codes = ids - self._offsets(ids.device)[: ids.shape[1]]
         foreign = (codes < 0) | (codes >= self.codebook_size)
@@ -121,7 +127,7 @@ class ActionVocabulary:
         if codes.is_floating_point() or not fits:
             raise ValueError(
                 f"codes must be integers [B, {slots}, k] with k <= {levels}, got {codes.dtype} "
-                f"{list(codes.shape)}."
+                f"{list(codes.shape)}.{batch_hint('codes', codes, 3)}"
             )
         return pad(codes.long(), (0, levels - codes.shape[2]), value=ABSENT)
 

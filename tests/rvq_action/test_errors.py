@@ -49,6 +49,16 @@ class TestEncode:
             actions=torch.zeros(shape),
         )
 
+    def test_one_chunk_without_a_batch(self, encode, closed_form):
+        refuses(encode, r"one: actions\[None\]", actions=CHUNK.actions[0])
+        refuses(encode, r"one: proprio\[None\]", proprio=CHUNK.anchor[0])
+        codes = encode()
+        robot = {"embodiment": "arm", "horizon": 20}
+        refuses(closed_form.decode, r"one: codes\[None\]", codes=codes[0], **robot)
+        vocabulary = closed_form.vocabulary
+        refuses(vocabulary.to_ids, r"one: codes\[None\]", codes=codes[0])
+        refuses(vocabulary.to_codes, r"one: ids\[None\]", ids=vocabulary.to_ids(codes)[0])
+
     @pytest.mark.parametrize("horizon", [0, 1, 129])
     def test_wrong_horizon(self, encode, horizon):
         refuses(encode, rf"{horizon} frames.*2\.\.128", actions=torch.zeros(4, horizon, 4))
