@@ -81,14 +81,14 @@ def report(row: Row, view: View, result: PrefixErrors, plain: PrefixErrors | Non
     bits = min(result.bits[place], plain.bits.max())
     if bits < max(plain.bits.min(), result.bits.min()):
         return
-    ours, theirs = (_at(bits, errors.bits, errors.mse) for errors in (result, plain))
-    pair = (_at(bits, errors.bits, errors.replicates()) for errors in (result, plain))
+    ours, theirs = (at_bits(bits, errors.bits, errors.mse) for errors in (result, plain))
+    pair = (at_bits(bits, errors.bits, errors.replicates()) for errors in (result, plain))
     above, below = pair
     row.add("mse_times_plain", interval(float(ours / theirs), above / below))
     row.add("mse_compared_at_bits", float(bits))
 
 
-def _at(bits: float, points: np.ndarray, errors: np.ndarray) -> np.ndarray:
+def at_bits(bits: float, points: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """Errors [P] or [P, R] interpolated at `bits`, their logarithm linear between the points."""
     right = int(np.clip(np.searchsorted(points, bits), 1, max(len(points) - 1, 1)))
     if len(points) == 1:
