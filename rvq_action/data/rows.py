@@ -97,7 +97,7 @@ class RowMapping:
         read: Callable[[Columns, Names], MappedColumns],
     ) -> tuple[np.ndarray, np.ndarray]:
         """Values [..., D] and mask [D]."""
-        given = self._by_feature(rows, tuple(dict.fromkeys(term.feature for term in terms)))
+        given = self._by_feature(rows, terms)
         leading = {array.shape[:-1] for array in given.values()}
         if len(leading) > 1:
             raise ValueError(f"The features' rows differ in number: {sorted(leading)}.")
@@ -106,23 +106,29 @@ class RowMapping:
         values, mask = read(flat, self._names)
         return values.reshape(*shape, values.shape[-1]), mask
 
-    def _by_feature(self, rows: Rows, features: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Arrays [..., W] of the features, whatever form the rows have."""
+    def _by_feature(self, rows: Rows, terms: tuple[Term, ...]) -> dict[str, np.ndarray]:
+        """Arrays [..., W] of the features that the terms read, whatever form the rows have."""
+        used: dict[str, set[int]] = {}
+        for term in terms:
+            used.setdefault(term.feature, set()).update(term.positions(self._names))
         if not isinstance(rows, ReadOnly):
-            if len(features) > 1:
-                raise ValueError(f"Several features are read: give arrays by name, {features}.")
-            rows = {features[0]: rows}
-        given = {}
-        for feature in features:
-            names = self._names(feature)
-            array = np.asarray(rows[feature]) if feature in rows else _stacked(rows, names, feature)
-            if array.ndim < 1 or array.shape[-1] != len(names):
-                raise ValueError(
-                    f"Rows of {feature!r} have {len(names)} numbers ({', '.join(names)}), got "
-                    f"{list(array.shape)}."
-                )
-            given[feature] = array
-        return given
+            if len(used) > 1:
+                raise ValueError(f"Several features are read: give arrays by name, {[*used]}.")
+            rows = dict.fromkeys(used, rows)
+        by_name = [name for feature in used if feature not in rows for name in self._names(feature)]
+        if len(set(by_name)) < len(by_name):
+            raise ValueError(f"Names of numbers repeat: give arrays by feature, {[*used]}.")
+        return {feature: self._array(rows, feature, used[feature]) for feature in used}
+
+    def _array(self, rows: ReadOnly[str, Any], feature: str, used: set[int]) -> np.ndarray:
+        names = self._names(feature)
+        array = np.asarray(rows[feature]) if feature in rows else _stacked(rows, names, used)
+        if array.ndim < 1 or array.shape[-1] != len(names):
+            raise ValueError(
+                f"Rows of {feature!r} have {len(names)} numbers ({', '.join(names)}), got "
+                f"{list(array.shape)}."
+            )
+        return array
 
     def _names(self, feature: str) -> tuple[str, ...]:
         if feature not in self.columns:
@@ -134,12 +140,14 @@ class RowMapping:
         return self.columns[feature]
 
 
-def _stacked(rows: ReadOnly[str, Any], names: tuple[str, ...], feature: str) -> np.ndarray:
-    """Numbers by name -> [..., W]."""
-    missing = [name for name in names if name not in rows]
+def _stacked(rows: ReadOnly[str, Any], names: tuple[str, ...], used: set[int]) -> np.ndarray:
+    """Numbers by name -> [..., W], NaN for those that nothing reads."""
+    missing = [names[i] for i in sorted(used) if names[i] not in rows]
     if missing:
         raise ValueError(
-            f"There is neither {feature!r} nor all of its numbers: {missing} are missing from "
-            f"{list(rows)}."
+            f"Rows are an array, arrays by feature or numbers by name; of these {missing} are "
+            f"missing from {list(rows)}."
         )
-    return np.stack([np.asarray(rows[name]) for name in names], axis=-1)
+    unread = np.full(np.shape(rows[names[min(used)]]), np.nan)
+    given = [np.asarray(rows[name]) if i in used else unread for i, name in enumerate(names)]
+    return np.stack(given, axis=-1)

@@ -56,6 +56,16 @@ def test_the_state_is_nan_where_nothing_is_mapped():
     np.testing.assert_array_equal(state, [0, 1, 2, 3, 4, 5, np.nan])
 
 
+def test_numbers_that_nothing_reads_may_be_left_out():
+    names = ("joint_0", "x", "y", "z", "roll", "pitch", "yaw", "gripper")
+    droid = RowMapping(load_mapping("droid_franka").with_columns(lambda feature: names))
+    pose = {name: np.full(2, 0.1 * i) for i, name in enumerate(names) if name != "joint_0"}
+    assert droid.read_proprio(pose).shape == (2, 26)
+    written = droid.write_actions(droid.read_actions(pose))["action"]
+    np.testing.assert_allclose(written[:, 1:], [np.arange(1, 8) * 0.1] * 2, rtol=1e-5)
+    assert np.isnan(written[:, 0]).all()
+
+
 def test_a_tokenizer_carries_the_way_from_its_dataset_to_codes_and_back(tmp_path):
     dataset = RobotDataset.open(write_v3(tmp_path / "data"))
     assert dataset.mapping.columns == {
@@ -86,7 +96,7 @@ def test_a_tokenizer_without_a_dataset_says_so():
     [
         (np.zeros((4, 5)), r"'action' have 6 numbers \(shoulder_pan.pos, .*got \[4, 5\]"),
         (np.float32(3), r"6 numbers.*got \[\]"),
-        ({"shoulder_pan.pos": 1.0}, r"neither 'action' nor all .*'gripper.pos'\] are missing"),
+        ({"shoulder_pan.pos": 1.0}, r"numbers by name; .*'gripper.pos'\] are missing"),
         (np.full(6, np.nan), "channel 'shoulder_pan.pos' is nan"),
     ],
 )
@@ -130,3 +140,7 @@ def test_features_of_different_length_are_named():
         rows.read_actions({"arm": np.zeros((3, 1)), "hand": np.zeros((4, 1))})
     with pytest.raises(ValueError, match="Several features are read"):
         rows.read_actions(np.zeros(2))
+    alike = RowMapping(rows.mapping.with_columns(lambda feature: ("angle",)))
+    with pytest.raises(ValueError, match=r"repeat: give arrays by feature, \['arm', 'hand'\]"):
+        alike.read_actions({"angle": 1.0})
+    np.testing.assert_array_equal(alike.read_actions({"arm": [1.0], "hand": [2.0]}), [1, 2])
