@@ -1,4 +1,4 @@
-"""`rvq-train`: statistics, visual features, training and export of action tokenizers."""
+"""`rvq-train`: statistics, visual features, training, ablations and export of tokenizers."""
 
 from __future__ import annotations
 
@@ -53,11 +53,30 @@ def _fit(words: Sequence[str] | Namespace) -> None:
     from tokenizer_training.fit import fit
     from tokenizer_training.fit_cli import FitCLI
 
-    for package in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(package).setLevel(logging.WARNING)
+    _quieten_lightning()
     cli = FitCLI(list(words))
     writable_folder(cli.run_settings().run_dir)
     fit(cli.run_settings(), cli.model, cli.datamodule, cli.trainer)
+
+
+def _quieten_lightning() -> None:
+    import lightning  # noqa: F401, because it sets its levels when it is imported
+
+    for package in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+
+
+def _ablate_parser() -> ArgumentParser:
+    from tokenizer_training.ablation.command import ablate_parser
+
+    return ablate_parser()
+
+
+def _ablate(config: Namespace) -> None:
+    from tokenizer_training.ablation.command import ablate
+
+    _quieten_lightning()
+    ablate(config)
 
 
 def _statistics_parser() -> ArgumentParser:
@@ -125,5 +144,6 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], No
     "statistics": (_statistics_parser, _statistics),
     "features": (_features_parser, _features),
     "fit": (_fit_parser, _fit),
+    "ablate": (_ablate_parser, _ablate),
     "export": (_export_parser, _export),
 }

@@ -50,6 +50,11 @@ class RunFolder:
     def is_complete(self) -> bool:
         return (self.path / "COMPLETE").is_file()
 
+    @property
+    def steps(self) -> int:
+        """Steps that a complete run trained."""
+        return int((self.path / "COMPLETE").read_text().split()[0])
+
     def claim(self, settings: dict[str, Any], fresh: bool) -> None:
         """Make the folder this run's own.
 

@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_training(fit_words, tmp_
     assert capsys.readouterr().err.strip().endswith("it is a file. Choose another one.")
 
 
-@pytest.mark.parametrize("command", ["statistics", "features", "fit", "export"])
+@pytest.mark.parametrize("command", ["statistics", "features", "fit", "ablate", "export"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as left:
         main([command, "--help"])
@@ -88,4 +88,4 @@ def test_every_command_has_help(command, capsys):
 def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "{statistics,features,fit,export}" in capsys.readouterr().out
+    assert "{statistics,features,fit,ablate,export}" in capsys.readouterr().out

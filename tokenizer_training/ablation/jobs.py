@@ -1,0 +1,174 @@
+"""Runs side by side, each in a process of its own, so that none of them can hurt another."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from tokenizer_training.ablation.plan import Planned
+
+POLL_SECONDS = 0.1
+GRACE_SECONDS = 20
+"""How long a run that is told to stop may take."""
+BUSY = "another process is training it"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where runs may go.
+
+    Attributes:
+        jobs: Runs at a time.
+        threads: Of each.
+        devices: CUDA devices to take in turn; empty on a machine without.
+    """
+
+    jobs: int
+    threads: int
+    devices: tuple[str, ...] = ()
+
+    @classmethod
+    def on_this_machine(cls, jobs: int | None, runs: int) -> Places:
+        """As many jobs as asked for, or as fit on the cores; never more than runs.
+
+        A run has as many threads as OMP_NUM_THREADS says, or its share of the cores.
+        """
+        cores, told = os.cpu_count() or 1, int(os.environ.get("OMP_NUM_THREADS") or 0)
+        jobs = max(1, min(jobs or cores // (told or 1), runs))
+        return cls(jobs, told or max(1, cores // jobs), _devices())
+
+    def environment(self, place: int) -> dict[str, str]:
+        """The environment of a process at one of the places."""
+        own = {"OMP_NUM_THREADS": str(self.threads)}
+        if self.devices:
+            own["CUDA_VISIBLE_DEVICES"] = self.devices[place % len(self.devices)]
+        return {**os.environ, **own}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        planned: The run.
+        seconds: Wall time of the process; None where it went on with a run that was stopped.
+        problem: The last thing it said, where it failed.
+    """
+
+    planned: Planned
+    seconds: float | None
+    problem: str | None
+
+
+def train_all(planned: Sequence[Planned], places: Places, ended: Callable[[Ended], None]) -> None:
+    """Train runs, `places.jobs` at a time; when this is interrupted they are stopped.
+
+    Args:
+        planned: The runs.
+        places: Where to.
+        ended: Called with every run that has ended.
+    """
+    waiting = list(reversed(planned))
+    free, running = list(reversed(range(places.jobs))), dict[int, _Job]()
+    try:
+        while waiting or running:
+            while waiting and free:
+                place, following = free.pop(), waiting.pop()
+                job = _Job.start(following, places.environment(place))
+                if job is None:
+                    free.append(place)
+                    ended(Ended(following, None, BUSY))
+                else:
+                    running[place] = job
+            time.sleep(POLL_SECONDS)
+            for place, job in list(running.items()):
+                if job.process.poll() is not None:
+                    del running[place]
+                    free.append(place)
+                    ended(job.close())
+    finally:
+        _stop([job.process for job in running.values()])
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run that is being trained."""
+
+    planned: Planned
+    process: subprocess.Popen
+    log: IO[bytes]
+    before: int
+    began: float
+    resumed: bool
+
+    @classmethod
+    def start(cls, planned: Planned, environment: dict[str, str]) -> _Job | None:
+        """Start `rvq-train fit`; None where another process has the run.
+
+        The lock on the log is inherited: it holds as long as the run does, even where whoever
+        started the run is gone.
+        """
+        run = planned.run
+        run.log.parent.mkdir(parents=True, exist_ok=True)
+        log = run.log.open("ab")
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.close()
+            return None
+        words = [*run.words(), "--trainer.enable_progress_bar", "false"]
+        words += ["--resume", "never"] if planned.fresh else []
+        before = os.fstat(log.fileno()).st_size
+        resumed = run.folder.record.is_file() and not planned.fresh
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tokenizer_training", "fit", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+        return cls(planned, process, log, before, time.monotonic(), resumed)
+
+    def close(self) -> Ended:
+        """Let go of a run that has ended."""
+        self.log.close()
+        seconds = None if self.resumed else round(time.monotonic() - self.began, 1)
+        if self.process.returncode == 0 and self.planned.run.folder.is_complete:
+            return Ended(self.planned, seconds, None)
+        return Ended(self.planned, seconds, self._last_words())
+
+    def _last_words(self) -> str:
+        """The last line that the run left in its log."""
+        with self.planned.run.log.open("rb") as log:
+            log.seek(self.before)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        if self.process.returncode < 0:
+            return f"killed by signal {-self.process.returncode}"
+        return lines[-1] if lines else f"exit status {self.process.returncode}"
+
+
+def _devices() -> tuple[str, ...]:
+    """The CUDA devices that this process may use, by the names a child process knows them by."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return tuple(named.split(",")[:count]) if named else tuple(map(str, range(count)))
+
+
+def _stop(processes: Sequence[subprocess.Popen]) -> None:
+    """End processes: politely first."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
