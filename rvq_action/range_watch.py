@@ -60,6 +60,6 @@ class RangeWatch:
         named = ", ".join(f"{channel.name} [{channel.unit}]" for channel in far)
         return (
             f"Actions are far outside the training range in {named}, relative to proprio where the "
-            "layout says so. They are probably not in the layout's units: rows of a dataset or robot "
-            "go through its mapping first (`tokenizer.mapping(embodiment)`, or --mapping)."
+            "layout says so. They are probably not in the layout's units: rows of a dataset or "
+            "robot go through its mapping first (`tokenizer.mapping(embodiment)`, or --mapping)."
         )
