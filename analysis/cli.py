@@ -89,6 +89,45 @@ def run_semantics(arguments: Namespace) -> None:
     print(f"\n{text.render(studies)}\n\n{figures}\n{drawn}")
 
 
+def ablation_parser() -> ArgumentParser:
+    """Arguments of `rvq-analysis ablation`."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Measure the runs of an ablation and hold them together.")
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR", "default": []}
+    parser.add_argument(
+        "--rows", type=Path, default=Path("docs/experiments/ablation"), metavar="DIR",
+        help="rows of `rvq-train ablate`; the figures measured are added to them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--runs_dir", type=Path, default=Path("runs/ablation"), metavar="DIR",
+        help="its runs, needed where there are rows to be measured",
+    )  # fmt: skip
+    parser.add_argument("--features", **many, help="caches of `rvq-train features`")
+    parser.add_argument("--data", **many, help="datasets whose runs are to be measured")
+    parser.add_argument("--seeds", type=int, default=3, help="galleries")
+    parser.add_argument("--mapping", help="mapping file or name, for all datasets")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    return parser
+
+
+def run_ablation(arguments: Namespace) -> None:
+    """Measure what is new, print the table, write ablation.json, table.md and index.html."""
+    from analysis.ablation import markdown, page, study
+
+    with _kept_if_used(arguments.out):
+        ablations = study.compute(
+            arguments.rows,
+            arguments.runs_dir,
+            arguments.features,
+            arguments.data,
+            arguments.seeds,
+            arguments.mapping,
+        )
+    written = [module.write(ablations, arguments.out) for module in (study, markdown, page)]
+    print(f"\n{markdown.render(ablations)}\n", *written, sep="\n")
+
+
 @contextmanager
 def _kept_if_used(folder: Path) -> Iterator[None]:
     """Make sure of the folder before the work; where the work fails, leave none that is empty."""
@@ -102,6 +141,7 @@ def _kept_if_used(folder: Path) -> Iterator[None]:
 
 
 COMMANDS = {
+    "ablation": (ablation_parser, run_ablation),
     "compare": (compare_parser, run_compare),
     "semantics": (semantics_parser, run_semantics),
 }

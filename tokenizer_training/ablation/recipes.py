@@ -18,6 +18,8 @@ FULL, PLAIN = "full", "plain_rvq"
 PARENT, PARENT_OF_PLAIN = "aligned", "base"
 TEACHER = "teacher_"
 """What the names of recipes with another teacher begin with."""
+ORDER = (FULL, PLAIN, "no_", "shuffled_", "levels_", "codebook_")
+"""Beginnings of names, as tables go through them."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Recipe:
 def packaged_recipes() -> dict[str, Path]:
     """The packaged recipes by name: the full one first, the plain one second."""
     folder = Path(str(files("tokenizer_training") / "configs" / "ablation"))
-    found = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-    return {name: found[name] for name in (FULL, PLAIN)} | found
+    found = sorted(folder.glob("*.yaml"))
+    return {f.stem: f for start in ORDER for f in found if f.stem.startswith(start)}
 
 
 def choose(names: Sequence[str] | None, features: Sequence[str]) -> list[Recipe]:
