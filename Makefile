@@ -4,6 +4,9 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PACKAGES := rvq_action tokenizer_training vla analysis
 
+ABLATION := runs/ablation
+ROWS := docs/experiments/ablation
+
 DEMO := runs/demo
 DEMO_TASKS := drawer-close-v3 drawer-open-v3 door-open-v3 \
               button-press-topdown-v3 push-v3 pick-place-v3
@@ -11,7 +14,7 @@ DEMO_EPISODES := 12
 
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 
-.PHONY: help install system test lint format demo
+.PHONY: help install system test lint format demo ablation
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -53,3 +56,13 @@ demo: install system  ## Simulated demonstrations -> tokenizer -> report in runs
 	$(BIN)/rvq-train fit --config demo --data.datasets $(DEMO)/metaworld --run_dir $(DEMO)/rvq
 	$(BIN)/rvq-analysis compare --tokenizers $(DEMO)/rvq/tokenizer --data $(DEMO)/metaworld \
 	  --out $(DEMO)/report
+
+ablation: install  ## Train every recipe on DATA with the features in CACHE -> rows, report in runs/ablation/report
+	@test -n "$(DATA)" -a -n "$(CACHE)" || { \
+	  echo "Which datasets, and where may their visual features be kept? For example:"; \
+	  echo "  make ablation DATA=$(DEMO)/metaworld CACHE=runs/features"; exit 1; }
+	$(BIN)/rvq-train features --data.datasets $(DATA) --out $(CACHE)
+	$(BIN)/rvq-train ablate --data.datasets $(DATA) --features $(CACHE) \
+	  --out $(ROWS) --runs_dir $(ABLATION)
+	$(BIN)/rvq-analysis ablation --rows $(ROWS) --runs_dir $(ABLATION) --features $(CACHE) \
+	  --data $(DATA) --out $(ABLATION)/report
