@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork
 from rvq_action.config import TokenizerConfig
 
-DROPOUT = 0.1
+DROPOUT = 0.2
 LEVEL = 0
 """The level whose codes are semantic."""
 

@@ -28,7 +28,7 @@ from tokenizer_training.run_folder import RunFolder
 from tokenizer_training.sources import Source
 from tokenizer_training.start import (
     fit_embodiments,
-    fitted_features,
+    fitted_targets,
     full_closed_form,
     quick_closed_form,
     sample_windows,
@@ -184,10 +184,10 @@ def train(
     module.start = folder.closed_form
     module.usual_errors = usual_errors(folder.closed_form, data.sources)
     features, sources = data.features, data.sources
-    module.fitted_features = {}
+    module.fitted_targets = {}
     if module.weights.visual:
         seen = {s.name: s for s in sources if s.name in features}
-        module.fitted_features = {n: fitted_features(s, features[n]) for n, s in seen.items()}
+        module.fitted_targets = {n: fitted_targets(s, features[n]) for n, s in seen.items()}
     samples = {
         s.name: validation_sample(s, run.validation.windows, features.get(s.name)) for s in sources
     }

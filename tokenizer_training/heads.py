@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +12,10 @@ from rvq_action.config import TokenizerConfig
 from tokenizer_training import losses
 from tokenizer_training.visual import VisualTargets
 
-EMBEDDING, HIDDEN = 64, 256
-DROPOUT = 0.1
-START_TEMPERATURE, LEAST_TEMPERATURE = 0.1, 0.05
-LEAST_SCALE = 1e-3
+HIDDEN, DROPOUT = 256, 0.1
+START_TEMPERATURE, LEAST_TEMPERATURE = 0.07, 0.05
+LEAST_SPREAD = 0.1
+"""A teacher's components spread less than this share of the widest one are not blown up further."""
 
 
 class FeatureScale(nn.Module):
@@ -35,27 +34,55 @@ class FeatureScale(nn.Module):
         super().__init__()
         self.register_buffer("mean", features.mean(0))
         spread = features.std(0, correction=0)
-        self.register_buffer("scale", spread.clamp(min=LEAST_SCALE * spread.max()).sqrt())
+        self.register_buffer("scale", spread.clamp(min=LEAST_SPREAD * spread.max()).sqrt())
 
     def forward(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.scale
 
 
+class Whitening(nn.Module):
+    """Teacher features [..., F] -> principal components of unit spread, as far as they have any.
+
+    Args:
+        features: [N, F] of fitted episodes.
+    """
+
+    mean: Tensor
+    components: Tensor
+
+    def __init__(self, features: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", features.mean(0))
+        centred = (features - self.mean).double()
+        energies, vectors = torch.linalg.eigh(centred.T @ centred / len(features))
+        spread = energies.clamp(min=0).sqrt()
+        floor = LEAST_SPREAD * spread.max().clamp(min=1e-6)
+        self.register_buffer("components", (vectors / spread.maximum(floor)).float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) @ self.components
+
+
 class AlignmentHead(nn.Module):
-    """Brings semantic latents and teacher features into one space.
+    """Brings semantic latents to where a teacher's whitened features are.
+
+    The teacher's side stays as it is: what is learnt there would be learnt by heart. Ours is one
+    linear map, so that what the latents know lies open.
 
     Args:
         config: Of the tokenizer.
-        width: F, features of one frame.
+        first: [N, F] features at the first frames of windows of fitted episodes.
+        last: [N, F] at their last frames.
     """
 
-    def __init__(self, config: TokenizerConfig, width: int) -> None:
+    def __init__(self, config: TokenizerConfig, first: Tensor, last: Tensor) -> None:
         super().__init__()
         slots, points = config.semantic_slots, config.semantic_width
-        self.chunk = nn.Linear(slots * points, EMBEDDING)
-        self.slots = nn.ModuleList(nn.Linear(points, EMBEDDING) for _ in range(slots))
-        self.chunk_teacher = perceptron(2 * width, EMBEDDING)
-        self.slot_teacher = perceptron(width, EMBEDDING)
+        frames = torch.cat([first, last])
+        self.pair_teacher = Whitening(torch.cat([first, last], dim=-1))
+        self.frame_teacher = Whitening(frames)
+        self.chunk = nn.Linear(slots * points, 2 * first.shape[1])
+        self.slots = nn.ModuleList(nn.Linear(points, first.shape[1]) for _ in range(slots))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(START_TEMPERATURE)))
 
     @property
@@ -63,18 +90,17 @@ class AlignmentHead(nn.Module):
         return self.log_temperature.exp().clamp(min=LEAST_TEMPERATURE)
 
     def chunk_level(self, points: Tensor, targets: VisualTargets) -> Tensor:
-        """All latents [B, M, Q] against the first and the last frame, scaled; scalar."""
+        """All latents [B, M, Q] against the first and the last frame; scalar."""
+        theirs = self.pair_teacher(torch.cat([targets.first, targets.last], dim=-1))
         ours = self.chunk(points.flatten(1))
-        theirs = self.chunk_teacher(torch.cat([targets.first, targets.last], dim=-1))
         return losses.alignment(ours, theirs, self.temperature, targets.near())
 
     def slot_level(self, points: Tensor, targets: VisualTargets) -> Tensor:
-        """Each slot's latents against one frame: the first slots the first, the others the last."""
-        near, frames = targets.near(), (targets.first, targets.last)
-        terms = []
+        """Each slot against one frame: the earlier half the first, the others the last; scalar."""
+        near, terms = targets.near(), []
         for number, head in enumerate(self.slots):
-            late = 2 * number >= len(self.slots) if len(self.slots) > 1 else True
-            theirs = self.slot_teacher(frames[late])
+            early = 2 * number + 1 < len(self.slots)
+            theirs = self.frame_teacher(targets.first if early else targets.last)
             terms.append(losses.alignment(head(points[:, number]), theirs, self.temperature, near))
         return torch.stack(terms).mean()
 
@@ -84,15 +110,15 @@ class VisualHeads(nn.Module):
 
     Args:
         config: Of the tokenizer.
-        features: [N, F] of fitted episodes.
+        fitted: What was seen around windows of fitted episodes.
     """
 
-    def __init__(self, config: TokenizerConfig, features: Tensor) -> None:
+    def __init__(self, config: TokenizerConfig, fitted: VisualTargets) -> None:
         super().__init__()
-        self.scale = FeatureScale(features)
-        self.alignment = AlignmentHead(config, features.shape[1])
-        latents = config.num_slots * config.slot_width
-        self.next_frame = perceptron(latents, features.shape[1])
+        first, last = fitted.first[fitted.seen], fitted.last[fitted.seen]
+        self.alignment = AlignmentHead(config, first, last)
+        self.scale = FeatureScale(first)
+        self.next_frame = perceptron(config.num_slots * config.slot_width, first.shape[1])
 
     def forward(self, points: Tensor, latents: Tensor, targets: VisualTargets) -> dict[str, Tensor]:
         """The visual terms, over the chunks that have pictures.
@@ -102,29 +128,17 @@ class VisualHeads(nn.Module):
             latents: [B, S, C] quantised latents, scaled.
             targets: What was seen around the chunks.
         """
-        seen = self.scaled(targets).rows(targets.seen)
-        points = points[targets.seen]
-        chunk, slots = (
-            level(points, seen) for level in (self.alignment.chunk_level, self.alignment.slot_level)
-        )
-        foretold = self.next_frame(latents.flatten(1))
-        following = self.scale(targets.following)
+        seen, points = targets.rows(targets.seen), points[targets.seen]
+        levels = self.alignment.chunk_level, self.alignment.slot_level
+        foretold, following = self.next_frame(latents.flatten(1)), self.scale(targets.following)
         return {
-            "alignment": (chunk + slots) / 2,
+            "alignment": torch.stack([level(points, seen) for level in levels]).mean(),
             "next_frame": losses.next_frame(foretold, following, targets.followed),
         }
 
     def surprise(self, points: Tensor, targets: VisualTargets) -> Tensor:
         """InfoNCE of latents [B, M, Q] at chunk level; scalar."""
-        seen = self.scaled(targets).rows(targets.seen)
-        return self.alignment.chunk_level(points[targets.seen], seen)
-
-    def scaled(self, targets: VisualTargets) -> VisualTargets:
-        """Targets in the units that the terms are measured in."""
-        first, last, following = (
-            self.scale(f) for f in (targets.first, targets.last, targets.following)
-        )
-        return replace(targets, first=first, last=last, following=following)
+        return self.alignment.chunk_level(points[targets.seen], targets.rows(targets.seen))
 
 
 class MaskedModellingHead(nn.Module):
@@ -137,18 +151,20 @@ class MaskedModellingHead(nn.Module):
         config: Of the tokenizer.
     """
 
+    WIDTH = 128
     SHARE, HIDDEN_SHARE, SWAPPED_SHARE = 0.15, 0.8, 0.1
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.enter = nn.Linear(config.slot_width, HIDDEN)
-        self.slot = nn.Parameter(0.02 * torch.randn(config.num_slots, HIDDEN))
-        self.hidden = nn.Parameter(0.02 * torch.randn(HIDDEN))
+        width = self.WIDTH
+        self.enter = nn.Linear(config.slot_width, width)
+        self.slot = nn.Parameter(0.02 * torch.randn(config.num_slots, width))
+        self.hidden = nn.Parameter(0.02 * torch.randn(width))
         layer = nn.TransformerEncoderLayer(
-            HIDDEN, nhead=4, dim_feedforward=2 * HIDDEN, dropout=DROPOUT, batch_first=True
+            width, nhead=4, dim_feedforward=2 * width, dropout=DROPOUT, batch_first=True
         )
         self.layers = nn.TransformerEncoder(layer, num_layers=2, enable_nested_tensor=False)
-        self.leave = nn.Linear(HIDDEN, config.codebook_size)
+        self.leave = nn.Linear(width, config.codebook_size)
 
     def forward(self, vectors: Tensor, codes: Tensor, generator: torch.Generator) -> Tensor:
         """The term.
@@ -164,12 +180,12 @@ class MaskedModellingHead(nn.Module):
         swap = guess & (fate >= 1 - self.SWAPPED_SHARE)
         shown = torch.where(swap[..., None], vectors.roll(1, dims=0), vectors)
         entered = torch.where(hide[..., None], self.hidden, self.enter(shown)) + self.slot
-        return losses.masked_modelling(self.leave(self.layers(entered)), codes, guess)
+        return losses.masked_modelling(self.leave(self.layers(entered)[guess]), codes[guess])
 
 
-def build_heads(config: TokenizerConfig, features: Mapping[str, Tensor]) -> nn.ModuleDict:
-    """`VisualHeads` by dataset, given [N, F] features of the fitted episodes of each."""
-    return nn.ModuleDict({key(name): VisualHeads(config, f) for name, f in features.items()})
+def build_heads(config: TokenizerConfig, fitted: Mapping[str, VisualTargets]) -> nn.ModuleDict:
+    """`VisualHeads` by dataset, given what was seen around windows of fitted episodes of each."""
+    return nn.ModuleDict({key(name): VisualHeads(config, seen) for name, seen in fitted.items()})
 
 
 def key(dataset: str) -> str:

@@ -197,19 +197,17 @@ def next_frame(prediction: Tensor, target: Tensor, known: Tensor) -> Tensor:
     return masked_mean((prediction - target).abs(), known[:, None])
 
 
-def masked_modelling(logits: Tensor, codes: Tensor, guessed: Tensor) -> Tensor:
-    """Cross-entropy of the codes to guess, in nats.
+def masked_modelling(logits: Tensor, codes: Tensor) -> Tensor:
+    """Mean cross-entropy of the codes to guess, in nats.
 
     Args:
-        logits: [B, S, V].
-        codes: int64 [B, S].
-        guessed: bool [B, S], the codes that count.
+        logits: [N, V].
+        codes: int64 [N].
 
     Returns:
         Scalar, 0 where none is to be guessed.
     """
-    nats = functional.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none")
-    return masked_mean(nats, guessed.flatten())
+    return functional.cross_entropy(logits, codes, reduction="sum") / max(len(codes), 1)
 
 
 def _membership(layout: ActionLayout) -> Tensor:

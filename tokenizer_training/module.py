@@ -28,7 +28,7 @@ from tokenizer_training.dropout import (
 from tokenizer_training.heads import MaskedModellingHead, VisualHeads, build_heads, key
 from tokenizer_training.losses import LossWeights
 from tokenizer_training.portable import to_portable
-from tokenizer_training.visual import Sample
+from tokenizer_training.visual import Sample, VisualTargets
 
 
 class TokenizerModule(LightningModule):
@@ -53,15 +53,15 @@ class TokenizerModule(LightningModule):
         start: The artefact that training starts from; to be set before the trainer runs.
         usual_errors: [tokens] mean squared error of the start by number of tokens, per
             embodiment; to be set before the trainer runs.
-        fitted_features: [N, F] teacher's features of fitted episodes, by dataset; to be set before
-            the trainer runs.
+        fitted_targets: What was seen around windows of fitted episodes, by dataset; to be set
+            before the trainer runs.
         model: What the steps change.
         tokenizer: The tokenizer with the averaged weights.
     """
 
     start: Path
     usual_errors: Mapping[str, Tensor]
-    fitted_features: Mapping[str, Tensor]
+    fitted_targets: Mapping[str, VisualTargets]
     model: TokenizerModel
     tokenizer: ActionTokenizer
 
@@ -103,7 +103,7 @@ class TokenizerModule(LightningModule):
         assert isinstance(averaged, TokenizerModel)
         self.tokenizer = replace(start, model=averaged)
         self._positions = token_positions(start.token_order)
-        self.heads = build_heads(start.config, self.fitted_features)
+        self.heads = build_heads(start.config, self.fitted_targets)
         self.masked_modelling = None
         if self.weights.masked_modelling:
             self.masked_modelling = MaskedModellingHead(start.config)
@@ -160,11 +160,11 @@ class TokenizerModule(LightningModule):
     def _masked_modelling(self, output: TokenizerOutput, generator: torch.Generator) -> Tensor:
         """The term of masked modelling; 0 until it sets in."""
         assert isinstance(self.masked_modelling, MaskedModellingHead)
-        codes, quantizer = output.codes[..., LEVEL], self.model.quantizer
-        vectors = quantizer.first_level(output.latents, codes)
-        term = self.masked_modelling(self._scaled(vectors), codes, generator)
-        late = self.global_step >= self.masked_modelling_start * self.trainer.max_steps
-        return term if late else 0 * term.detach()
+        if self.global_step < self.masked_modelling_start * self.trainer.max_steps:
+            return torch.zeros((), device=self.device)
+        codes = output.codes[..., LEVEL]
+        vectors = self.model.quantizer.first_level(output.latents, codes)
+        return self.masked_modelling(self._scaled(vectors), codes, generator)
 
     @property
     def config(self) -> TokenizerConfig:

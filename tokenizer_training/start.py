@@ -19,7 +19,7 @@ from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.evaluation import SMALLEST, evaluate
 from tokenizer_training.features.cache import DatasetFeatures
 from tokenizer_training.sources import Source
-from tokenizer_training.visual import Sample, VisualSource
+from tokenizer_training.visual import Sample, VisualSource, VisualTargets
 
 PASS = 2048
 """Windows read at a time."""
@@ -121,11 +121,11 @@ def validation_sample(source: Source, most: int, features: DatasetFeatures | Non
     return Sample(source.name, windows.chunk(chosen), targets)
 
 
-def fitted_features(source: Source, features: DatasetFeatures) -> Tensor:
-    """[N, F] features at the starts of windows of the fitted episodes, evenly spread."""
+def fitted_targets(source: Source, features: DatasetFeatures) -> VisualTargets:
+    """What was seen around windows of the fitted episodes, evenly spread."""
     windows = source.fit_windows()
     chosen = thinned(windows, FEATURE_WINDOWS)
-    return VisualSource(features, windows).targets(chosen, windows.horizon).first
+    return VisualSource(features, windows).targets(chosen, windows.horizon)
 
 
 def join(chunks: Sequence[ActionChunk]) -> ActionChunk:

@@ -1,4 +1,4 @@
-"""Training with pictures: what each visual term reaches, that controls count, and what is refused."""
+"""Training with pictures: what each term reaches, that controls count, and what is refused."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TestReach:
         features = FeatureCache.open(seen[1]).dataset("stripes")
         rows = torch.arange(0, len(windows), 3).numpy()
         targets = VisualSource(features, windows).targets(rows, windows.horizon)
-        heads = VisualHeads(tokenizer.config, targets.first)
+        heads = VisualHeads(tokenizer.config, targets)
         given = tokenizer.prepare(windows.chunk(rows))
         model = tokenizer.model.requires_grad_(True)
         return model, heads, model(given.x, given.mask, given.condition), targets
