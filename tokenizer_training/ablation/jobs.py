@@ -13,6 +13,7 @@ from typing import IO
 
 from tokenizer_training.ablation.plan import Planned
 
+PROGRAM = (sys.executable, "-m", "tokenizer_training")
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 20
 """How long a run that is told to stop may take."""
@@ -93,7 +94,7 @@ def train_all(planned: Sequence[Planned], places: Places, ended: Callable[[Ended
                     free.append(place)
                     ended(job.close())
     finally:
-        _stop([job.process for job in running.values()])
+        _stop(list(running.values()))
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class _Job:
         before = os.fstat(log.fileno()).st_size
         resumed = run.folder.record.is_file() and not planned.fresh
         process = subprocess.Popen(
-            [sys.executable, "-m", "tokenizer_training", "fit", *words],
+            [*PROGRAM, "fit", *words],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -162,13 +163,14 @@ def _devices() -> tuple[str, ...]:
     return tuple(named.split(",")[:count]) if named else tuple(map(str, range(count)))
 
 
-def _stop(processes: Sequence[subprocess.Popen]) -> None:
-    """End processes: politely first."""
-    for process in processes:
-        process.terminate()
-    for process in processes:
+def _stop(jobs: Sequence[_Job]) -> None:
+    """End runs, politely first, and let go of them."""
+    for job in jobs:
+        job.process.terminate()
+    for job in jobs:
         try:
-            process.wait(GRACE_SECONDS)
+            job.process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            job.process.kill()
+            job.process.wait()
+        job.log.close()

@@ -1,0 +1,107 @@
+"""What is still to be trained, and what rows remember."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from tokenizer_training.ablation.plan import plan
+from tokenizer_training.ablation.row import AblationRow
+from tokenizer_training.run_folder import differences
+
+
+def row_of(planned) -> AblationRow:
+    run = planned.run
+    return AblationRow(
+        recipe=run.recipe.name,
+        seed=run.seed,
+        dataset=run.dataset_name,
+        parent=run.recipe.parent,
+        differs=run.recipe.differs(),
+        settings=planned.settings,
+        teacher=planned.teacher,
+        tokens=6,
+        levels=2,
+        codebook_size=16,
+        steps=8,
+        best_step=4,
+        seconds=1.5,
+        figures={"validation/mse": 0.25},
+    )
+
+
+def test_a_row_is_not_trained_again(run_of, tmp_path):
+    runs = [run_of("full"), run_of("plain_rvq")]
+    first, second = plan(runs, tmp_path)
+    assert (first.teacher, second.teacher) == ("pixels", None)
+    row_of(first).save(runs[0].row(tmp_path))
+    (left,) = plan(runs, tmp_path)
+    assert left.run == runs[1] and not left.fresh
+
+
+def test_a_seed_changes_everything_random_but_not_the_split(run_of, tmp_path):
+    one, other = (p.settings for p in plan([run_of("full", 0), run_of("full", 1)], tmp_path))
+    assert differences(one, other) == ["seed_everything: 0 -> 1"]
+    assert one["data"]["split_seed"] == other["data"]["split_seed"]
+
+
+def test_settings_hold_what_decides_and_no_path(run_of, tmp_path):
+    full, other = plan([run_of("full"), run_of("teacher_other")], tmp_path)
+    assert full.settings["found"]["stripes"]["episodes"] == 8
+    (line,) = differences(full.settings, other.settings)
+    assert line.startswith("features: ")
+    assert str(tmp_path.parent) not in json.dumps(full.settings)
+
+
+def test_a_row_with_other_settings_is_an_error_or_trained_again(run_of, tmp_path):
+    run = run_of("full")
+    (planned,) = plan([run], tmp_path)
+    row_of(planned).save(run.row(tmp_path))
+    longer = run_of("full", max_steps=9)
+    with pytest.raises(ValueError, match=r"trainer.max_steps: 8 -> 9.*--again"):
+        plan([longer], tmp_path)
+    (again,) = plan([longer], tmp_path, again=True)
+    assert again.run == longer and not again.fresh
+
+
+def test_a_folder_with_another_run_starts_afresh_once(run_of, tmp_path):
+    run = run_of("full")
+    run.folder.path.mkdir(parents=True)
+    run.folder.record.write_text('{"model": "another"}')
+    with pytest.raises(ValueError, match="--again"):
+        plan([run], tmp_path)
+    (planned,) = plan([run], tmp_path, again=True)
+    assert planned.fresh
+    shutil.rmtree(run.folder.path)
+    assert not plan([run], tmp_path, again=True)[0].fresh
+
+
+def test_an_option_that_there_is_not_is_said_before_anything_is_trained(run_of, tmp_path, capsys):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("model: {weights: {smothness: 1.0}}")
+    with pytest.raises(ValueError, match="mine.yaml"):
+        plan([run_of("full"), run_of(str(mine))], tmp_path)
+    assert "smothness" in capsys.readouterr().err
+
+
+def test_a_row_reads_back_as_it_was(run_of, tmp_path):
+    (planned,) = plan([run_of("no_dct")], tmp_path)
+    row, file = replace(row_of(planned), measured={"mse": [1.0, 2.0]}), tmp_path / "deep" / "a.json"
+    row.save(file)
+    assert AblationRow.load(file) == row
+    assert len(file.read_text().splitlines()) < 25
+
+
+def test_a_row_that_was_changed_by_hand_is_refused(run_of, tmp_path):
+    (planned,) = plan([run_of("full")], tmp_path)
+    file = tmp_path / "a.json"
+    row_of(planned).save(file)
+    file.write_text(file.read_text().replace('"max_steps": 8', '"max_steps": 800'))
+    with pytest.raises(ValueError, match="changed by hand"):
+        AblationRow.load(file)
+    file.write_text('{"recipe": "full"}')
+    with pytest.raises(ValueError, match="no row of an ablation"):
+        AblationRow.load(file)
