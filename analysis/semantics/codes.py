@@ -11,6 +11,7 @@ from analysis.rvq_codec import RvqCodec
 from analysis.semantics.probe import Inputs, linear, standardised
 
 QUARTERS = 4
+LEVEL_DECAYS = (1.0, 0.5, 0.25)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,23 @@ def views(codec: RvqCodec) -> list[View]:
     return sorted(found, key=lambda view: view.tokens)
 
 
+def ids(codec: RvqCodec, training: np.ndarray, asked: np.ndarray) -> list[Inputs]:
+    """Shared tokens alone, as a language model meets them: names without geometry.
+
+    One entry per weight of deeper levels against the ones above; the probe chooses on validation.
+
+    Args:
+        codec: The tokenizer.
+        training: [M, L] tokens, absent ones left out.
+        asked: [N, L] likewise.
+    """
+    sizes, levels = codec.sizes(training.shape[1]), codec.levels(training.shape[1])
+    return [
+        linear(*(one_hot(part, sizes, decay**levels) for part in (training, asked)))
+        for decay in LEVEL_DECAYS
+    ]
+
+
 def read(codec: RvqCodec, training: np.ndarray, asked: np.ndarray) -> Inputs:
     """Shared tokens plus embedded codes, of [M, L] and [N, L] tokens with absent ones left out."""
     sizes = codec.sizes(training.shape[1])
@@ -67,15 +85,22 @@ def read(codec: RvqCodec, training: np.ndarray, asked: np.ndarray) -> Inputs:
     return shared + standardised(*(codec.embed(part) for part in (training, asked)))
 
 
-def one_hot(tokens: np.ndarray, sizes: np.ndarray):
-    """[N, L] tokens -> sparse [N, sum of sizes], one column per position and code."""
+def one_hot(tokens: np.ndarray, sizes: np.ndarray, weights: np.ndarray | None = None):
+    """[N, L] tokens -> sparse [N, sum of sizes], one column per position and code.
+
+    Args:
+        tokens: [N, L], absent ones left out.
+        sizes: [L] codes of each position.
+        weights: [L] what counts for a one at each position; 1 where omitted.
+    """
     from scipy.sparse import csr_array
 
     offset = np.concatenate([[0], np.cumsum(sizes)])
     row, position = np.nonzero(tokens != ABSENT)
     column = offset[position] + tokens[row, position]
-    ones = np.ones(len(row), np.float32)
-    return csr_array((ones, (row, column)), shape=(len(tokens), int(offset[-1])))
+    ones = np.ones(len(row)) if weights is None else weights[position]
+    shape = (len(tokens), int(offset[-1]))
+    return csr_array((ones.astype(np.float32), (row, column)), shape=shape)
 
 
 def counts(tokens: np.ndarray, size: int):

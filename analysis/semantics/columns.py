@@ -25,6 +25,10 @@ R1 = Column("retrieval_r1", "R@1", _plain, "own pictures ranked first in the gal
 R1_OVER = Column("retrieval_r1_over_plain", "− plain", _signed, "R@1 less the plain tokenizer's")
 R1_TIMES = Column("retrieval_r1_times_plain", "/ plain", _times, "R@1 over the plain tokenizer's")
 R1_CEILING = Column("retrieval_r1_of_ceiling", "of ceiling", _share, "R@1 over the ceiling's")
+EMBEDDED = Column("embedded_r1", "R@1, vectors", _plain, "the probe reads the codes' vectors, too")
+EMBEDDED_TIMES = Column(
+    "embedded_r1_times_plain", "/ plain, vectors", _times, "that over the plain tokenizer's"
+)
 SKILL = Column("next_frame_skill", "skill", _plain, "next-frame skill from codes and start frame")
 SKILL_OVER = Column(
     "next_frame_skill_over_plain", "skill − plain", _signed, "skill less the plain tokenizer's"
@@ -41,6 +45,8 @@ COLUMNS = (
     R1_OVER,
     R1_TIMES,
     R1_CEILING,
+    EMBEDDED,
+    EMBEDDED_TIMES,
     Column("retrieval_r1_floor", "floor", _plain, "R@1 of a probe fitted with shuffled images"),
     Column("retrieval_r5", "R@5", _plain, "own pictures among the first five"),
     Column("retrieval_median_rank", "median rank", lambda v: f"{v:.0f}", "of the own pictures"),

@@ -149,8 +149,9 @@ def _closing() -> str:
     )
     return (
         f"<h2>How to read this</h2><ul class='note'>{meanings}</ul>"
-        '<p class="note">Every probe is a ridge regression on shared tokens and embedded codes, '
-        "fitted on training episodes; its strength is chosen on validation episodes inside them. "
+        '<p class="note">Every probe is a ridge regression: retrieval reads the tokens alone, as a '
+        "language model meets them, the others what the tokens stand for as well. They are fitted "
+        "on training episodes; strengths are chosen on validation episodes inside them. "
         "Intervals, all of 95 % by resampling held-out episodes, are in "
         "<code>semantics.json</code>.</p>"
     )

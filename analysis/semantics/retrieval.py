@@ -9,7 +9,7 @@ standardised features; metrics learned from the probe's residuals fit those epis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,10 +81,22 @@ class Retrieval:
 
 def compute(inputs: Inputs, data: SemanticSet) -> Retrieval:
     """Predict pictures from what the probe reads, and look for them in every gallery."""
+    return compute_best([inputs], data)
+
+
+def compute_best(readings: Sequence[Inputs], data: SemanticSet) -> Retrieval:
+    """The same where the probe may read in several ways; validation windows choose one.
+
+    Args:
+        readings: What it may read; validation windows choose one.
+        data: The windows.
+    """
     whiten = Whitening.fit(data.training.pictures[~data.validation])
     loss = validation_loss(data, whiten)
-    predicted = probe.predict(inputs, data.training.pictures, data.validation, loss).values
-    whiten = Whitening.fit(data.training.pictures)
+    pictures = data.training.pictures
+    tried = [probe.predict(inputs, pictures, data.validation, loss) for inputs in readings]
+    predicted = min(tried, key=lambda prediction: prediction.loss).values
+    whiten = Whitening.fit(pictures)
     return search(whiten(predicted), whiten(data.held_out.pictures), data)
 
 
@@ -127,18 +139,20 @@ def validation_loss(data: SemanticSet, whiten: Whitening) -> Callable[[np.ndarra
     return loss
 
 
-def report(row: Row, result: Retrieval, plain: Retrieval | None) -> None:
+def report(
+    row: Row, result: Retrieval, plain: Retrieval | None, measure: str = "retrieval"
+) -> None:
     """R@1, R@5 and median rank; beside them how much more than `plain` finds, query by query."""
     bootstrap = EpisodeBootstrap(result.episode)
     for within in (1, 5):
-        hits, name = result.hits(within), f"retrieval_r{within}"
+        hits, name = result.hits(within), f"{measure}_r{within}"
         row.add(name, bootstrap.mean(hits))
         seeds = [hits[result.gallery == g].mean() for g in np.unique(result.gallery)]
         row.add(f"{name}_spread", float(np.std(seeds)))
         if plain is not None:
             row.add(f"{name}_over_plain", bootstrap.mean(hits - plain.hits(within)))
             row.add(f"{name}_times_plain", bootstrap.ratio(hits, plain.hits(within)))
-    row.add("retrieval_median_rank", median_rank(result, bootstrap))
+    row.add(f"{measure}_median_rank", median_rank(result, bootstrap))
 
 
 def report_ceiling(row: Row, result: Retrieval, ceiling: Retrieval) -> None:

@@ -5,6 +5,7 @@ metric + "_ci": [low, high]}}}}`. Rows are `NAME` (all codes), `NAME@k` (k of th
 level, or a quarter), `ceiling: ...`, `start frame alone` and `fast@SCALE`. Metrics of a tokenizer:
 
     retrieval_r1, _r5, _median_rank      own pictures found among the gallery's; _spread over seeds
+    embedded_r1, ...                     the same, the probe reading the codes' vectors as well
     retrieval_r1_floor                   the same by a probe fitted with shuffled images
     retrieval_r1_of_ceiling              over that of the continuous chunk and anchor
     next_frame_skill                     of the frame after the chunk; _shuffled from other codes
@@ -182,6 +183,7 @@ def _rows(subject: Subject, study: Study, around: Context) -> list[Row]:
 def _report(row: Row, probed: Probed, plain: Probed | None, around: Context) -> None:
     """What the probes found, beside what they find in the plain tokenizer's codes."""
     retrieval.report(row, probed.retrieval, plain.retrieval if plain else None)
+    retrieval.report(row, probed.embedded, plain.embedded if plain else None, "embedded")
     row.add("retrieval_r1_floor", float(probed.floor.hits(1).mean()))
     if around.ceiling is not None:
         retrieval.report_ceiling(row, probed.retrieval, around.ceiling)

@@ -21,7 +21,8 @@ class Probed:
     """What the probes found in one view of a tokenizer's tokens.
 
     Attributes:
-        retrieval: Pictures found.
+        retrieval: Pictures found by the tokens alone.
+        embedded: Pictures found by the tokens and what they stand for.
         floor: Pictures found by a probe fitted with shuffled images.
         next_frame: Prediction of the frame after the chunk.
         shuffled: The same from the codes of other windows.
@@ -29,6 +30,7 @@ class Probed:
     """
 
     retrieval: Retrieval
+    embedded: Retrieval
     floor: Retrieval
     next_frame: NextFrame
     shuffled: NextFrame
@@ -83,11 +85,13 @@ class Subject:
 
     def _probe(self, view: View) -> Probed:
         data = self.data
-        inputs = codes.read(self.codec, view.of(self.training), view.of(self.held_out))
+        tokens = view.of(self.training), view.of(self.held_out)
+        inputs, ids = codes.read(self.codec, *tokens), codes.ids(self.codec, *tokens)
         other = inputs.shuffled()
         return Probed(
+            retrieval.compute_best(ids, data),
             retrieval.compute(inputs, data),
-            retrieval.compute(other, data),
+            retrieval.compute(ids[0].shuffled(), data),
             next_frame.compute(self.start, inputs, data),
             next_frame.compute(self.start, other, data),
             [labels.compute(inputs, label, data) for label in self.labels],
