@@ -93,6 +93,8 @@ def open_sources(
     if not paths:
         raise ValueError("No dataset to train on. Name at least one: --data.datasets PATH ...")
     datasets = [RobotDataset.open(path, mapping) for path in paths]
+    for dataset in datasets:
+        horizon_frames(dataset.fps, seconds)
     _check_names(datasets)
     _check_embodiments(datasets)
     return [_source(dataset, seed, held_out, validation, seconds) for dataset in datasets]

@@ -14,9 +14,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from rvq_action.tensor_store import save_tensors
 from tokenizer_training.features.index import (
     FEATURES,
     INDEX,
@@ -127,7 +128,7 @@ class DatasetWriter:
 def _save(tensors: dict[str, Tensor], file: Path) -> None:
     """Write a safetensors file, whole or not at all."""
     partial = file.with_name(f".{file.name}.partial")
-    save_file(tensors, partial)
+    save_tensors(tensors, partial)
     os.replace(partial, file)
 
 
