@@ -38,9 +38,9 @@ def _with_differences(column: Column) -> tuple[Column, Column, Column]:
 
 
 R1_FIRST = Column(
-    "retrieval_r1_first", "R@1 first level", _plain, "own pictures ranked first, by first codes"
+    "retrieval_r1_first", "R@1 first level", _plain, "own pictures ranked first, by first tokens"
 )
-R1 = Column("retrieval_r1", "R@1", _plain, "own pictures ranked first, by all codes")
+R1 = Column("retrieval_r1", "R@1", _plain, "own pictures ranked first, by all tokens")
 SKILL = Column("next_frame_skill", "skill", _plain, "next-frame skill of codes and start frame")
 MSE = Column("mse", "MSE", _small, "error of all tokens in scored space")
 WER = Column("noise_wer_0.006", "WER", _plain, "token edit distance under noise σ = 0.006")
@@ -54,6 +54,10 @@ COLUMNS = (
     Column("seeds", "seeds", _whole, "runs"),
     *_with_differences(R1_FIRST),
     *_with_differences(R1),
+    Column(
+        "embedded_r1_first", "vectors, first level", _plain, "R@1, the codes' vectors read, too"
+    ),
+    Column("embedded_r1", "vectors", _plain, "the same by all codes"),
     *_with_differences(SKILL),
     *(MSE, MSE_FULL, MSE_PLAIN),
     *_with_differences(WER),

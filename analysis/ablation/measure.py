@@ -102,13 +102,9 @@ def measure(entry: LoadedTokenizer, bench: Bench) -> Measured:
         "": View("", "all codes", np.ones(codec.length, bool)),
     }
     tokens = [codec.encode(part.batch) for part in (data.training, data.held_out)]
-    inputs = {
-        k: codes.read(codec, *(view.of(part) for part in tokens)) for k, view in views.items()
-    }
-    ratios = {}
-    for suffix, given in inputs.items():
-        ratios |= _retrieval(given, bench, suffix)
-    ratios["next_frame_skill"] = _skill(inputs[""], bench)
+    kept = {suffix: [view.of(part) for part in tokens] for suffix, view in views.items()}
+    ratios = _retrieval(codec, kept, bench)
+    ratios["next_frame_skill"] = _skill(codes.read(codec, *kept[""]), bench)
     curve = _curve(codec, views[""], bench)
     ratios["mse"] = Ratio(curve.squared_error[-1], curve.values)
     steady, bits = _steadiness(codec, bench)
@@ -145,15 +141,23 @@ def _bench(
     return Bench(data, start, disturbed, measured_by(features, seeds))
 
 
-def _retrieval(inputs: Inputs, bench: Bench, suffix: str) -> dict[str, Ratio]:
-    found = retrieval.compute(inputs, bench.data)
-    queries = per_episode(np.ones(len(found.rank)), found.episode, bench.episodes)
-    return {
-        f"retrieval_r{within}{suffix}": Ratio(
-            per_episode(found.hits(within), found.episode, bench.episodes), queries
-        )
-        for within in (1, 5)
-    }
+def _retrieval(
+    codec: RvqCodec, kept: dict[str, list[np.ndarray]], bench: Bench
+) -> dict[str, Ratio]:
+    """What the tokens find, training and held-out ones by suffix; with and without vectors."""
+    data, episodes = bench.data, bench.episodes
+    ratios = {}
+    for suffix, tokens in kept.items():
+        found = {
+            "retrieval": retrieval.compute_best(codes.ids(codec, *tokens), data),
+            "embedded": retrieval.compute(codes.read(codec, *tokens), data),
+        }
+        for name, result in found.items():
+            queries = per_episode(np.ones(len(result.rank)), result.episode, episodes)
+            for within in (1, 5):
+                hits = per_episode(result.hits(within), result.episode, episodes)
+                ratios[f"{name}_r{within}{suffix}"] = Ratio(hits, queries)
+    return ratios
 
 
 def _skill(inputs: Inputs, bench: Bench) -> Ratio:

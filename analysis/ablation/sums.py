@@ -2,8 +2,10 @@
 
 Every figure is a ratio of two sums over windows. A row's JSON keeps both sums of every episode:
 
-    retrieval_r1_first, retrieval_r1     own pictures found, over queries; by the first level of
-    retrieval_r5_first, retrieval_r5     the codes, and by all of them
+    retrieval_r1_first, retrieval_r1     own pictures found first, over queries; by the tokens of
+                                         the first level alone, and by all tokens
+    retrieval_r5_first, retrieval_r5     the same among the first five
+    embedded_r1_first ...                the same where the probe reads the codes' vectors as well
     next_frame_skill                     change foretold, over change (squared), by all codes
     mse                                  squared error, over values, of all tokens
     noise_wer_SIGMA                      tokens moved by noise, over windows
