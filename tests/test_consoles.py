@@ -16,12 +16,14 @@ PACKAGES = {
 }
 DEMOS = "demos --tasks reach-v3 --episodes 1"
 SEMANTICS = "semantics --tokenizers {nowhere} --features {nowhere} --data {nowhere}"
+ABLATE = "ablate --data.datasets {nowhere} --features {nowhere} --runs_dir {free}"
 WRONG = [
     ("rvq-action", "check {nowhere}", "There is no folder"),
     ("rvq-train", "statistics --data.datasets {nowhere}", "There is no folder"),
     ("rvq-train", "statistics --data.datasets lerobot/pusht", "hf download lerobot/pusht --repo"),
     ("rvq-train", "statistics --data.datasets {nowhere} --out {file}/x.json", "it is a file"),
     ("rvq-train", "features --data.datasets {nowhere} --out {free}", "There is no folder"),
+    ("rvq-train", ABLATE + " --out {free}", "There is no folder"),
     ("rvq-train", "export --checkpoint {nowhere} --out {free}", "There is no checkpoint"),
     ("rvq-train", "export --checkpoint {nowhere} --out {file}/x", "it is a file"),
     ("rvq-vla", DEMOS.replace("reach", "raech") + " --out {free}", "Perhaps: reach-v3"),
@@ -31,6 +33,8 @@ WRONG = [
     ("rvq-analysis", "compare --tokenizers {nowhere} --data {nowhere} --out {free}", "neither"),
     ("rvq-analysis", "compare --data {nowhere} --out {file}", "it is a file"),
     ("rvq-analysis", SEMANTICS + " --out {free}", "neither"),
+    ("rvq-analysis", "ablation --rows {nowhere} --out {free}", "has no rows of an ablation"),
+    ("rvq-analysis", "ablation --rows {nowhere} --out {file}", "it is a file"),
     ("rvq-analysis", SEMANTICS + " --out {file}", "it is a file"),
 ]
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BUDGET = "ablation"
+REFRESH = 2.0
+"""Seconds from one look at the clock of the progress bar to the next."""
 
 
 def ablate_parser() -> ArgumentParser:
@@ -61,25 +63,33 @@ def ablate(config: Namespace) -> None:
 
     if config.jobs is not None and config.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {config.jobs}.")
-    runs = runs_of(config)
-    out = writable_folder(config.out)
-    writable_folder(config.runs_dir)
+    runs, out = runs_of(config), Path(config.out)
     planned = plan(runs, out, config.again)
     there = len(runs) - len(planned)
     if there:
         logger.info("%d of %d rows are there already: not trained again.", there, len(runs))
     if planned:
+        writable_folder(out)
+        writable_folder(config.runs_dir)
         _train(planned, Places.on_this_machine(config.jobs, len(planned)), out)
 
 
 def runs_of(config: Namespace) -> list[Run]:
-    """All runs asked for: every recipe once before the next seed begins."""
+    """All runs asked for: every recipe once before the next seed begins.
+
+    Raises:
+        FileNotFoundError: A recipe is missing.
+        ValueError: A recipe is unknown, or two datasets or recipes share a name.
+    """
     from tokenizer_training.ablation.recipes import choose
     from tokenizer_training.ablation.run import Budget, Run
 
     recipes, seeds = choose(config.recipes, config.features), dict.fromkeys(config.seeds)
     budget = Budget(config.budget, config.max_steps, config.mapping)
     datasets = [Path(path) for path in config.data.datasets]
+    names = [path.resolve().name for path in datasets]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Datasets share a folder name, by which rows are kept: {names}.")
     return [
         Run(recipe, seed, dataset, budget, Path(config.runs_dir))
         for seed in seeds
@@ -96,7 +106,7 @@ def _train(planned: Sequence[Planned], places: Places, out: Path) -> None:
     from tokenizer_training.ablation.jobs import train_all
 
     failed: list[Ended] = []
-    with tqdm(total=len(planned), desc="ablation", unit="run") as bar:
+    with tqdm(total=len(planned), desc="ablation", unit="run", mininterval=REFRESH) as bar:
 
         def ended(result: Ended) -> None:
             if result.problem is None:
@@ -106,7 +116,7 @@ def _train(planned: Sequence[Planned], places: Places, out: Path) -> None:
                 bar.write(f"{result.planned.run.name} failed: {result.problem}")
             bar.update()
 
-        train_all(planned, places, ended)
+        train_all(planned, places, ended, tick=lambda: bar.update(0))
     if failed:
         lines = [f"  {f.planned.run.name}: {f.problem} ({f.planned.run.log})" for f in failed]
         raise ValueError(

@@ -67,13 +67,19 @@ class Ended:
     problem: str | None
 
 
-def train_all(planned: Sequence[Planned], places: Places, ended: Callable[[Ended], None]) -> None:
+def train_all(
+    planned: Sequence[Planned],
+    places: Places,
+    ended: Callable[[Ended], None],
+    tick: Callable[[], object] = lambda: None,
+) -> None:
     """Train runs, `places.jobs` at a time; when this is interrupted they are stopped.
 
     Args:
         planned: The runs.
         places: Where to.
         ended: Called with every run that has ended.
+        tick: Called many times a second meanwhile.
     """
     waiting = list(reversed(planned))
     free, running = list(reversed(range(places.jobs))), dict[int, _Job]()
@@ -88,6 +94,7 @@ def train_all(planned: Sequence[Planned], places: Places, ended: Callable[[Ended
                 else:
                     running[place] = job
             time.sleep(POLL_SECONDS)
+            tick()
             for place, job in list(running.items()):
                 if job.process.poll() is not None:
                     del running[place]

@@ -67,6 +67,7 @@ def test_a_killed_run_goes_on_beside_one_that_fails(
         (["--budget", "bugdet"], "No packaged configuration is called 'bugdet'"),
         (["--features", "nowhere"], "is no cache of visual features"),
         (["--data.datasets", "nowhere"], "nowhere"),
+        (["--data.datasets", "a/arm", "b/arm"], "share a folder name"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_nothing_is_trained(words, extra, message, capsys, tmp_path):
