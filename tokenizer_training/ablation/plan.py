@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rvq_action.json_file import read_json
 from tokenizer_training.ablation.row import AblationRow
 from tokenizer_training.ablation.run import Run
 from tokenizer_training.features.cache import FeatureCache
@@ -87,8 +88,19 @@ def _compare(run: Run, out: Path, facts: _Facts) -> tuple[Planned | None, list[s
         differing = differences(AblationRow.load(run.row(out)).settings, settings)
         if not differing:
             return None, []
-    other = run.folder.differs(claims) if run.folder.record.is_file() else []
+    other = _folder_differs(run, claims, settings)
     return Planned(run, settings, teacher, fresh=bool(other)), differing or other
+
+
+def _folder_differs(run: Run, claims: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """What differs in the run's folder: an option, or the features behind the same path."""
+    if not run.folder.record.is_file():
+        return []
+    differing, artefact = run.folder.differs(claims), run.folder.tokenizer / "metadata.json"
+    if differing or not artefact.is_file():
+        return differing
+    seen = read_json(artefact).get("features", {}).get(run.dataset_name)
+    return differences({"features": seen}, {"features": settings.get("features")})
 
 
 def _claims(run: Run, facts: _Facts) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tokenizer_training.ablation.plan import plan
+from tokenizer_training.ablation.plan import _claims, _Facts, plan
 from tokenizer_training.ablation.row import AblationRow
 from tokenizer_training.run_folder import differences
 
@@ -77,6 +77,20 @@ def test_a_folder_with_another_run_starts_afresh_once(run_of, tmp_path):
     assert planned.fresh
     shutil.rmtree(run.folder.path)
     assert not plan([run], tmp_path, again=True)[0].fresh
+
+
+def test_a_run_on_other_features_behind_the_same_path_is_noticed(run_of, tmp_path):
+    run = run_of("full")
+    (planned,) = plan([run], tmp_path)
+    run.folder.tokenizer.mkdir(parents=True)
+    run.folder.record.write_text(json.dumps(_claims(run, _Facts())))
+    metadata = run.folder.tokenizer / "metadata.json"
+    metadata.write_text(json.dumps({"features": {"stripes": planned.settings["features"]}}))
+    assert not plan([run], tmp_path)[0].fresh
+    metadata.write_text(json.dumps({"features": {"stripes": "of before"}}))
+    with pytest.raises(ValueError, match="features: 'of before' -> "):
+        plan([run], tmp_path)
+    assert plan([run], tmp_path, again=True)[0].fresh
 
 
 def test_an_option_that_there_is_not_is_said_before_anything_is_trained(run_of, tmp_path, capsys):
