@@ -51,11 +51,13 @@ format: install  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-demo: install system  ## Simulated demonstrations -> tokenizer -> report in runs/demo/report
+demo: install system  ## Demonstrations -> features -> tokenizer -> report in runs/demo/report
 	$(BIN)/rvq-vla demos --tasks $(DEMO_TASKS) --episodes $(DEMO_EPISODES) --out $(DEMO)/metaworld
-	$(BIN)/rvq-train fit --config demo --data.datasets $(DEMO)/metaworld --run_dir $(DEMO)/rvq
+	$(BIN)/rvq-train features --data.datasets $(DEMO)/metaworld --out $(DEMO)/features
+	$(BIN)/rvq-train fit --config demo --data.datasets $(DEMO)/metaworld \
+	  --data.features $(DEMO)/features --run_dir $(DEMO)/rvq
 	$(BIN)/rvq-analysis compare --tokenizers $(DEMO)/rvq/tokenizer --data $(DEMO)/metaworld \
-	  --out $(DEMO)/report
+	  --features $(DEMO)/features --out $(DEMO)/report
 
 ablation: install  ## Train every recipe on DATA with the features in CACHE -> rows, report in runs/ablation/report
 	@test -n "$(DATA)" -a -n "$(CACHE)" || { \

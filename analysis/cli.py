@@ -13,6 +13,8 @@ from rvq_action.console import guarded, writable_folder
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
+    from analysis.semantics.result import Study
+
 
 def compare_parser() -> ArgumentParser:
     """Arguments of `rvq-analysis compare`."""
@@ -26,6 +28,10 @@ def compare_parser() -> ArgumentParser:
         "--fit_data", **many, default=[],
         help="where FAST, bins and the scored space are fitted; the training split by default",
     )  # fmt: skip
+    parser.add_argument(
+        "--features", **many, default=[],
+        help="caches of `rvq-train features`: also measure what the codes tell about the pictures",
+    )  # fmt: skip
     parser.add_argument("--mapping", help="mapping file or name, for all datasets")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
@@ -36,9 +42,11 @@ def compare_parser() -> ArgumentParser:
 
 
 def run_compare(arguments: Namespace) -> None:
-    """Measure, print the table, write metrics.json and index.html."""
+    """Measure, print the tables, write metrics.json and index.html (and semantics.json)."""
     from analysis import compare, report, table
+    from analysis.semantics import page, study, text
 
+    studies: list[Study] = []
     with _kept_if_used(arguments.out):
         comparison = compare.compute(
             arguments.tokenizers,
@@ -47,9 +55,18 @@ def run_compare(arguments: Namespace) -> None:
             arguments.mapping,
             arguments.fast_total,
         )
-    metrics = compare.write_metrics(comparison, arguments.out)
-    page = report.write(comparison, arguments.out)
-    print(f"\n{table.render(comparison)}\n\n{metrics}\n{page}")
+        if arguments.features:
+            tokenizers, data = arguments.tokenizers, arguments.data
+            mapping = arguments.mapping
+            studies = study.compute(tokenizers, arguments.features, data, mapping=mapping)
+    written = [compare.write_metrics(comparison, arguments.out)]
+    tables = [table.render(comparison)]
+    if studies:
+        written.append(study.write(studies, arguments.out))
+        tables.append(text.render(studies))
+    more = page.sections(studies) if studies else []
+    written.append(report.write(comparison, arguments.out, more))
+    print("", *tables, "", *written, sep="\n")
 
 
 def semantics_parser() -> ArgumentParser:

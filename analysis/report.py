@@ -25,21 +25,21 @@ RANGE_NOTE = (
 )
 
 
-def write(comparison: Comparison, folder: Path) -> Path:
-    """Write index.html."""
+def write(comparison: Comparison, folder: Path, more: Sequence[str] = ()) -> Path:
+    """Write index.html, with further sections at its end."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
-    path.write_text(render(comparison), encoding="utf-8")
+    path.write_text(render(comparison, more), encoding="utf-8")
     return path
 
 
-def render(comparison: Comparison) -> str:
+def render(comparison: Comparison, more: Sequence[str] = ()) -> str:
     """The page."""
     colours = figures.colours_of(comparison.datasets)
     names = ", ".join(d.data.name for d in comparison.datasets)
     body = [_opening(comparison, colours)]
     body += [_dataset(dataset, colours) for dataset in comparison.datasets]
-    body.append(_closing(comparison))
+    body += [_closing(comparison), *more]
     template = Template(files("analysis").joinpath("templates/compare.html").read_text("utf-8"))
     return template.substitute(title=escape(f"Action tokenizers on {names}"), body="\n".join(body))
 

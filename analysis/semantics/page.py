@@ -49,13 +49,16 @@ def write(studies: Sequence[Study], folder: Path) -> Path:
 
 def render(studies: Sequence[Study]) -> str:
     """The page."""
-    colours = figures.colours_of(studies)
     names = ", ".join(study.name for study in studies)
-    body = ["<h1>What the codes know about the pictures</h1>"]
-    body += [_study(study, colours) for study in studies]
-    body.append(_closing())
+    body = ["<h1>What the codes know about the pictures</h1>", *sections(studies)]
     template = Template(files("analysis").joinpath("templates/compare.html").read_text("utf-8"))
     return template.substitute(title=escape(f"Semantics of codes on {names}"), body="\n".join(body))
+
+
+def sections(studies: Sequence[Study]) -> list[str]:
+    """What the page shows of each dataset, and how to read it."""
+    colours = figures.colours_of(studies)
+    return [*(_study(study, colours) for study in studies), _closing()]
 
 
 def _study(study: Study, colours: dict[str, str]) -> str:
