@@ -78,7 +78,7 @@ def test_the_way_from_the_robots_numbers_and_back_runs(artefact: ActionChunk):
 def test_the_commands_it_names_exist():
     project = (ROOT / "pyproject.toml").read_text()
     makefile = (ROOT / "Makefile").read_text()
-    for line in filter(None, "".join(blocks("bash")).splitlines()):
+    for line in filter(None, "".join(blocks("bash")).replace("\\\n", " ").splitlines()):
         word, argument = line.split()[:2]
         if word == "make":
             assert re.search(rf"^{argument}:", makefile, flags=re.MULTILINE), line
