@@ -141,11 +141,11 @@ class SlotResidualVQ(nn.Module):
         return torch.stack(codes, dim=-1)
 
     def quantize(self, latents: Tensor) -> Quantized:
-        """Latents [B, S, C] -> `Quantized`; in training mode the codebooks follow the data."""
+        """Latents [B, S, C] -> `Quantized`; never moves a codebook."""
         residual = latents.float()
         vectors, codes, distances = torch.zeros_like(residual), [], []
         for index in range(self.config.num_quantizers):
-            code = self._choose(index, residual.detach())
+            code = self._nearest(index, residual.detach())
             chosen = self._lookup(index, code)
             distances.append(masked_mean((residual - chosen).square(), self.support[index]))
             vectors, residual = vectors + chosen, residual - chosen
@@ -154,19 +154,24 @@ class SlotResidualVQ(nn.Module):
         commitment = torch.stack(distances).mean()
         return Quantized(straight, torch.stack(codes, dim=-1), commitment)
 
-    def _choose(self, index: int, residual: Tensor) -> Tensor:
-        """Codes [B, S] of one level for [B, S, C]; in training mode its codebook then moves."""
-        if not self.training:
-            return self._nearest(index, residual)
-        batch = len(residual)
-        if index > 0:
-            signs = torch.randint_like(residual, 2) * 2 - 1
-            residual = torch.cat([residual, residual * signs])
-        codes = self._nearest(index, residual)
-        with torch.no_grad(), torch.autocast(residual.device.type, enabled=False):
-            self._book(index).update_indices(residual.transpose(0, 1)[:, :, None], codes.T)
-        self._tend(index, residual)
-        return codes[:batch]
+    @torch.no_grad()
+    def follow(self, latents: Tensor) -> None:
+        """Move the codebooks towards latents [B, S, C].
+
+        Several processes do this together, so each must do it equally often. From the second level
+        on, copies with random signs count as well.
+        """
+        residual = latents.float()
+        for index in range(self.config.num_quantizers):
+            samples = residual
+            if index > 0:
+                signs = torch.randint_like(residual, 2) * 2 - 1
+                samples = torch.cat([residual, residual * signs])
+            codes = self._nearest(index, samples)
+            with torch.autocast(residual.device.type, enabled=False):
+                self._book(index).update_indices(samples.transpose(0, 1)[:, :, None], codes.T)
+            self._tend(index, samples)
+            residual = residual - self._lookup(index, codes[: len(residual)])
 
     def _nearest(self, index: int, residual: Tensor) -> Tensor:
         """Nearest codes [B, S] of one level for [B, S, C]."""

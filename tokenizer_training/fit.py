@@ -92,7 +92,9 @@ def fit(
         logger.warning(TOO_FEW, run.validation.least_episodes)
         sources, steps = [replace(source, validation=()) for source in sources], 0
     check_visual(run, module, data)
-    settings = {**run.settings, "found": {s.name: describe(s) for s in data.sources}}
+    fingerprints = {name: seen.fingerprint for name, seen in data.features.items()}
+    found = {s.name: describe(s) for s in data.sources}
+    settings = {**run.settings, "found": found, "features": fingerprints}
     if trainer.is_global_zero:
         folder.claim(settings, fresh=run.resume == "never")
     if folder.is_complete:

@@ -14,6 +14,7 @@ from lightning import LightningModule
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from rvq_action.blocks import ConditionEmbedding
 from rvq_action.config import TokenizerConfig
 from rvq_action.model import TokenizerModel, TokenizerOutput
 from rvq_action.semantic import LEVEL, semantic_part
@@ -95,6 +96,8 @@ class TokenizerModule(LightningModule):
             return
         start = ActionTokenizer.from_pretrained(self.start)
         self.model = start.model.train()
+        if self.dropout.anchor == 1:
+            forget_anchor(self.model)
         self.model.encoder.requires_grad_(self.encoder_rate > 0)
         self.average = AveragedModel(
             self.model, multi_avg_fn=get_ema_multi_avg_fn(self.averaging)
@@ -110,16 +113,20 @@ class TokenizerModule(LightningModule):
 
     def training_step(self, batch: list[Sample], batch_idx: int) -> Tensor:
         generator = self._generator()
-        interval = self.codebook_every_n_steps
-        self.model.quantizer.train(interval > 0 and self.global_step % interval == 0)
         size, sighted = sum(map(len, batch)), sum(sample.sighted for sample in batch)
         terms = {name: torch.zeros((), device=self.device) for name in self.weights.visual}
+        latents = []
         for sample in batch:
             output, own = self._action_terms(sample, generator)
+            latents.append(output.latents)
             add(terms, own, len(sample) / size)
             if self.weights.visual and sample.sighted:
                 add(terms, self._visual_terms(output, sample), sample.sighted / sighted)
+        if self.codebook_every_n_steps and self.global_step % self.codebook_every_n_steps == 0:
+            self.model.quantizer.follow(torch.cat(latents))
         total = self.weights.total(terms)
+        if self.trainer.world_size > 1:
+            total = total + self._nothing()
         self.log("train/total", total, prog_bar=True, batch_size=size)
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, batch_size=size)
         return total
@@ -224,6 +231,12 @@ class TokenizerModule(LightningModule):
         parts = (self.model.semantic, self.heads, self.masked_modelling)
         return [p for part in parts if part is not None for p in part.parameters()]
 
+    def _nothing(self) -> Tensor:
+        """Zero, in which every head takes part: processes wait for one another's gradients, though
+        not every batch has pictures."""
+        zero = torch.zeros((), device=self.device)
+        return zero + sum(0 * p.sum() for p in self._visual_parameters())
+
     def _rate(self, step: int) -> float:
         """Share of the peak learning rate: a linear rise, then half a cosine."""
         rise, total = self.warmup_steps, self.trainer.max_steps
@@ -240,3 +253,10 @@ def add(terms: dict[str, Tensor], more: Mapping[str, Tensor], share: float) -> N
     """Add a share of some terms to those so far."""
     for name, term in more.items():
         terms[name] = terms.get(name, torch.zeros_like(term)) + term * share
+
+
+def forget_anchor(model: TokenizerModel) -> None:
+    """Make networks that never see the anchor in training blind to it for good."""
+    for part in model.modules():
+        if isinstance(part, ConditionEmbedding):
+            torch.nn.init.zeros_(part.anchor.weight)

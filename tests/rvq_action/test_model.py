@@ -29,6 +29,7 @@ def trained(closed_form) -> ActionTokenizer:
         given = tokenizer.prepare(arm_chunk(128, seed=100 + step))
         length = torch.randint(1, tokenizer.tokens_per_chunk + 1, (128, 1, 1))
         output = model(given.x, given.mask, given.condition, place < length)
+        model.quantizer.follow(output.latents.detach())
         error = masked_mean((output.reconstruction - given.x).square(), given.mask)
         optimizer.zero_grad()
         (error + 0.1 * output.commitment).backward()

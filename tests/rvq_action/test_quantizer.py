@@ -85,28 +85,28 @@ def test_quantisation_runs_in_float32(dtype):
         assert torch.equal(vq.quantize(latents).codes, expected)
     moved = []
     for autocast in (True, False):
-        vq = installed().train()
+        vq = installed()
         torch.manual_seed(0)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            vq.quantize(latents)
+            vq.follow(latents)
         moved.append(vq.codebooks)
     assert torch.equal(*moved)
 
 
-def test_evaluation_moves_nothing():
-    vq = installed()
+def test_looking_up_moves_nothing():
+    vq = installed().train()
     before = copy.deepcopy(vq.state_dict())
     vq.quantize(torch.randn(64, S, C) + 3)
     vq.encode(torch.randn(64, S, C) + 3)
     assert all(torch.equal(before[k], v) for k, v in vq.state_dict().items())
 
 
-def test_training_moves_codebooks_towards_the_data():
-    vq = installed(replace(CONFIG, decay=0.9)).train()
+def test_codebooks_follow_the_data():
+    vq = installed(replace(CONFIG, decay=0.9))
     latents = torch.randn(256, S, C) * 0.5 + 1.0
     errors = []
     for _ in range(30):
-        vq.quantize(latents)
+        vq.follow(latents)
         errors.append(float((vq.dequantize(vq.encode(latents)) - latents).square().mean()))
     assert errors[-1] < 0.6 * errors[0]
     assert vq.codebooks.isfinite().all()
@@ -121,7 +121,7 @@ def test_the_first_step_after_installing_throws_no_code_off():
     usage[:, :, :3] = 0
     vq.set_codebooks(vq.codebooks, vq.support, usage)
     before = vq.codebooks.clone()
-    vq.train().quantize(latents)
+    vq.follow(latents)
     assert (vq.codebooks - before).norm(dim=-1).max() < 0.1
 
 
@@ -130,9 +130,8 @@ def test_components_outside_the_support_stay_zero():
     support = torch.ones(K, S, C, dtype=torch.bool)
     support[:, 1, 2:] = False
     vq.set_codebooks(vq.codebooks * support[:, :, None], support, torch.ones(K, S, V))
-    vq.train()
     for _ in range(5):
-        vq.quantize(torch.randn(64, S, C) * 3)
+        vq.follow(torch.randn(64, S, C) * 3)
     assert not vq.codebooks[:, 1, :, 2:].any()
     assert vq.codebooks[:, 0].abs().min() > 0
 
@@ -142,10 +141,9 @@ def test_dead_codes_become_samples():
     books = vq.codebooks.clone()
     books[0, 0, :4] = 1000.0
     vq.set_codebooks(books, vq.support, torch.full((K, S, V), 32.0))
-    vq.train()
     latents = torch.randn(256, S, C)
     for _ in range(12):
-        vq.quantize(latents)
+        vq.follow(latents)
     assert vq.codebooks.abs().max() < 10
     used = torch.bincount(vq.encode(latents)[:, 0, 0], minlength=V)
     assert (used > 0).sum() > 12

@@ -11,6 +11,8 @@ from tokenizer_training.fit import fit
 from tokenizer_training.fit_cli import FitCLI
 
 TINY = Path(__file__).with_name("tiny.yaml")
+LENGTHS = (40, 36, 44, 40, 38, 42)
+SMALL = ("--side", "8", "--components", "6", "--fit_frames", "24")
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +20,20 @@ def dataset(tmp_path_factory) -> Path:
     """Six episodes of three channels at 10 Hz, two tasks."""
     from tests.synthetic import write_v3
 
-    return write_v3(tmp_path_factory.mktemp("data") / "waves", (40, 36, 44, 40, 38, 42))
+    return write_v3(tmp_path_factory.mktemp("data") / "waves", LENGTHS)
+
+
+@pytest.fixture(scope="session")
+def seen(tmp_path_factory) -> tuple[Path, Path]:
+    """A dataset with two cameras, and the cache of its features."""
+    from tests.tokenizer_training.features.conftest import write
+    from tokenizer_training.cli import main
+
+    folder = tmp_path_factory.mktemp("seen")
+    data, cache = write(folder / "stripes", LENGTHS), folder / "cache"
+    words = ["features", "--data.datasets", str(data), "--out", str(cache), *SMALL]
+    assert main(words) == 0
+    return data, cache
 
 
 @pytest.fixture

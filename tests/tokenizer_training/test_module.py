@@ -61,3 +61,13 @@ def test_errors_are_measured_in_units_of_what_a_prefix_leaves(fit_tiny, monkeypa
     fit_tiny("--model.balance", "1", name="balanced")
     fit_tiny("--model.balance", "0", name="plain")
     assert len(seen) == 16 and all(seen)
+
+
+def test_networks_that_never_see_the_anchor_are_blind_to_it(fit_tiny):
+    options = ("--closed_form.semantic_slots", "1", "--model.dropout.anchor", "1")
+    tokenizer = read_checkpoint(fit_tiny(*options) / "checkpoints" / "last.ckpt")
+    actions, anchor = torch.rand(8, 10, 3), torch.rand(8, 3)
+    codes = [
+        tokenizer.encode(actions + shift, proprio=anchor + shift, fps=10) for shift in (0.0, 0.3)
+    ]
+    assert torch.equal(*codes)

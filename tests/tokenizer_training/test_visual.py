@@ -11,27 +11,14 @@ import torch
 
 from rvq_action import ActionTokenizer
 from tests.synthetic import write_v3
-from tests.tokenizer_training.features.conftest import write
-from tokenizer_training.cli import main
+from tests.tokenizer_training.conftest import LENGTHS
 from tokenizer_training.export import read_checkpoint
 from tokenizer_training.heads import MaskedModellingHead, VisualHeads
 from tokenizer_training.sources import open_sources
 from tokenizer_training.visual import VisualSource
 
-LENGTHS = (40, 36, 44, 40, 38, 42)
-SMALL = ("--side", "8", "--components", "6", "--fit_frames", "24")
 SLOTS = ("--closed_form.semantic_slots", "2", "--closed_form.semantic_width", "4")
 TERMS = {"alignment": 0.5, "next_frame": 0.2, "masked_modelling": 0.1}
-
-
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory) -> tuple[Path, Path]:
-    """A dataset with two cameras, and the cache of its features."""
-    folder = tmp_path_factory.mktemp("seen")
-    data, cache = write(folder / "stripes", LENGTHS), folder / "cache"
-    words = ["features", "--data.datasets", str(data), "--out", str(cache), *SMALL]
-    assert main(words) == 0
-    return data, cache
 
 
 @pytest.fixture
