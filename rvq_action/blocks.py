@@ -77,10 +77,14 @@ class ResidualNetwork(nn.Module):
         out_features: Width of the output.
         hidden: H.
         depth: Number of blocks; with 0 the output stays zero.
+        dropout: In front of every block, in training.
     """
 
-    def __init__(self, in_features: int, out_features: int, hidden: int, depth: int) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, hidden: int, depth: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.enter = nn.Linear(in_features, hidden)
         self.blocks = nn.ModuleList(ConditionedBlock(hidden) for _ in range(depth))
         self.leave = nn.Linear(hidden, out_features)
@@ -90,5 +94,5 @@ class ResidualNetwork(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         hidden = self.enter(x) + condition
         for block in self.blocks:
-            hidden = block(hidden, condition)
+            hidden = block(self.dropout(hidden), condition)
         return self.leave(hidden)

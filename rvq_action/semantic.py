@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork
 from rvq_action.config import TokenizerConfig
 
-DROPOUT = 0.2
+DROPOUT = 0.1
 LEVEL = 0
 """The level whose codes are semantic."""
 
@@ -34,7 +34,7 @@ class SemanticEncoder(nn.Module):
         self.condition = ConditionEmbedding(config.width, config.num_embodiments, config.hidden)
         self.dropout = nn.Dropout(DROPOUT)
         points = config.semantic_slots * config.semantic_width
-        self.network = ResidualNetwork(latent, points, config.hidden, config.depth)
+        self.network = ResidualNetwork(latent, points, config.hidden, config.depth, DROPOUT)
         self.network.leave.reset_parameters()
 
     def forward(self, latents: Tensor, condition: Condition) -> Tensor:

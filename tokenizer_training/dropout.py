@@ -18,11 +18,13 @@ class DropoutRates:
         anchor: The proprio anchor, as a condition.
         embodiment: Which robot it is.
         prefix: A random number of the last tokens.
+        noise: Spread of the noise on the anchor, in model space.
     """
 
     anchor: float = 0.2
     embodiment: float = 0.2
     prefix: float = 0.5
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -33,7 +35,7 @@ class DropoutRates:
 def drop_condition(
     condition: Condition, rates: DropoutRates, generator: torch.Generator
 ) -> Condition:
-    """Withhold anchor and embodiment, each from samples of its own.
+    """Withhold anchor and embodiment, each from samples of its own, and blur the anchor.
 
     Args:
         condition: Of B samples.
@@ -43,10 +45,12 @@ def drop_condition(
     batch = len(condition.embodiment)
     nameless = _chosen(batch, rates.embodiment, generator).to(condition.embodiment.device)
     dropped = replace(condition, embodiment=condition.embodiment.masked_fill(nameless, 0))
-    if condition.anchor_mask is None:
+    if condition.anchor is None or condition.anchor_mask is None:
         return dropped
+    noise = rates.noise * torch.randn(condition.anchor.shape, generator=generator)
     unknown = _chosen(batch, rates.anchor, generator).to(condition.anchor_mask.device)
-    return replace(dropped, anchor_mask=condition.anchor_mask & ~unknown[:, None])
+    anchor = condition.anchor + noise.to(condition.anchor)
+    return replace(dropped, anchor=anchor, anchor_mask=condition.anchor_mask & ~unknown[:, None])
 
 
 def prefix_mask(batch: int, positions: Tensor, rate: float, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from tokenizer_training.visual import VisualTargets
 
 HIDDEN, DROPOUT = 256, 0.1
 START_TEMPERATURE, LEAST_TEMPERATURE = 0.07, 0.05
-LEAST_SPREAD = 0.1
+LEAST_SPREAD = 0.3
 """A teacher's components spread less than this share of the widest one are not blown up further."""
 
 

@@ -40,6 +40,7 @@ class TokenizerModule(LightningModule):
         dropout: What is withheld, and how often.
         learning_rate: Peak of AdamW's.
         encoder_rate: The encoder's learning rate as a share of that; 0 leaves it as it is.
+        visual_rate: The learning rate of the semantic network and of all heads as a share of it.
         codebook_every_n_steps: Steps from one move of the codebooks towards the latents to the
             next, which costs as much as two steps without; 0 leaves them as they are.
         balance: How far a chunk's error counts relative to what its prefix usually leaves over:
@@ -72,6 +73,7 @@ class TokenizerModule(LightningModule):
         dropout: DropoutRates,
         learning_rate: float = 1e-3,
         encoder_rate: float = 1.0,
+        visual_rate: float = 3.0,
         codebook_every_n_steps: int = 1,
         balance: float = 1.0,
         averaging: float = 0.99,
@@ -83,6 +85,7 @@ class TokenizerModule(LightningModule):
         super().__init__()
         self.weights, self.dropout, self.seed = weights, dropout, seed
         self.learning_rate, self.encoder_rate = learning_rate, encoder_rate
+        self.visual_rate = visual_rate
         self.codebook_every_n_steps = codebook_every_n_steps
         self.balance, self.averaging = balance, averaging
         self.weight_decay, self.warmup_steps = weight_decay, warmup_steps
@@ -213,12 +216,10 @@ class TokenizerModule(LightningModule):
         self.average.update_parameters(self.model)
 
     def configure_optimizers(self) -> Any:
-        others = [*self.model.decoder.parameters(), *self._visual_parameters()]
-        encoder = list(self.model.encoder.parameters())
-        groups = [
-            {"params": others, "lr": self.learning_rate},
-            {"params": encoder, "lr": self.learning_rate * self.encoder_rate},
-        ]
+        decoder, encoder = (list(m.parameters()) for m in (self.model.decoder, self.model.encoder))
+        parts = ((decoder, 1.0), (encoder, self.encoder_rate))
+        parts += ((self._visual_parameters(), self.visual_rate),)
+        groups = [{"params": p, "lr": self.learning_rate * rate} for p, rate in parts if p]
         optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {
