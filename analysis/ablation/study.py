@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from analysis.semantics import seen
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.json_file import write_json
 from tokenizer_training.ablation.row import AblationRow, load_rows
+
+logger = logging.getLogger(__name__)
 
 
 def compute(
@@ -52,7 +55,7 @@ def compute(
             )
         looked, rows = seen.cache_of(caches, dataset.name), found[dataset.name]
         found[dataset.name] = measure.measure_rows(rows, runs_dir, dataset, looked, seeds, quiet)
-    return [comparison.compute(list(rows.values())) for rows in found.values()]
+    return [comparison.compute(list(rows.values())) for rows in _measured(found)]
 
 
 def write(ablations: Sequence[Ablation], folder: Path) -> Path:
@@ -60,6 +63,17 @@ def write(ablations: Sequence[Ablation], folder: Path) -> Path:
     path = folder / "ablation.json"
     write_json({ablation.dataset: ablation.to_dict() for ablation in ablations}, path)
     return path
+
+
+def _measured(found: Mapping[str, Mapping[Path, AblationRow]]) -> list[Mapping[Path, AblationRow]]:
+    """The datasets that have measured rows, or all where none has."""
+    late = [n for n, rows in found.items() if not any(row.measured for row in rows.values())]
+    if late and len(late) < len(found):
+        logger.warning(
+            "%s: not measured yet, left out. Give --data and --features.", ", ".join(late)
+        )
+        return [rows for name, rows in found.items() if name not in late]
+    return list(found.values())
 
 
 def _rows(folder: Path) -> dict[str, Mapping[Path, AblationRow]]:

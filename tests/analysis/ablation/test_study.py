@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from analysis.ablation import measure
+from analysis.ablation import measure, study
 from analysis.cli import main
 from rvq_action import ActionTokenizer
 from tests.tokenizer_training.conftest import TINY
@@ -17,7 +18,7 @@ from tokenizer_training.ablation.finish import finish
 from tokenizer_training.ablation.jobs import Ended
 from tokenizer_training.ablation.plan import plan
 from tokenizer_training.ablation.recipes import choose
-from tokenizer_training.ablation.row import AblationRow
+from tokenizer_training.ablation.row import AblationRow, load_rows
 from tokenizer_training.ablation.run import Budget, Run
 from tokenizer_training.cli import main as train
 from tokenizer_training.fit import fit
@@ -107,6 +108,14 @@ def test_without_data_unmeasured_rows_ask_for_it(place, capsys):
     assert main(words(place)) == 1
     assert "No row of stripes was measured yet: give --data" in capsys.readouterr().err
     assert not (place / "out").exists()
+
+
+def test_datasets_that_were_not_measured_yet_wait(place, caplog):
+    assert main(with_data(place)) == 0
+    done = load_rows(place / "rows", "stripes")
+    late = {path: replace(row, measured=None) for path, row in done.items()}
+    assert study._measured({"stripes": done, "waves": late}) == [done]
+    assert "waves: not measured yet" in caplog.text
 
 
 def test_a_dataset_without_rows_and_a_folder_without_any_are_named(place, capsys):
