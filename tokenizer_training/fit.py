@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from tokenizer_training.callbacks import (
     ValidationSettings,
 )
 from tokenizer_training.datamodule import ActionDataModule
+from tokenizer_training.features.cache import DatasetFeatures
 from tokenizer_training.module import TokenizerModule
 from tokenizer_training.run_folder import RunFolder
 from tokenizer_training.sources import Source
@@ -92,10 +93,8 @@ def fit(
         logger.warning(TOO_FEW, run.validation.least_episodes)
         sources, steps = [replace(source, validation=()) for source in sources], 0
     check_visual(run, module, data)
-    fingerprints = {name: seen.fingerprint for name, seen in data.features.items()}
-    found = {s.name: describe(s) for s in data.sources}
-    settings = {**run.settings, "found": found, "features": fingerprints}
     if trainer.is_global_zero:
+        settings = decided(run.settings, data.sources, data.features)
         folder.claim(settings, fresh=run.resume == "never")
     if folder.is_complete:
         logger.info("%s is complete: nothing to train.", folder.path)
@@ -115,7 +114,20 @@ def fit(
     return folder.tokenizer
 
 
-def describe(source: Source) -> dict[str, Any]:
+def decided(
+    options: dict[str, Any], sources: Sequence[Source], features: Mapping[str, DatasetFeatures]
+) -> dict[str, Any]:
+    """Everything that decides what a run results in: options, recordings, and what was seen."""
+    found = {source.name: _describe(source) for source in sources}
+    return {**options, "found": found, "features": fingerprints(features)}
+
+
+def fingerprints(features: Mapping[str, DatasetFeatures]) -> dict[str, str]:
+    """What was seen of each dataset, as artefacts and folders of runs remember it."""
+    return {name: seen.fingerprint for name, seen in features.items()}
+
+
+def _describe(source: Source) -> dict[str, Any]:
     """What a dataset was when a run began."""
     reader = source.dataset.reader
     frames = sum(reader.episode_length(i) for i in range(reader.num_episodes))
@@ -157,7 +169,7 @@ def fit_start(
         "steps": 0,
         "split": {source.name: source.to_metadata() for source in sources},
         "seconds": data.seconds,
-        "features": {name: seen.fingerprint for name, seen in data.features.items()},
+        "features": fingerprints(data.features),
         "versions": {name: version(name) for name in LIBRARIES},
     }
     first = quick_closed_form(sources, embodiments, run.recipe, metadata)

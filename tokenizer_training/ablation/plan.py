@@ -9,14 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rvq_action.json_file import read_json
 from tokenizer_training.ablation.row import AblationRow
 from tokenizer_training.ablation.run import Run
-from tokenizer_training.features.cache import FeatureCache
-from tokenizer_training.fit import describe
+from tokenizer_training.features.cache import DatasetFeatures, FeatureCache
+from tokenizer_training.fit import decided
 from tokenizer_training.fit_cli import FitCLI, decisive
 from tokenizer_training.run_folder import differences
-from tokenizer_training.sources import open_sources
+from tokenizer_training.sources import Source, open_sources
 
 SHOWN = 3
 
@@ -73,34 +72,30 @@ def plan(runs: Sequence[Run], out: Path, again: bool = False) -> list[Planned]:
 
 
 class _Facts:
-    """What is asked of datasets and caches, once each."""
+    """Datasets and caches, opened once each."""
 
     def __init__(self) -> None:
-        self.found, self.features = cache(_found), cache(_features)
+        self.sources, self._features = cache(_sources), cache(_features)
+
+    def seen(self, run: Run) -> dict[str, DatasetFeatures]:
+        """The features that the run learns from, by dataset."""
+        if run.recipe.cache is None:
+            return {}
+        return {run.dataset_name: self._features(run.recipe.cache, run.dataset_name)}
 
 
 def _compare(run: Run, out: Path, facts: _Facts) -> tuple[Planned | None, list[str]]:
     """The run if it is to be trained, and what differs in its row or folder, if anything."""
     claims = _claims(run, facts)
-    settings, teacher = _portable(claims, run, facts)
+    settings = _portable(claims, run)
     differing: list[str] = []
     if run.row(out).is_file():
         differing = differences(AblationRow.load(run.row(out)).settings, settings)
         if not differing:
             return None, []
-    other = _folder_differs(run, claims, settings)
+    other = run.folder.differs(claims) if run.folder.record.is_file() else []
+    teacher = next((seen.teacher.kind for seen in facts.seen(run).values()), None)
     return Planned(run, settings, teacher, fresh=bool(other)), differing or other
-
-
-def _folder_differs(run: Run, claims: dict[str, Any], settings: dict[str, Any]) -> list[str]:
-    """What differs in the run's folder: an option, or the features behind the same path."""
-    if not run.folder.record.is_file():
-        return []
-    differing, artefact = run.folder.differs(claims), run.folder.tokenizer / "metadata.json"
-    if differing or not artefact.is_file():
-        return differing
-    seen = read_json(artefact).get("features", {}).get(run.dataset_name)
-    return differences({"features": seen}, {"features": settings.get("features")})
 
 
 def _claims(run: Run, facts: _Facts) -> dict[str, Any]:
@@ -112,28 +107,23 @@ def _claims(run: Run, facts: _Facts) -> dict[str, Any]:
             f"{run.name}: `rvq-train fit` does not understand its options (see above). Mend "
             f"{run.recipe.file.name} or the budget."
         ) from error
-    config = json.loads(parsed.parser.dump(parsed.config, format="json"))
-    found = facts.found(run.dataset, run.budget.mapping)
-    return {**decisive(config), "found": {run.dataset_name: found}}
+    options = decisive(json.loads(parsed.parser.dump(parsed.config, format="json")))
+    sources = facts.sources(run.dataset, run.budget.mapping)
+    return decided(options, sources, facts.seen(run))
 
 
-def _portable(claims: dict[str, Any], run: Run, facts: _Facts) -> tuple[dict[str, Any], str | None]:
-    """The settings without paths of this machine, and the kind of the teacher."""
+def _portable(claims: dict[str, Any], run: Run) -> dict[str, Any]:
+    """The settings without paths of this machine."""
     data = {k: v for k, v in claims["data"].items() if k not in ("datasets", "features")}
     settings = {**claims, "data": data}
     if run.budget.mapping is not None:
         settings["mapping"] = Path(run.budget.mapping).name
-    if run.recipe.cache is None:
-        return settings, None
-    fingerprint, teacher = facts.features(run.recipe.cache, run.dataset_name)
-    return settings | {"features": fingerprint}, teacher
+    return settings
 
 
-def _found(dataset: Path, mapping: str | None) -> dict[str, Any]:
-    return describe(open_sources([dataset], mapping)[0])
+def _sources(dataset: Path, mapping: str | None) -> list[Source]:
+    return open_sources([dataset], mapping)
 
 
-def _features(path: Path, dataset: str) -> tuple[str, str]:
-    """Fingerprint of the features, and kind of the teacher."""
-    opened = FeatureCache.open(path)
-    return opened.dataset(dataset).fingerprint, opened.teacher.kind
+def _features(path: Path, dataset: str) -> DatasetFeatures:
+    return FeatureCache.open(path).dataset(dataset)

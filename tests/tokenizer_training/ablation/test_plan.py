@@ -52,7 +52,7 @@ def test_settings_hold_what_decides_and_no_path(run_of, tmp_path):
     full, other = plan([run_of("full"), run_of("teacher_other")], tmp_path)
     assert full.settings["found"]["stripes"]["episodes"] == 8
     (line,) = differences(full.settings, other.settings)
-    assert line.startswith("features: ")
+    assert line.startswith("features.stripes: ")
     assert str(tmp_path.parent) not in json.dumps(full.settings)
 
 
@@ -81,14 +81,13 @@ def test_a_folder_with_another_run_starts_afresh_once(run_of, tmp_path):
 
 def test_a_run_on_other_features_behind_the_same_path_is_noticed(run_of, tmp_path):
     run = run_of("full")
-    (planned,) = plan([run], tmp_path)
-    run.folder.tokenizer.mkdir(parents=True)
-    run.folder.record.write_text(json.dumps(_claims(run, _Facts())))
-    metadata = run.folder.tokenizer / "metadata.json"
-    metadata.write_text(json.dumps({"features": {"stripes": planned.settings["features"]}}))
+    claims = _claims(run, _Facts())
+    run.folder.path.mkdir(parents=True)
+    run.folder.record.write_text(json.dumps(claims))
     assert not plan([run], tmp_path)[0].fresh
-    metadata.write_text(json.dumps({"features": {"stripes": "of before"}}))
-    with pytest.raises(ValueError, match="features: 'of before' -> "):
+    claims["features"]["stripes"] = "of before"
+    run.folder.record.write_text(json.dumps(claims))
+    with pytest.raises(ValueError, match="features.stripes: 'of before' -> "):
         plan([run], tmp_path)
     assert plan([run], tmp_path, again=True)[0].fresh
 
