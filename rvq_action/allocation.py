@@ -39,7 +39,6 @@ def deal(rates: list[float], items: list[list[int]], capacities: list[int]) -> l
         rates: Bits of each item.
         items: Component indices of each item.
         capacities: Levels of each slot; one without levels gets nothing.
-        num_slots: S.
 
     Returns:
         Component indices of every slot.

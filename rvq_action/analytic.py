@@ -224,12 +224,12 @@ def _build(
     for slot, indices in enumerate(chosen):
         width, first = len(indices), int(slot < config.semantic_slots)
         components[slot, :width] = transform.components[indices]
-        whole = torch.tensor([i in blocks for i in indices])
+        whole = torch.tensor([i in blocks for i in indices], dtype=torch.bool)
         residual = latents[:, indices]
         scale[slot, :width] = residual.square().mean(0).sqrt().clamp(min=SMALLEST_SCALE)
         for level in range(config.num_quantizers):
             error[level, slot, :width] = residual.square().mean(0).sqrt()
-            if level < first:
+            if level < first or not indices:
                 continue
             worth = water_fill(residual.square().mean(0), math.log2(config.codebook_size)) > 0
             worth = worth | whole if level == first else worth
@@ -244,7 +244,9 @@ def _build(
     support[LEVEL][semantic] = True
     scale[semantic] = config.semantic_width**-0.5 if config.semantic_slots else 1.0
     usage = usage / len(latents) * MOVING_AVERAGE_SAMPLES
-    model = TokenizerModel(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = TokenizerModel(config)
     _install(model, transform.mean, components.flatten(0, 1), scale, error)
     model.quantizer.set_codebooks(codebooks, support, usage)
     return model.eval()

@@ -65,6 +65,8 @@ class TokenizerConfig:
                 f"{self.semantic_slots} semantic slots of {self.semantic_width} latents do not fit "
                 f"into {self.num_slots} slots of {self.slot_width}."
             )
+        if self.semantic_slots and not self.semantic_width:
+            raise ValueError(f"{self.semantic_slots} semantic slots need a semantic_width above 0.")
         if self.token_order not in TOKEN_ORDERS:
             raise ValueError(f"token_order must be one of {TOKEN_ORDERS}: {self.token_order!r}.")
 

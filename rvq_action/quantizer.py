@@ -114,14 +114,14 @@ class SlotResidualVQ(nn.Module):
         """Replace what the semantic codes stand for, and nothing else.
 
         Args:
-            codebooks: [M, V, Q].
+            codebooks: [M, V, Q], on any device.
             shares: [M, V] of the samples that choose each code.
         """
         book, width = self._book(LEVEL), self.config.semantic_width
         slots, latents = slice(len(codebooks)), slice(self.config.slot_width - width, None)
-        usage = shares * MOVING_AVERAGE_SAMPLES
+        usage = shares.to(book.cluster_size) * MOVING_AVERAGE_SAMPLES
         usage = usage.maximum(LEAST_USAGE * usage.mean(-1, keepdim=True))
-        book.embed[slots, :, latents] = codebooks
+        book.embed[slots, :, latents] = codebooks.to(book.embed)
         book.cluster_size[slots] = usage
         book.embed_avg[slots] = book.embed[slots] * usage[..., None]
 

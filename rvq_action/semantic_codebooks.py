@@ -31,15 +31,16 @@ def fit_semantic_codebooks(
         fresh: Whether to forget what the codes stood for, instead of going on from it.
 
     Returns:
-        [M, V, Q] and the share of the chunks per code, [M, V].
+        [M, V, Q] and the share of the chunks per code, [M, V]; on the CPU, where k-means draws.
     """
     training = model.training
     model.eval()
     latents = torch.cat([model.latents(g.x, g.mask, g.condition) for g in inputs])
     model.train(training)
     codebooks, shares = [], []
-    points, size = semantic_part(latents, model.config), model.config.codebook_size
-    for samples, before in zip(points.unbind(1), model.quantizer.semantic, strict=True):
+    points, size = semantic_part(latents, model.config).cpu(), model.config.codebook_size
+    known = model.quantizer.semantic.cpu()
+    for samples, before in zip(points.unbind(1), known, strict=True):
         start = None if fresh else before
         codebook = kmeans(samples, size, iterations, generator, start)
         index, _ = nearest(samples, codebook)

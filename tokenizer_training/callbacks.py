@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ class ValidationSettings:
     prefixes: int = 8
     least_episodes: int = 3
 
+    def __post_init__(self) -> None:
+        _check_positive(self)
+
 
 @dataclass(frozen=True)
 class SemanticSettings:
@@ -53,11 +56,21 @@ class SemanticSettings:
     windows: int = 8192
     iterations: int = 3
 
+    def __post_init__(self) -> None:
+        _check_positive(self)
+
+
+def _check_positive(settings: ValidationSettings | SemanticSettings) -> None:
+    for field in fields(settings):
+        if getattr(settings, field.name) < 1:
+            raise ValueError(f"{field.name} must be at least 1: {settings}.")
+
 
 class BestTokenizer(Callback):
-    """Exports the tokenizer whenever it is the best so far on validation windows.
+    """Exports the tokenizer whenever its score on validation windows is the best so far.
 
-    Step 0, the closed form, takes part: training never exports anything worse than its start.
+    Step 0, the closed form, takes part. With an alignment term the score weighs error against
+    surprise (`Evaluation.score`), so that what is exported may leave over more than its start.
 
     Args:
         settings: How often and on how much.
@@ -154,7 +167,7 @@ class ResumePoint(Callback):
 
     def __init__(self, path: Path, every_n_steps: int) -> None:
         self.path, self.every_n_steps = path, every_n_steps
-        self._restored: dict[str, Any] | None = None
+        self._restored: list[dict[str, Any]] = []
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         step = trainer.global_step
@@ -165,18 +178,27 @@ class ResumePoint(Callback):
                 os.replace(partial, self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        return random_states()
+        return {"processes": in_all_processes(random_states())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._restored = state_dict
+        self._restored = state_dict["processes"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the random states as late as possible, so that nothing draws in between."""
-        if self._restored is None:
-            assert isinstance(pl_module, TokenizerModule)
-            seed_everything(pl_module.seed + trainer.global_rank, verbose=False)
+        assert isinstance(pl_module, TokenizerModule)
+        if trainer.global_rank < len(self._restored):
+            restore_random_states(self._restored[trainer.global_rank])
         else:
-            restore_random_states(self._restored)
+            seed_everything(pl_module.seed + trainer.global_rank, verbose=False)
+
+
+def in_all_processes(value: Any) -> list[Any]:
+    """The value that each process has, in every process."""
+    if not torch.distributed.is_initialized():
+        return [value]
+    values = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def random_states() -> dict[str, Any]:

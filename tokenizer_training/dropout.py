@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -28,8 +29,9 @@ class DropoutRates:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if not 0 <= getattr(self, field.name) <= 1:
-                raise ValueError(f"Dropout rate {field.name} is no share in [0, 1]: {self}.")
+            most = math.inf if field.name == "noise" else 1
+            if not 0 <= getattr(self, field.name) <= most:
+                raise ValueError(f"Dropout {field.name} must lie in [0, {most}]: {self}.")
 
 
 def drop_condition(

@@ -203,7 +203,10 @@ def train(
         seen = {s.name: s for s in sources if s.name in features}
         module.fitted_targets = {n: fitted_targets(s, features[n]) for n, s in seen.items()}
     samples = {
-        s.name: validation_sample(s, run.validation.windows, features.get(s.name)) for s in sources
+        s.name: validation_sample(
+            s, run.validation.windows, features.get(s.name), data.shuffle_images
+        )
+        for s in sources
     }
     best = BestTokenizer(run.validation, samples, folder.tokenizer)
     last = ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps)

@@ -14,8 +14,9 @@ from tokenizer_training.visual import VisualTargets
 
 HIDDEN, DROPOUT = 256, 0.1
 START_TEMPERATURE, LEAST_TEMPERATURE = 0.07, 0.05
-LEAST_SPREAD = 0.3
-"""A teacher's components spread less than this share of the widest one are not blown up further."""
+LEAST_SPREAD, SMALLEST_SPREAD = 0.3, 1e-6
+"""A teacher's components spread less than this share of the widest one are not blown up further,
+and what never changes counts as spread this little."""
 
 
 class FeatureScale(nn.Module):
@@ -34,7 +35,7 @@ class FeatureScale(nn.Module):
         super().__init__()
         self.register_buffer("mean", features.mean(0))
         spread = features.std(0, correction=0)
-        self.register_buffer("scale", spread.clamp(min=LEAST_SPREAD * spread.max()).sqrt())
+        self.register_buffer("scale", spread.maximum(least_spread(spread)).sqrt())
 
     def forward(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.scale
@@ -56,8 +57,8 @@ class Whitening(nn.Module):
         centred = (features - self.mean).double()
         energies, vectors = torch.linalg.eigh(centred.T @ centred / len(features))
         spread = energies.clamp(min=0).sqrt()
-        floor = LEAST_SPREAD * spread.max().clamp(min=1e-6)
-        self.register_buffer("components", (vectors / spread.maximum(floor)).float())
+        components = vectors / spread.maximum(least_spread(spread))
+        self.register_buffer("components", components.float())
 
     def forward(self, features: Tensor) -> Tensor:
         return (features - self.mean) @ self.components
@@ -189,8 +190,13 @@ def build_heads(config: TokenizerConfig, fitted: Mapping[str, VisualTargets]) ->
 
 
 def key(dataset: str) -> str:
-    """The name of a dataset, as torch wants the names of modules."""
-    return dataset.replace(".", "·")
+    """The name of a dataset, as torch wants the names of modules: no method's, and without dots."""
+    return "of " + dataset.replace(".", "·")
+
+
+def least_spread(spread: Tensor) -> Tensor:
+    """The spread below which none of [F] components counts."""
+    return LEAST_SPREAD * spread.max().clamp(min=SMALLEST_SPREAD)
 
 
 def perceptron(in_features: int, out_features: int) -> nn.Sequential:

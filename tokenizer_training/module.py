@@ -109,10 +109,12 @@ class TokenizerModule(LightningModule):
         assert isinstance(averaged, TokenizerModel)
         self.tokenizer = replace(start, model=averaged)
         self._positions = token_positions(start.token_order)
-        self.heads = build_heads(start.config, self.fitted_targets)
-        self.masked_modelling = None
-        if self.weights.masked_modelling:
-            self.masked_modelling = MaskedModellingHead(start.config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.heads = build_heads(start.config, self.fitted_targets)
+            self.masked_modelling = None
+            if self.weights.masked_modelling:
+                self.masked_modelling = MaskedModellingHead(start.config)
 
     def training_step(self, batch: list[Sample], batch_idx: int) -> Tensor:
         generator = self._generator()

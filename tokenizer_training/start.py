@@ -111,13 +111,15 @@ def thinned(windows: Windows, most: int) -> np.ndarray:
     return np.linspace(0, len(windows) - 1, count).round().astype(np.int64)
 
 
-def validation_sample(source: Source, most: int, features: DatasetFeatures | None) -> Sample:
-    """Windows of the validation episodes, with what was seen around them."""
+def validation_sample(
+    source: Source, most: int, features: DatasetFeatures | None, shuffled: bool = False
+) -> Sample:
+    """Windows of the validation episodes, with what was seen around them, or around others."""
     windows = source.validation_windows()
     chosen = thinned(windows, most)
     targets = None
     if features is not None:
-        targets = VisualSource(features, windows).targets(chosen, windows.horizon)
+        targets = VisualSource(features, windows, shuffled).targets(chosen, windows.horizon)
     return Sample(source.name, windows.chunk(chosen), targets)
 
 

@@ -86,7 +86,8 @@ def load(
     """Cut training windows and galleries, and look their features up.
 
     Raises:
-        ValueError: The cache is stale, incomplete, or its teacher has seen held-out episodes.
+        ValueError: The cache is stale, incomplete, or its teacher has seen held-out episodes; or
+            there is only one training episode.
     """
     features.check_complete(dataset)
     features.check_split(data.split.train)
@@ -131,10 +132,13 @@ def _see(data: EvalSet, windows: Windows, indices: np.ndarray, features: Dataset
 
 
 def _validation(episode: np.ndarray) -> np.ndarray:
-    """Which windows belong to the inner held-out episodes; all to both where there is but one."""
+    """Which windows belong to the inner held-out episodes."""
     numbers = np.unique(episode)
     if len(numbers) < 2:
-        return np.ones(len(episode), bool)
+        raise ValueError(
+            "Probes need two training episodes at least: one to fit on, one to choose their "
+            "strength on. Record more."
+        )
     inner = split_episodes(len(numbers), held_out=VALIDATION_SHARE)
     return np.isin(episode, numbers[list(inner.held_out)])
 

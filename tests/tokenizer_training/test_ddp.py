@@ -34,6 +34,9 @@ def differing(first: dict, second: dict) -> list[str]:
 def test_codebooks_of_two_processes_stay_equal(dataset, tmp_path):
     options = ("--model.codebook_every_n_steps", "1", "--model.encoder_rate", "0.5")
     assert differing(*train([dataset], tmp_path / "run", *options)) == []
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt")["callbacks"]["ResumePoint"]
+    first, second = (states["torch"] for states in saved["processes"])
+    assert not torch.equal(first, second)
 
 
 def test_semantic_codebooks_stay_equal_where_not_every_batch_has_pictures(dataset, seen, tmp_path):

@@ -13,9 +13,16 @@ from rvq_action import ActionTokenizer
 from tests.synthetic import write_v3
 from tests.tokenizer_training.conftest import LENGTHS
 from tokenizer_training.export import read_checkpoint
-from tokenizer_training.heads import MaskedModellingHead, VisualHeads
+from tokenizer_training.heads import (
+    FeatureScale,
+    MaskedModellingHead,
+    VisualHeads,
+    Whitening,
+    build_heads,
+    key,
+)
 from tokenizer_training.sources import open_sources
-from tokenizer_training.visual import VisualSource
+from tokenizer_training.visual import VisualSource, VisualTargets
 
 SLOTS = ("--closed_form.semantic_slots", "2", "--closed_form.semantic_width", "4")
 TERMS = {"alignment": 0.5, "next_frame": 0.2, "masked_modelling": 0.1}
@@ -48,9 +55,12 @@ def test_pictures_are_needed_in_training_only(fit_seen):
 
 @pytest.mark.parametrize("term", TERMS)
 def test_a_weight_of_zero_is_a_control(fit_seen, term):
-    full, without = fit_seen(name="full"), fit_seen(name="other", weights={**TERMS, term: 0.0})
+    faint = {**TERMS, term: 1e-30}
+    full, without = fit_seen(name="full"), fit_seen(name="other", weights=faint)
     one, other = weights(full), weights(without)
     assert any(not torch.equal(one[n], other[n]) for n in one if n.startswith("semantic"))
+    absent = weights(fit_seen(name="absent", weights={**TERMS, term: 0.0}))
+    assert any(not torch.equal(one[n], absent[n]) for n in one if n.startswith("semantic"))
 
 
 def test_shuffled_pictures_are_a_control(fit_seen):
@@ -114,6 +124,31 @@ def test_robots_without_a_camera_join_the_batch(fit_seen, tmp_path):
     blind = write_v3(tmp_path / "waves", LENGTHS)
     folder = fit_seen("--data.datasets+", str(blind))
     assert (folder / "COMPLETE").is_file()
+
+
+@pytest.mark.parametrize("name", ["train", "type", "values", "v1.5"])
+def test_a_dataset_may_be_called_anything(fit_seen, name):
+    targets = VisualTargets(
+        *torch.randn(3, 40, 6), *torch.ones(2, 40, dtype=torch.bool), *[None] * 2
+    )
+    config = ActionTokenizer.from_pretrained(fit_seen() / "tokenizer").config
+    assert isinstance(build_heads(config, {name: targets})[key(name)], VisualHeads)
+
+
+def test_pictures_that_never_change_are_no_nan():
+    same = torch.ones(40, 6)
+    assert torch.equal(FeatureScale(same)(same), torch.zeros(40, 6))
+    assert torch.isfinite(Whitening(same)(same)).all()
+
+
+def test_a_run_killed_before_its_first_checkpoint_goes_on_to_the_same_bits(fit_seen):
+    folder = fit_seen()
+    before = weights(folder)
+    for leftover in ("COMPLETE", "checkpoints/last.ckpt"):
+        (folder / leftover).unlink()
+    torch.rand(3)
+    after = weights(fit_seen())
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
 
 def test_windows_at_the_end_have_no_next_frame(seen):
