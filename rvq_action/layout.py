@@ -13,6 +13,8 @@ from enum import StrEnum
 from functools import cached_property
 
 ROTATION_UNIT = "rot6d"
+NORMALIZED_UNIT = "normalized"
+"""Of channels that somebody has normalised already."""
 
 
 class DeltaRule(StrEnum):
