@@ -88,7 +88,8 @@ class ActionVocabulary:
     @property
     def end_id(self) -> int | None:
         """Id of the end token, None where there is none."""
-        return self.ids[-1] if self.end_token else None
+        last = self.placement.to_ids(torch.tensor(self.size - 1))
+        return int(last) if self.end_token else None
 
     @property
     def names(self) -> list[str]:

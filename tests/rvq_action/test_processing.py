@@ -421,3 +421,15 @@ def test_it_travels_to_another_process(processor, arm):
 def test_it_says_what_it_is(processor):
     assert "arm 20 Hz" in repr(processor) and "time_horizon=None" in repr(processor)
     assert json.loads(processor.to_json_string())["processor_class"] == "RvqActionProcessor"
+
+
+@pytest.mark.parametrize("kind", ["one_arm", "closed_form"])
+def test_the_model_cards_lines_run(request, kind, tmp_path, monkeypatch):
+    tokenizer = request.getfixturevalue(kind)
+    tokenizer.save_pretrained(tmp_path / "path-or-hub-id")
+    card = (tmp_path / "path-or-hub-id" / "README.md").read_text()
+    lines = card.split("```python\n")[2].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"chunks": chunks(tokenizer, 5)}
+    exec(lines, names)
+    assert names["chunks"].shape == (5, 20, 4) and len(names["tokens"]) == 5
