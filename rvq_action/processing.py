@@ -168,8 +168,7 @@ class RvqActionProcessor(ProcessorMixin):
         name, known = self._robot(embodiment)
         width, rate = self._width(action_dim, known), self._rate(fps, known)
         horizon = self._horizon(time_horizon, rate)
-        vocabulary, slots = self.rvq.vocabulary, self.rvq.config.semantic_slots
-        codes, self.flags = repair(tokens, vocabulary, slots)
+        codes, self.flags = repair(tokens, self.rvq.vocabulary)
         space, held = ChunkSpace(known), torch.from_numpy(self.flags.held)
         motion = self.rvq.decode(codes, horizon, None, name, rate, relative=True).cpu()
         rest = space.read_frames(self.hold if hold is None else hold, len(codes))[held]

@@ -1,8 +1,9 @@
 """Token sequences of a language model -> codes, whatever they are: nothing is refused but flagged.
 
-An id that is no token of its place stands for an absent code, and the deeper levels of its slot,
-which tell what that code left over, go with it. Tokens after a whole code are cut off, those that
-are missing are absent. Where no code is left the robot is to hold.
+An id that is no token of its place stands for an absent code; the others keep their places. (To
+take the nearest code instead, or to drop the deeper levels of the slot as well, leaves a larger
+error.) Tokens after a whole code are cut off, those that are missing are absent. Where no code is
+left the robot is to hold.
 """
 
 from __future__ import annotations
@@ -47,15 +48,12 @@ class DecodeFlags:
         return (self.foreign > 0) | (self.surplus > 0) | self.held
 
 
-def repair(
-    tokens: Tokens, vocabulary: ActionVocabulary, semantic_slots: int = 0
-) -> tuple[Tensor, DecodeFlags]:
+def repair(tokens: Tokens, vocabulary: ActionVocabulary) -> tuple[Tensor, DecodeFlags]:
     """Codes int64 [B, S, K] and what was repaired.
 
     Args:
         tokens: Ids of B sequences.
         vocabulary: Without an end token.
-        semantic_slots: First slots whose first level tells nothing that deeper ones build on.
 
     Raises:
         ValueError: There is something else than integers among them.
@@ -68,16 +66,14 @@ def repair(
         ids[row, : len(values)] = torch.from_numpy(values[:total])
     given = torch.arange(total) < lengths[:, None]
     codes, known = _understood(ids, vocabulary)
-    kept = vocabulary.from_order(known & given)
-    kept[:, semantic_slots:] = kept[:, semantic_slots:].cumprod(-1).bool()
-    kept[:, :semantic_slots, 1:] = kept[:, :semantic_slots, 1:].cumprod(-1).bool()
+    kept = known & given
     flags = DecodeFlags(
         foreign=(given & ~known).sum(-1).numpy(),
         surplus=(lengths - total).clamp(min=0).numpy(),
         missing=(total - lengths).clamp(min=0).numpy(),
-        held=(~kept.flatten(1).any(-1)).numpy(),
+        held=(~kept.any(-1)).numpy(),
     )
-    return vocabulary.from_order(codes).where(kept, ABSENT), flags
+    return vocabulary.from_order(codes.where(kept, ABSENT)), flags
 
 
 def _understood(ids: Tensor, vocabulary: ActionVocabulary) -> tuple[Tensor, Tensor]:

@@ -215,7 +215,7 @@ def test_velocities_that_are_held_are_none(closed_form):
     assert [named[f"left_rot6d_{i}"] for i in range(6)] == [1, 0, 0, 0, 1, 0]
 
 
-def test_a_foreign_id_costs_its_slot_from_there_on(processor, arm):
+def test_a_foreign_id_costs_its_own_code(processor, arm):
     slots, size = arm.config.num_slots, arm.config.codebook_size
     tokens = processor(chunks(arm, 1))[0]
     codes = arm.vocabulary.to_codes([tokens])
@@ -223,7 +223,7 @@ def test_a_foreign_id_costs_its_slot_from_there_on(processor, arm):
         spoiled = list(tokens)
         spoiled[0] = foreign
         expected = codes.clone()
-        expected[:, 0] = -1
+        expected[:, 0, 0] = -1
         decoded = processor.decode([spoiled])
         same = arm.decode(expected, ARM_HORIZON, relative=True)
         assert np.allclose(decoded, ChunkSpace(arm.embodiments["arm"]).to_chunks(same), atol=1e-6)
@@ -237,15 +237,6 @@ def test_a_foreign_id_costs_its_slot_from_there_on(processor, arm):
     assert flags.missing.tolist() == [0, 0, total - 3, total - 3]
     assert flags.repaired.tolist() == [True, True, False, True]
     assert flags.held.tolist() == [False, False, False, True]
-
-
-def test_a_semantic_code_takes_nothing_with_it():
-    from rvq_action import ActionVocabulary
-    from rvq_action.repair import repair
-
-    words = ActionVocabulary(2, 3, 16)
-    codes, flags = repair([[99, 99, 16, 17, 32, 33]], words, semantic_slots=1)
-    assert codes.tolist() == [[[-1, 0, 0], [-1, -1, -1]]] and flags.foreign.tolist() == [2]
 
 
 def test_a_sequence_may_come_as_anything_of_integers(processor, arm):
