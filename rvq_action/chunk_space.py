@@ -1,8 +1,8 @@
 """Normalised chunks <-> relative actions in the layout's units, linearly.
 
 `chunk = (x - m) / s` with the m and s of `rvq_action.normalize`, so that the training data's
-quantiles lie on ±1; nothing is companded. Channels whose unit is `normalized` are taken as they
-are. This is the space in which FAST is used.
+quantiles lie on ±1; nothing is companded. Channels whose unit is `CHUNK_UNIT`, those of a
+tokenizer fitted on such chunks, are taken as they are. This is the space in which FAST is used.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor
 
 from rvq_action.embodiment import Embodiment
 from rvq_action.inputs import AnyArray
-from rvq_action.layout import NORMALIZED_UNIT
+from rvq_action.layout import CHUNK_UNIT
 
 
 class ChunkSpace:
     """The normalised chunks of one embodiment."""
 
     def __init__(self, known: Embodiment) -> None:
-        given = torch.tensor([c.unit == NORMALIZED_UNIT for c in known.layout.channels])
+        given = torch.tensor([c.unit == CHUNK_UNIT for c in known.layout.channels])
         self.layout = known.layout
         self.standstill = known.standstill
         self.middle = known.actions.middle.where(~given, 0.0)

@@ -14,7 +14,7 @@ from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
 from rvq_action.chunk import ActionChunk
 from rvq_action.embodiment import Embodiment
 from rvq_action.inputs import read_rate
-from rvq_action.layout import NORMALIZED_UNIT, DeltaRule, joint_space
+from rvq_action.layout import CHUNK_UNIT, DeltaRule, joint_space
 from rvq_action.statistics import StatisticsBuilder
 from rvq_action.tokenizer import ActionTokenizer
 
@@ -48,7 +48,7 @@ def fit_chunks(
     rate = float(horizon) if fps is None else read_rate(fps)
     mask = torch.ones_like(actions, dtype=torch.bool)
     chunk = ActionChunk(actions, mask, None, None, rate, NAME)
-    layout = joint_space(width, unit=NORMALIZED_UNIT, delta=DeltaRule.RAW)
+    layout = joint_space(width, unit=CHUNK_UNIT, delta=DeltaRule.RAW)
     builder = StatisticsBuilder(layout)
     builder.update(chunk)
     known = Embodiment(layout, builder.build(), rate)

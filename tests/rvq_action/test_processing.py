@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from rvq_action import ActionTokenizer, OutOfRangeWarning
+from rvq_action import ActionTokenizer, OutOfRangeWarning, joint_space
 from rvq_action.analytic import ClosedFormRecipe
 from rvq_action.chunk_space import ChunkSpace
 from rvq_action.relative import to_relative
-from tests.rvq_action.robots import ARM, ARM_HORIZON, arm_chunk, normalized
+from tests.rvq_action.robots import ARM, ARM_HORIZON, arm_chunk, embodiment_of, normalized
 
 pytest.importorskip("transformers")
 
@@ -76,6 +76,17 @@ def test_it_says_what_the_tokenizer_says(processor, arm):
     assert torch.equal(arm.vocabulary.to_codes(tokens), codes)
     decoded = arm.decode(codes, ARM_HORIZON, relative=True)
     assert np.allclose(processor.decode(tokens), space.to_chunks(decoded), atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["rad", "normalized"])
+def test_the_training_datas_quantiles_lie_on_one(unit):
+    """Motors that count from -100 to 100, in a unit called normalised, are no exception."""
+    layout = joint_space(4, unit=unit, delta="raw")
+    chunk = arm_chunk(200)
+    chunk = replace(chunk, actions=100 * chunk.actions, anchor=None, anchor_mask=None)
+    given = ChunkSpace(embodiment_of(layout, chunk)).to_chunks(chunk.actions).flatten(0, 1)
+    ends = torch.quantile(given, torch.tensor([0.01, 0.99]), dim=0)
+    assert torch.allclose(ends, torch.tensor([[-1.0], [1.0]]), atol=0.02)
 
 
 @pytest.mark.parametrize("kind", [np.float64, torch.float32, torch.float64, torch.float16, list])
