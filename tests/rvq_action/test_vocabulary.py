@@ -247,3 +247,18 @@ def test_a_table_goes_with_its_vocabulary():
         replace(placed, first_id=1)
     with pytest.raises(ValueError, match="Place them anew"):
         replace(placed, end_token=True)
+
+
+def test_a_hugging_face_tokenizer_reads_the_names_it_was_given():
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models
+
+    words = Tokenizer(models.WordLevel({"pick": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+    placed = closed(first_id=0).added(tokenizer)
+    assert placed.first_id == 2 and len(tokenizer) == 2 + placed.size
+    codes = prefixes(placed, [4])
+    ids = placed.to_sequences(codes)[0]
+    text = "".join(tokenizer.convert_ids_to_tokens(ids))
+    assert text.startswith("<action_") and text.endswith("<action_end>")
+    assert tokenizer(text)["input_ids"] == ids
