@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rvq_action.allocation import deal, largest_power_of_two, water_fill
+from rvq_action.calibration import calibrated
 from rvq_action.chunk import ActionChunk
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment
@@ -41,6 +43,7 @@ from rvq_action.transform import (
 )
 
 FEW_WINDOWS = 8
+CALIBRATION_WINDOWS = 2048
 MOST_COPIES, COPY_SPREAD = 15, 0.2
 SMALLEST_SCALE, SMALLEST_ERROR = 1e-4, 1e-5
 
@@ -62,6 +65,7 @@ class ClosedFormRecipe:
         depth: Blocks of those networks.
         semantic_slots: M, slots whose first-level codes are semantic; see `rvq_action.semantic`.
         semantic_width: Q, latents that those codes are about.
+        token_order: `level_major`, every prefix a coarser chunk, or `slot_major`.
         seed: Seed of everything random.
     """
 
@@ -76,6 +80,7 @@ class ClosedFormRecipe:
     depth: int = 2
     semantic_slots: int = 0
     semantic_width: int = 16
+    token_order: Literal["level_major", "slot_major"] = "level_major"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -128,6 +133,7 @@ def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerMode
         num_embodiments=len(windows),
         hidden=recipe.hidden,
         depth=recipe.depth,
+        token_order=recipe.token_order,
         semantic_slots=recipe.semantic_slots,
         semantic_width=recipe.semantic_width if recipe.semantic_slots else 0,
     )
@@ -170,7 +176,13 @@ def fit_closed_form(
         generator = torch.Generator().manual_seed(recipe.seed)
         fitted = fit_semantic_codebooks(model, inputs, recipe.iterations, generator, fresh=True)
         model.quantizer.set_semantic(*fitted)
-    return ActionTokenizer(model, embodiments, metadata or {})
+    few = [chunk.rows(_spread(len(chunk), CALIBRATION_WINDOWS)) for chunk in samples]
+    return calibrated(ActionTokenizer(model, embodiments, metadata or {}), few)
+
+
+def _spread(count: int, most: int) -> Tensor:
+    """int64, at most so many of `count` positions, evenly spread."""
+    return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
 def _allocate(

@@ -12,11 +12,13 @@ from torch.nn.functional import pad
 
 from rvq_action.blocks import Condition
 from rvq_action.chunk import ActionChunk
-from rvq_action.layout import ActionLayout
+from rvq_action.layout import ActionLayout, DeltaRule
 from rvq_action.normalize import Normalizer
 from rvq_action.range_watch import RangeWatch
 from rvq_action.relative import to_absolute, to_relative
+from rvq_action.rotation import matrix_to_rot6d
 from rvq_action.statistics import EmbodimentStatistics
+from rvq_action.tolerance import ToleranceWatch
 from rvq_action.training_range import TrainingRange
 
 
@@ -79,6 +81,10 @@ class Embodiment:
     def watch(self) -> RangeWatch:
         return RangeWatch(self.actions, self.range, self.layout)
 
+    @cached_property
+    def tolerance_watch(self) -> ToleranceWatch:
+        return ToleranceWatch()
+
     @property
     def valid(self) -> Tensor:
         """bool [D], channels that had data in training."""
@@ -133,6 +139,35 @@ class Embodiment:
             return None, None
         known = chunk.anchor_mask & self.proprio.seen.to(chunk.anchor_mask.device)
         return pad(self.proprio.normalize(chunk.anchor, known), (0, extra)), pad(known, (0, extra))
+
+    def hold(self, x: Tensor, anchor: Tensor | None, anchor_mask: Tensor | None) -> Tensor:
+        """The chunk in which nothing moves, [B, T, D_model] in model space.
+
+        Relative channels stay at the anchor, velocities are 0, other raw channels keep the
+        anchor's value. Where that is unknown they are as in `x`.
+
+        Args:
+            x: [B, T, D_model], what the model decoded.
+            anchor: [B, D] proprio in physical units, or None.
+            anchor_mask: bool [B, D], True = known.
+        """
+        rest = self._rest.to(x).expand(len(x), -1)
+        if anchor is not None and anchor_mask is not None:
+            rest = torch.where(rest.isnan() & anchor_mask, anchor, rest)
+        held = pad(self.actions.normalize(rest), (0, x.shape[-1] - rest.shape[-1]), value=math.nan)
+        return torch.where(held.isnan()[:, None], x, held[:, None])
+
+    @cached_property
+    @torch.inference_mode(False)
+    def _rest(self) -> Tensor:
+        """[D], the relative action of a robot at rest; NaN where it is the anchor's value."""
+        channels = self.layout.channels
+        keeps = [c.delta is DeltaRule.RAW and not c.unit.endswith("/s") for c in channels]
+        rest = torch.where(torch.tensor(keeps), math.nan, 0.0)
+        for block in self.layout.rotation_blocks:
+            if channels[block[0]].delta is DeltaRule.SO3:
+                rest[block] = matrix_to_rot6d(torch.eye(3))
+        return rest
 
     def from_model(self, x: Tensor, anchor: Tensor | None, relative: bool) -> Tensor:
         """Model space [B, T, D_model] -> physical [B, T, D].
