@@ -69,13 +69,19 @@ def emit(playback: Playback, limits: Limits, place: Tensor) -> tuple[Tensor, Ten
     if limits.unbounded(place.numel()):
         codes = model.encode(given.x, given.mask, given.condition)
         return codes, torch.ones(len(codes), dtype=torch.bool, device=codes.device)
-    latents = model.latents(given.x, given.mask, given.condition)
-    ladder = climb(model.quantizer, latents, place, limits.beam, limits.max_tokens)
-    rows = torch.arange(len(latents), device=latents.device)
+    ladder = ladder_of(playback, place, limits.beam, limits.max_tokens)
+    rows = torch.arange(len(playback.chunk), device=place.device)
     lengths, reached = rows.new_full((len(rows),), limits.max_tokens), rows >= 0
     if limits.tolerance is not None:
         lengths, reached = _shortest(ladder, playback, limits.tolerance, limits.max_tokens)
     return ladder.of_length(lengths, rows), reached
+
+
+def ladder_of(playback: Playback, place: Tensor, beam: int, most: int) -> CodeLadder:
+    """The best codes of every number of tokens up to `most`; arguments as for `climb`."""
+    model, given = playback.model, playback.given
+    latents = model.latents(given.x, given.mask, given.condition)
+    return climb(model.quantizer, latents, place, beam, most)
 
 
 def _shortest(
