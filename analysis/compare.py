@@ -27,7 +27,7 @@ from analysis import rows, score, stability, timing, trajectories
 from analysis.adaptive import AdaptiveCodec, tolerances
 from analysis.bootstrap import EpisodeBootstrap
 from analysis.codecs import FAST_SCALES, BinsCodec, Codec, FastCodec
-from analysis.evalset import Batch, EvalSet, load_eval_sets
+from analysis.evalset import EvalSet, load_eval_sets
 from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
 from analysis.rows import Row, measure
 from analysis.rvq_codec import RvqCodec, prefixes

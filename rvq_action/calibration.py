@@ -50,21 +50,21 @@ class Calibration:
         if stored is None:
             raise ValueError(
                 f"This tokenizer stores no calibration for {embodiment!r}, so it cannot tell what "
-                "is usual there. `rvq_action.calibration.calibrated(tokenizer, chunks)` makes one of "
-                "chunks of its training data; then save it again."
+                "is usual there. `rvq_action.calibration.calibrated(tokenizer, chunks)` makes one "
+                "of chunks of its training data; then save it again."
             )
         try:
             parts = [part for part in (stored["fitted"], stored["validation"]) if part]
-            pairs = {
-                name: tuple(max(float(part[name][i]) for part in parts) for i in (0, 1))
+            residual, saturation = (
+                (_largest(parts, name, 0), _largest(parts, name, 1))
                 for name in ("residual", "saturation")
-            }
+            )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ValueError(
                 f"The calibration for {embodiment!r} in the tokenizer's metadata is damaged "
                 f"({error!r}). Export the tokenizer again."
             ) from error
-        return cls(**pairs)
+        return cls(residual, saturation)
 
     @property
     def usual_residual(self) -> float:
@@ -78,6 +78,10 @@ class Calibration:
             saturation / max(self.saturation[1], LEAST_SATURATION),
         )
         return ChunkFit(residual, saturation, worst)
+
+
+def _largest(parts: list[dict], name: str, quantile: int) -> float:
+    return max(float(part[name][quantile]) for part in parts)
 
 
 def calibrated(

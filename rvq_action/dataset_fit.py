@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rvq_action.tokenizer import ActionTokenizer
 
 MOST_BEYOND, MOST_USUAL = 0.2, 2.0
-"""Held-out episodes of a robot come to half of these; other units, rates or robots exceed them."""
+"""Held-out episodes of the same robot stay well below these."""
 
 
 @dataclass(frozen=True)

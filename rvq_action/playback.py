@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ class Fidelity:
 
     tokens: np.ndarray | Tensor
     mse: np.ndarray | Tensor
-    largest: dict[str, np.ndarray | Tensor]
+    largest: Mapping[str, np.ndarray | Tensor]
     layout: ActionLayout
 
     def within(self, tolerance: AnyTolerance) -> np.ndarray | Tensor:

@@ -259,4 +259,3 @@ class ActionTokenizer(TokenizerState):
         with torch.inference_mode():
             given = self.prepare(chunk, relative=relative, condition_on=condition_on)
         return Playback(self.model, known, chunk, given, relative)
-

@@ -226,9 +226,7 @@ def encode_windows(
 
     codes, anchors, missed = [], [], 0
     with (
-        tqdm(
-            total=len(windows), desc="encode", unit="chunk", disable=None, file=sys.stderr
-        ) as bar,
+        tqdm(total=len(windows), desc="encode", unit="chunk", disable=None, file=sys.stderr) as bar,
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", ToleranceWarning)

@@ -78,9 +78,7 @@ def test_units_that_make_values_smaller_show_in_proprio():
     def standing(seed: int, count: int) -> ActionChunk:
         chunk = arm_chunk(count, seed=seed)
         shift = posture[:count] * LINEAR
-        return replace(
-            chunk, actions=chunk.actions + shift[:, None], anchor=chunk.anchor + shift
-        )
+        return replace(chunk, actions=chunk.actions + shift[:, None], anchor=chunk.anchor + shift)
 
     tokenizer = fit({"arm": (ARM, standing(0, 512))}, RECIPE)
     held_out = standing(5, 128)
