@@ -169,6 +169,9 @@ class ActionTokenizer(TokenizerState):
     ) -> Array:
         """Turn codes into chunks; any codes decode.
 
+        A chunk without any code holds: relative channels stay at proprio, velocities are 0, other
+        raw channels keep proprio's value, or are as usual in training where that is unknown.
+
         Every channel stays within its training range as the layout's delta rule sees it: raw
         channels as they are, the others relative to proprio. So no channel moves further than it
         did in the data, but where that ends depends on where it starts: a robot's absolute limits

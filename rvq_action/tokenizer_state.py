@@ -25,7 +25,7 @@ class TokenizerState:
     Attributes:
         model: The network, in model space.
         embodiments: By name.
-        metadata: Provenance: split, settings, measured figures. JSON types only.
+        metadata: Provenance: split, settings, measured figures; calibration. JSON types only.
     """
 
     model: TokenizerModel

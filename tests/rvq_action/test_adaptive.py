@@ -17,22 +17,10 @@ from rvq_action.search import CodeLadder
 from rvq_action.tolerance import Tolerance, read_tolerance
 from tests.rvq_action.robots import ARM, RECIPE, arm_chunk, fit, wall_chunk
 
-CHUNKS = {"arm": arm_chunk, "wall": wall_chunk}
 LOOSE = {
     "arm": {"position": 0.4, "gripper": 0.3},
     "wall": {"position": 0.4, "rotation": 0.5, "gripper": 0.4},
 }
-
-
-@pytest.fixture(params=["closed_form", "networked"])
-def tokenizer(request) -> ActionTokenizer:
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture(params=CHUNKS)
-def chunk(request) -> ActionChunk:
-    """24 chunks that nothing was fitted on."""
-    return CHUNKS[request.param](24, seed=7)
 
 
 def robot(chunk: ActionChunk) -> tuple:
@@ -261,3 +249,14 @@ def test_the_first_length_that_is_enough_is_found_whatever_comes_after(monkeypat
     found = adaptive._shortest(CodeLadder(table, place), Steps(enough), Tolerance(1.0, {}), 4)
     assert found[0].tolist() == [2, 0, 4, 4, 1]
     assert found[1].tolist() == [True, True, True, False, True]
+
+
+def test_semantic_codes_stay_what_they_are():
+    tokenizer = fit({"arm": (ARM, arm_chunk(512))}, replace(RECIPE, semantic_slots=2))
+    chunk = arm_chunk(24, seed=7)
+    everything = encode(tokenizer, chunk)
+    for most in (2, 9, tokenizer.tokens_per_chunk):
+        codes = encode(tokenizer, chunk, max_tokens=most)
+        assert torch.equal(codes[:, :2, 0], everything[:, :2, 0])
+    plain, best = (fidelity(tokenizer, c, chunk).mse.mean() for c in (everything, codes))
+    assert best < plain

@@ -14,19 +14,7 @@ from rvq_action.metrics import masked_mean
 from rvq_action.rotation import matrix_to_rot6d, rot6d_to_matrix
 from tests.rvq_action.robots import ARM_FPS, arm_chunk, wall_chunk
 
-CHUNKS = {"arm": arm_chunk, "wall": wall_chunk}
 CONDITIONS = [(), ("anchor",), ("embodiment",), ("anchor", "embodiment")]
-
-
-@pytest.fixture(params=["closed_form", "networked"])
-def tokenizer(request) -> ActionTokenizer:
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture(params=CHUNKS)
-def chunk(request) -> ActionChunk:
-    """24 chunks that nothing was fitted on."""
-    return CHUNKS[request.param](24, seed=7)
 
 
 def encode(tokenizer: ActionTokenizer, chunk: ActionChunk, **options) -> torch.Tensor:
