@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +26,8 @@ from rvq_action.vocabulary import ABSENT
 @dataclass(frozen=True)
 class Fidelity:
     """How far decoded chunks are from the recorded ones; tensors, or arrays as the actions were.
+
+    Channels that the tokenizer was not trained on do not count.
 
     Attributes:
         tokens: int64 [B], codes that are there.
@@ -51,15 +56,11 @@ def _numpy(values: np.ndarray | Tensor) -> np.ndarray:
     return torch.as_tensor(values).cpu().numpy()
 
 
-def holds(tolerance: Tolerance, mse, largest):
-    """bool [B], whether errors [B] are within a tolerance."""
+def holds(tolerance: Tolerance, mse: Any, largest: Mapping[str, Any]) -> Any:
+    """bool [B], whether errors [B] are within a tolerance; only the bounded ones are looked at."""
     if tolerance.mse is not None:
         return mse <= tolerance.mse
-    kept = [largest[group] <= limit for group, limit in tolerance.largest.items()]
-    within = kept[0]
-    for other in kept[1:]:
-        within = within & other
-    return within
+    return reduce(and_, (largest[group] <= limit for group, limit in tolerance.largest.items()))
 
 
 def decode_frames(

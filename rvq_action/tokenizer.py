@@ -121,11 +121,17 @@ class ActionTokenizer(TokenizerState):
         Args:
             actions: As `encode` was given them, like everything but `codes`.
             codes: int64 [B, S, k], k <= K, as `encode` returned them.
+
+        Raises:
+            ValueError: As `encode` and `decode`; or codes of another number of chunks.
         """
         playback = self._playback(actions, proprio, embodiment, fps, mask, relative, condition_on)
         integers = read_codes(codes, self.config, self.device)
         if len(integers) != len(playback.chunk):
-            raise ValueError(f"codes of {len(integers)} chunks for {len(playback.chunk)} chunks.")
+            raise ValueError(
+                f"codes of {len(integers)} chunks for {len(playback.chunk)} of actions. Give those "
+                "that `encode` returned for these actions."
+            )
         with torch.inference_mode():
             found = playback.fidelity(integers)
         return found.numpy() if isinstance(actions, np.ndarray) else found

@@ -132,7 +132,7 @@ class TestTolerance:
     def test_codes_of_other_chunks_are_refused(self, closed_form):
         chunk = arm_chunk(4)
         codes = encode(closed_form, chunk)
-        with pytest.raises(ValueError, match="codes of 3 chunks for 4"):
+        with pytest.raises(ValueError, match="codes of 3 chunks for 4 of"):
             fidelity(closed_form, codes[:3], chunk)
 
 
