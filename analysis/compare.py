@@ -27,7 +27,7 @@ from analysis import rows, score, stability, timing, trajectories
 from analysis.adaptive import AdaptiveCodec, tolerances
 from analysis.bootstrap import EpisodeBootstrap
 from analysis.codecs import FAST_SCALES, BinsCodec, Codec, FastCodec
-from analysis.evalset import Batch, EvalSet, load_eval_sets
+from analysis.evalset import EvalSet, load_eval_sets
 from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
 from analysis.rows import Row, measure
 from analysis.rvq_codec import RvqCodec, prefixes
@@ -193,24 +193,18 @@ class _Bench:
         self._measure(codec, tokens, disturbed, None)
         for prefix in prefixes(codec.length)[:-1]:
             self._measure(codec, tokens, disturbed, prefix)
-        self._add_adaptive(codec, tokens)
+        self._add_adaptive(codec)
         return tokens
 
-    def _add_adaptive(self, codec: RvqCodec, tokens: np.ndarray) -> None:
+    def _add_adaptive(self, codec: RvqCodec) -> None:
         self.progress.set_postfix_str(f"{codec.name}~")
-
-        def with_errors(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-            encoded = codec.encode(batch)
-            return encoded, codec.prefix_errors(encoded, batch)
-
-        errors = codec.prefix_errors(tokens, self.data.batch)
-        disturbed = self.disturbed.map(with_errors)
-        chosen = tolerances(errors)
+        best, disturbed = codec.best(self.data.batch), self.disturbed.map(codec.best)
+        chosen = tolerances(best.errors)
         self.progress.total = (self.progress.total or 0) + len(chosen)
         for tolerance in chosen:
             adaptive = AdaptiveCodec(codec, tolerance)
-            cut = disturbed.map(adaptive.cut_pair)
-            self._measure(adaptive, adaptive.cut(tokens, errors), cut, None, timed=False)
+            cut = disturbed.map(adaptive.cut)
+            self._measure(adaptive, adaptive.cut(best), cut, None, timed=False)
 
     def _measure(
         self,
