@@ -62,17 +62,9 @@ def load_backbone(name: str, dtype: torch.dtype | str = torch.float32) -> Backbo
     """
     if (SHAPES / f"{name}.yaml").is_file():
         return start_at_random(name, dtype)
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    try:
-        kind = AutoConfig.from_pretrained(name).model_type
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"There is no backbone {name!r}: give a folder with a Qwen2.5-VL, its id on the hub, "
-            f"or one of the packaged shapes {_packaged()}. ({str(error).splitlines()[0]})"
-        ) from error
-    if kind != KIND:
-        raise ValueError(f"{name!r} is a {kind}, but the VL Expert is a Qwen2.5-VL ({KIND}).")
+    backbone_shape(name)
     return Backbone(
         load_model(name, dtype),
         AutoTokenizer.from_pretrained(name),
@@ -110,21 +102,40 @@ def start_at_random(name: str, dtype: torch.dtype | str) -> Backbone:
     return Backbone(model, text, processor)
 
 
+def backbone_shape(name: str) -> Any:
+    """transformers' configuration of a backbone, packaged or read from its folder or the hub.
+
+    Raises:
+        ValueError: There is no such backbone, or it is another kind of model.
+    """
+    if (SHAPES / f"{HUB_SHAPES.get(name, name)}.yaml").is_file():
+        return packaged_shape(name)
+    from transformers import AutoConfig
+
+    try:
+        shape = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"There is no backbone {name!r}: give a folder with a Qwen2.5-VL, its id on the hub, "
+            f"or one of the packaged shapes {_packaged()}. ({str(error).splitlines()[0]})"
+        ) from error
+    if shape.model_type != KIND:
+        raise ValueError(
+            f"{name!r} is a {shape.model_type}, but the VL Expert is a Qwen2.5-VL ({KIND})."
+        )
+    return shape
+
+
 def packaged_shape(name: str, text: Any = None) -> Any:
     """transformers' configuration of a packaged shape.
 
     Args:
         name: Of the shape, or of the model of the hub that has it.
         text: A text tokenizer whose special tokens it is to use; Qwen's where not given.
-
-    Raises:
-        ValueError: No such shape is packaged.
     """
     from transformers import Qwen2_5_VLConfig
 
     file = SHAPES / f"{HUB_SHAPES.get(name, name)}.yaml"
-    if not file.is_file():
-        raise ValueError(f"The shape of {name!r} is not packaged; there are {_packaged()}.")
     special: dict[str, Any] = {}
     if text is not None:
         number = text.convert_tokens_to_ids

@@ -11,7 +11,7 @@ model space, I pictures and P patches of the whole batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
@@ -106,7 +106,7 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         tensors = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return Batch(**{n: None if t is None else t.to(device) for n, t in tensors.items()})
+        return replace(self, **{n: t.to(device) for n, t in tensors.items() if t is not None})
 
 
 def collate(
