@@ -89,6 +89,16 @@ def load_model(name: str | Path, dtype: torch.dtype | str) -> Any:
     return model
 
 
+def recompute(module: Any, enabled: bool) -> None:
+    """Recompute a part's activations in the backward pass; the method's name moved in version 5."""
+    newer = hasattr(module, "activation_checkpointing_enable")
+    name = "activation_checkpointing" if newer else "gradient_checkpointing"
+    if enabled:
+        getattr(module, f"{name}_enable")({"use_reentrant": False})
+    else:
+        getattr(module, f"{name}_disable")()
+
+
 def start_at_random(name: str, dtype: torch.dtype | str) -> Backbone:
     """A packaged shape with random weights and a token per byte."""
     from transformers import Qwen2_5_VLForConditionalGeneration

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vla.action_head import ActionHead, ProprioToken
+from vla.backbone import recompute
 from vla.config import VLAConfig
 from vla.experts import ActionLayer
 from vla.flow import FlowDraw, flow_loss, integrate
@@ -121,12 +122,7 @@ class VLAModel(nn.Module):
     def checkpoint_gradients(self, enabled: bool = True) -> None:
         """Compute activations of joint layers and vision tower again when they are needed."""
         self.mot.gradient_checkpointing = enabled
-        visual = self.vl_expert.model.visual
-        (
-            visual.gradient_checkpointing_enable
-            if enabled
-            else visual.gradient_checkpointing_disable
-        )()
+        recompute(self.vl_expert.model.visual, enabled)
 
     @contextmanager
     def whole_vl_expert(self) -> Iterator[Any]:

@@ -75,7 +75,7 @@ class VLAPolicy:
         vocabulary = VLAVocabulary.behind(backbone.language_size, config)
         grow(backbone.model, vocabulary)
         model = VLAModel(config, backbone.model).cast(dtype).eval()
-        return cls._assemble(config, model, tokenizer, backbone, vocabulary)
+        return cls.assemble(config, model, tokenizer, backbone, vocabulary)
 
     @classmethod
     def from_pretrained(
@@ -98,7 +98,7 @@ class VLAPolicy:
         model = VLAModel.load(loaded.config, loaded.backbone.model, loaded.action_weights)
         model = (model if dtype is None else model.cast(dtype)).to(device).eval()
         parts = loaded.tokenizer, loaded.backbone, loaded.vocabulary
-        return cls._assemble(loaded.config, model, *parts)
+        return cls.assemble(loaded.config, model, *parts)
 
     def save_pretrained(self, path: str | Path, shard_size: str = "5GB") -> None:
         """Write a folder with all that the policy needs, its tokenizer included.
@@ -232,10 +232,11 @@ class VLAPolicy:
             ValueError: No picture where one should be, or an empty question.
         """
         batch = self.batch([self.samples.to_ask(images, question)])
-        words = torch.arange(len(self.backbone.text))
-        end = self.samples.prompter.end_id
+        prompter = self.samples.prompter
+        words = torch.tensor(prompter.answer_ids)
+        end = prompter.end_id
         ids = continue_greedily(self.model, batch, lambda _: words, end, max_tokens)
-        return self.samples.prompter.read(ids)
+        return prompter.read(ids)
 
     def _physical(self, observation: Observation, moved: Tensor) -> np.ndarray:
         """Model space [T, D_model] -> physical [T, D]."""
@@ -245,7 +246,7 @@ class VLAPolicy:
         return known.from_model(moved[None], anchor[None], relative=False)[0].numpy()
 
     @classmethod
-    def _assemble(
+    def assemble(
         cls,
         config: VLAConfig,
         model: VLAModel,
@@ -253,6 +254,7 @@ class VLAPolicy:
         backbone: Backbone,
         vocabulary: VLAVocabulary,
     ) -> VLAPolicy:
+        """Put together what belongs together; nothing is checked or loaded."""
         image_id = backbone.model.config.image_token_id
         prompter = Prompter(backbone.text, image_id, vocabulary.proprio_id)
         samples = SampleBuilder(config, tokenizer, vocabulary, prompter, backbone.images)

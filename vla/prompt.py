@@ -27,6 +27,10 @@ class Prompter:
         text: The backbone's text tokenizer.
         image_id: Id of the places of pictures.
         proprio_id: Id of the place of the projected state.
+
+    Attributes:
+        end_id: Ends what is said.
+        answer_ids: Words, and the end: what an answer may be made of.
     """
 
     def __init__(self, text: Any, image_id: int, proprio_id: int) -> None:
@@ -34,6 +38,8 @@ class Prompter:
         self.image_token = text.convert_ids_to_tokens(image_id)
         self.special = sorted(text.get_added_vocab())
         self.end_id = int(text.convert_tokens_to_ids(END))
+        foreign = set(text.get_added_vocab().values()) - {self.end_id}
+        self.answer_ids = [number for number in range(len(text)) if number not in foreign]
 
     def robot(
         self,

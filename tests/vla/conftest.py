@@ -63,12 +63,15 @@ def tokenizer() -> ActionTokenizer:
     return fit({"arm": (ARM, arm_chunk(512)), "wall": (WALL_26, wall_chunk(512))})
 
 
-def start(tokenizer: ActionTokenizer, seed: int = 0, **overrides) -> VLAPolicy:
-    """A policy of its own for a test that changes it, with weights that matter."""
+def start(
+    tokenizer: ActionTokenizer, seed: int = 0, stirred: bool = True, **overrides
+) -> VLAPolicy:
+    """A policy of its own for a test that changes it."""
     torch.manual_seed(seed)
     config = VLAConfig.tiny(**overrides).for_tokenizer(tokenizer, CAMERAS)
     policy = VLAPolicy.start(config, tokenizer)
-    stir(policy.model, seed)
+    if stirred:
+        stir(policy.model, seed)
     return policy
 
 

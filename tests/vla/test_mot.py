@@ -30,7 +30,7 @@ def pair(tokenizer):
     stir(backbone.model)
     reference = copy.deepcopy(backbone.model).eval()
     model = VLAModel(config, backbone.model).eval()
-    return VLAPolicy._assemble(config, model, tokenizer, backbone, vocabulary), reference
+    return VLAPolicy.assemble(config, model, tokenizer, backbone, vocabulary), reference
 
 
 def draw_for(batch: Batch, seed: int = 0) -> FlowDraw:
@@ -226,13 +226,19 @@ def test_recomputed_activations_give_the_same_gradients(tokenizer):
     policy = start(tokenizer)
     model = policy.model.train()
     batch = policy.batch([learn(policy, "arm"), answer(policy)])
-    gradients = []
+    runs: list[str] = []
+    for name in ("mot.layers.0.vl.mlp", "mot.layers.0.action.mlp", "visual.blocks.0.mlp"):
+        part = model.get_submodule(name if name.startswith("mot") else f"vl_expert.model.{name}")
+        part.register_forward_pre_hook(lambda *_, name=name: runs.append(name))
+    gradients, counts = [], []
     for enabled in (False, True):
+        runs.clear()
         model.checkpoint_gradients(enabled)
         model.zero_grad()
         model(batch, draw_for(batch)).losses.total(LossWeights()).backward()
         gradients.append({n: p.grad.clone() for n, p in model.named_parameters()})
-    assert model.mot.gradient_checkpointing
+        counts.append(len(runs))
+    assert counts == [3, 6], "every part runs once more in the backward pass"
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-6, rtol=1e-5)
 
