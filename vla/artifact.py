@@ -63,11 +63,16 @@ def save(path: Path, contents: Contents, shard_size: str) -> None:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as workplace:
-        new = Path(workplace) / "new"
+        new, old = Path(workplace) / "new", Path(workplace) / "old"
         _write(new, contents, shard_size)
         if path.exists():
-            path.rename(Path(workplace) / "old")
-        new.rename(path)
+            path.rename(old)
+        try:
+            new.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
 
 
 def _write(path: Path, contents: Contents, shard_size: str) -> None:
@@ -80,6 +85,8 @@ def _write(path: Path, contents: Contents, shard_size: str) -> None:
     (path / ACTION_EXPERT).mkdir()
     save_torch_state_dict(contents.action_weights, path / ACTION_EXPERT, max_shard_size=shard_size)
     contents.tokenizer.save_pretrained(path / TOKENIZER)
+    for file in path.rglob("*.safetensors"):  # which safetensors lets only the owner read
+        file.chmod((path / CONFIG).stat().st_mode)
 
 
 def load(path: Path, dtype: torch.dtype | None) -> Contents:

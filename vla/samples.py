@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rvq_action import ActionChunk, ActionTokenizer
 from rvq_action.embodiment import ModelInput
+from rvq_action.inputs import read_actions, read_anchor
 from vla.config import VLAConfig
 from vla.images import Image, Pixels, check_size, read_pixels, robot_views
 from vla.prompt import Prompter, state_text
@@ -110,18 +111,19 @@ class SampleBuilder:
             KeyError: An unknown robot.
         """
         name = self.embodiment(observation.embodiment)
-        frames = torch.as_tensor(actions, dtype=torch.float32)[None]
-        real = torch.ones_like(frames, dtype=torch.bool)
-        if mask is not None:
-            real = torch.as_tensor(mask)[None].expand_as(frames)
+        known, proprio = self.tokenizer.embodiments[name], torch.as_tensor(observation.proprio)
+        mask = None if mask is None else torch.as_tensor(mask)[None]
+        frames = torch.as_tensor(actions)[None]
+        frames, real = read_actions(frames, mask, known.layout, frames.device)
+        read_anchor(proprio[None], known.layout, known.anchored(real.any(1), False), frames.device)
         if codes is None:
-            proprio = torch.as_tensor(observation.proprio, dtype=torch.float32)[None]
-            codes = self.tokenizer.encode(frames, proprio, name, observation.fps, mask=real)[0]
-        chunk = self._chunk(observation, name, torch.where(real, frames, 0.0), real)
+            told = proprio[None], name, observation.fps
+            codes = self.tokenizer.encode(frames, *told, mask=real)[0]
+        chunk = self._chunk(observation, name, frames, real)
         given = self.tokenizer.prepare(chunk)
         if shown_proprio is not None:
             other = replace(observation, proprio=shown_proprio)
-            shown = self._chunk(other, name, chunk.actions, chunk.mask)
+            shown = self._chunk(other, name, frames, real)
             given = replace(given, condition=self.tokenizer.prepare(shown, True).condition)
         ids = self.vocabulary.actions.to_ids(torch.as_tensor(codes)[None])[0].tolist()
         return self._robot_sample(observation, name, chunk.fps, given, ids)

@@ -110,6 +110,13 @@ def test_saved_and_loaded_it_acts_the_same(policy, tmp_path):
     assert rough.model.dtype == torch.bfloat16
     assert np.abs(act(rough, now) - act(policy, now)).mean() < 0.1
     assert rough.model.action_head.leave.weight.dtype == torch.float32
+    rough.save_pretrained(tmp_path / "policy")
+    again = VLAPolicy.from_pretrained(tmp_path / "policy")
+    assert again.model.dtype == torch.bfloat16
+    assert {p.dtype for p in again.model.mot.parameters()} == {torch.bfloat16}
+    np.testing.assert_array_equal(act(rough, now), act(again, now))
+    files = [f for f in (tmp_path / "policy").rglob("*") if f.is_file()]
+    assert len({f.stat().st_mode for f in files}) == 1, "whoever may read one may read all"
 
 
 def test_the_vl_expert_is_a_model_of_transformers(policy, tmp_path):
@@ -259,6 +266,23 @@ def test_the_prompt_may_hide_the_state_while_actions_stay_relative_to_it(policy)
     text = policy.samples.prompter.read(hidden.ids[hidden.types == TokenType.TEXT].tolist())
     assert "State: - - - -" in text
     torch.testing.assert_close(shown.actions, hidden.actions)
+
+
+@pytest.mark.parametrize("with_codes", [False, True])
+@pytest.mark.parametrize(
+    ("actions", "proprio", "message"),
+    [
+        (torch.full((20, 4), torch.nan), None, "is not finite"),
+        (torch.zeros(20, 6), None, "with the channels of layout"),
+        (None, torch.full((4,), torch.nan), "which actions are relative to"),
+    ],
+)
+def test_a_demonstration_that_is_none_is_refused(policy, actions, proprio, message, with_codes):
+    chunk, now = chunk_of("arm"), observe("arm")
+    codes = policy.tokenizer.encode(chunk.actions, chunk.anchor, "arm")[0] if with_codes else None
+    now = now if proprio is None else replace(now, proprio=proprio)
+    with pytest.raises(ValueError, match=message):
+        policy.samples.to_learn(now, chunk.actions[0] if actions is None else actions, codes=codes)
 
 
 @pytest.mark.parametrize(
