@@ -5,6 +5,7 @@ vocabulary.json     where text ends and action tokens are
 vl_expert/          a Qwen2.5-VL as transformers writes it: any program that reads one reads this
 action_expert/      weights of the Action Expert and of the maps around it, safetensors
 action_tokenizer/   the tokenizer whose tokens it speaks
+README.md           model card
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from vla.vocabulary import VLAVocabulary
 
 CONFIG, VOCABULARY = "config.json", "vocabulary.json"
 VL_EXPERT, ACTION_EXPERT, TOKENIZER = "vl_expert", "action_expert", "action_tokenizer"
+CARD = "README.md"
 REQUIRED = (CONFIG, VOCABULARY, VL_EXPERT, ACTION_EXPERT, TOKENIZER)
+KNOWN = (*REQUIRED, CARD)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def save(path: Path, contents: Contents, shard_size: str) -> None:
         ValueError: The path is a file, or a folder that holds anything but a policy.
     """
     path = path.resolve()
-    others = [] if not path.is_dir() else [f.name for f in path.iterdir() if f.name not in REQUIRED]
+    others = [] if not path.is_dir() else [f.name for f in path.iterdir() if f.name not in KNOWN]
     if others or path.is_file():
         raise ValueError(
             f"{path} holds something that is no policy: {sorted(others)[:5] or 'a file'}. Choose "
@@ -85,8 +88,35 @@ def _write(path: Path, contents: Contents, shard_size: str) -> None:
     (path / ACTION_EXPERT).mkdir()
     save_torch_state_dict(contents.action_weights, path / ACTION_EXPERT, max_shard_size=shard_size)
     contents.tokenizer.save_pretrained(path / TOKENIZER)
+    (path / CARD).write_text(model_card(contents), encoding="utf-8")
     for file in path.rglob("*.safetensors"):  # which safetensors lets only the owner read
         file.chmod((path / CONFIG).stat().st_mode)
+
+
+def model_card(contents: Contents) -> str:
+    """README.md of the folder."""
+    config, tokenizer = contents.config, contents.tokenizer
+    robots = "\n".join(
+        f"- `{name}`: {known.layout.width} channels at {known.fps:g} Hz, cameras "
+        f"{', '.join(config.cameras[name]) or 'none'} ({config.image_size} x {config.image_size})"
+        for name, known in tokenizer.embodiments.items()
+    )
+    return f"""# Vision-language-action policy
+
+A Mixture-of-Transformers: VL Expert from `{config.backbone}`, Action Expert with a flow head, and
+{tokenizer.tokens_per_chunk} action tokens per chunk. Robots:
+
+{robots}
+
+```python
+from vla.policy import VLAPolicy
+
+policy = VLAPolicy.from_pretrained("this-folder")
+actions = policy.generate_flow_action(images, proprio, instruction, horizon, embodiment)  # [T, D]
+```
+
+`vl_expert/` alone is a Qwen2.5-VL as transformers reads it.
+"""
 
 
 def load(path: Path, dtype: torch.dtype | None) -> Contents:

@@ -29,6 +29,7 @@ class VLAConfig:
             name of a packaged shape, which is started at random.
         cameras: Embodiment -> the cameras it has, in the order in which they are read.
         image_size: Pixels per side of a robot's pictures.
+        max_pixels: Of other pictures, in all; larger ones are scaled down.
         action_width: D, channels of the tokenizer's model space.
         num_slots: S of the tokenizer.
         num_levels: K of the tokenizer.
@@ -48,6 +49,7 @@ class VLAConfig:
     backbone: str
     cameras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     image_size: int = 224
+    max_pixels: int = 448 * 448
     action_width: int = 26
     num_slots: int = 8
     num_levels: int = 4

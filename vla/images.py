@@ -81,16 +81,28 @@ def fit(image: Image, size: int) -> Image:
         image: uint8 [H, W, 3].
         size: Pixels per side.
     """
-    from PIL import Image as Pillow
-
     _check_image(image, "the picture")
-    scale = size / max(image.shape[:2])
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    small = Pillow.fromarray(image).resize((width, height), Pillow.Resampling.BICUBIC)
+    small = _scaled(image, size / max(image.shape[:2]))
+    height, width = small.shape[:2]
     square = np.zeros((size, size, 3), dtype=np.uint8)
     top, left = (size - height) // 2, (size - width) // 2
-    square[top : top + height, left : left + width] = np.asarray(small)
+    square[top : top + height, left : left + width] = small
     return square
+
+
+def shrink(image: Image, max_pixels: int) -> Image:
+    """Scale a picture down, keeping its proportions, if it has more pixels than that."""
+    _check_image(image, "the picture")
+    pixels = image.shape[0] * image.shape[1]
+    return image if pixels <= max_pixels else _scaled(image, (max_pixels / pixels) ** 0.5)
+
+
+def _scaled(image: Image, scale: float) -> Image:
+    from PIL import Image as Pillow
+
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    size = width, height
+    return np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC))
 
 
 def check_size(processor: Any, size: int) -> None:

@@ -14,7 +14,7 @@ from rvq_action import ActionChunk, ActionTokenizer
 from rvq_action.embodiment import ModelInput
 from rvq_action.inputs import read_actions, read_anchor
 from vla.config import VLAConfig
-from vla.images import Image, Pixels, check_size, read_pixels, robot_views
+from vla.images import Image, Pixels, check_size, read_pixels, robot_views, shrink
 from vla.prompt import Prompter, state_text
 from vla.sequence import UNLABELLED, Sample
 from vla.tokens import TokenType
@@ -130,21 +130,21 @@ class SampleBuilder:
 
     def to_ask(self, images: Sequence[Image], question: str) -> Sample:
         """A question about pictures, without its answer."""
-        pixels = read_pixels(self.processor, images)
+        pixels = self._pictures(images)
         return self._sample(self.prompter.question(pixels.tokens, question), [], pixels)
 
     def to_answer(self, images: Sequence[Image], question: str, answer: str) -> Sample:
         """A question about pictures and its answer, for training.
 
         Args:
-            images: uint8 [H, W, 3] each, of any size the image processor takes; may be none.
+            images: uint8 [H, W, 3] each, of any size; may be none.
             question: What is asked.
             answer: What is to be said.
 
         Raises:
             ValueError: No picture where one should be, empty words, special tokens in them.
         """
-        pixels = read_pixels(self.processor, images)
+        pixels = self._pictures(images)
         head = self.prompter.question(pixels.tokens, question)
         return self._sample(head, self.prompter.answer(answer), pixels)
 
@@ -161,6 +161,10 @@ class SampleBuilder:
         if name is not None and name not in robots:
             raise KeyError(f"Unknown robot {name!r}; this policy knows {robots}.")
         return robots[0] if name is None else name
+
+    def _pictures(self, images: Sequence[Image]) -> Pixels:
+        """Of no robot's camera: any sizes, within the configuration's bound."""
+        return read_pixels(self.processor, [shrink(i, self.config.max_pixels) for i in images])
 
     def _chunk(
         self, observation: Observation, name: str, actions: Tensor, mask: Tensor

@@ -238,6 +238,22 @@ def test_pictures_are_fitted_without_distortion():
     assert (square[14:42] == 200).all()
 
 
+def test_large_pictures_are_scaled_down_and_others_left(tokenizer):
+    policy = start(tokenizer, max_pixels=112 * 112)
+    sizes = [(300, 200), (56, 84), (112, 112)]
+    sample = policy.samples.to_ask([picture(i, *s) for i, s in enumerate(sizes)], "what?")
+    height, width = sample.grids[0, 1:].tolist()
+    assert height > width and height * width * 14**2 <= 112 * 112 * 1.1
+    assert sample.grids[1:].tolist() == [[1, 4, 6], [1, 8, 8]]
+
+
+def test_the_card_tells_what_the_policy_needs(policy, tmp_path):
+    policy.save_pretrained(tmp_path / "policy")
+    card = (tmp_path / "policy" / "README.md").read_text()
+    assert "`arm`: 4 channels at 20 Hz, cameras front, wrist (56 x 56)" in card
+    assert "`wall`: 26 channels at 10 Hz, cameras head" in card
+
+
 def test_a_training_sample_is_what_the_contract_says(policy):
     sample = learn(policy, "arm")
     chunk = chunk_of("arm")
@@ -328,3 +344,14 @@ def test_a_little_training_teaches_both_ways_to_act_and_to_answer(tokenizer):
         near = np.abs(moved - chunk.actions[0].numpy()).mean()
         assert near < 0.5 * np.abs(moved - other).mean()
     assert policy.generate_text([picture(90)], "what is it?") == "red"
+
+
+@pytest.mark.parametrize("size", [50, 28 * 40])
+def test_an_image_size_that_the_backbone_would_change_is_refused(tokenizer, size):
+    with pytest.raises(ValueError, match=f"image_size {size}.*multiple of 28"):
+        start(tokenizer, image_size=size)
+
+
+def test_an_unknown_backbone_is_refused(tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="no backbone.*packaged shapes"):
+        start(tokenizer, backbone=str(tmp_path))
