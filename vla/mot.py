@@ -56,6 +56,14 @@ class Streams:
     cache: Cache
 
 
+class LayerOutput(NamedTuple):
+    """Both streams behind a layer, and the keys and values of all tokens so far."""
+
+    tokens: Tensor | None
+    flow: Tensor | None
+    seen: KeyValue | None
+
+
 class JointLayer(nn.Module):
     """One layer of both experts.
 
@@ -73,8 +81,8 @@ class JointLayer(nn.Module):
 
     def forward(
         self, tokens: Entrance | None, flow: Entrance | None, past: KeyValue | None
-    ) -> tuple[Tensor | None, Tensor | None, KeyValue | None]:
-        """Returns the two streams and the keys and values of all tokens so far."""
+    ) -> LayerOutput:
+        """Run the experts that have an input; `past` are the tokens before it."""
         told = shown = None
         if tokens is not None:
             query, own = project(self.vl, tokens.x, tokens.rotary, self.head_dim)
@@ -85,7 +93,7 @@ class JointLayer(nn.Module):
             if past is not None:
                 own = (past.detach() if self.stop_gradient else past).then(own)
             shown = finish(self.action, flow.x, attend(query, own, flow.mask))
-        return told, shown, past
+        return LayerOutput(told, shown, past)
 
 
 class MixtureOfTransformers(nn.Module):
@@ -123,13 +131,13 @@ class MixtureOfTransformers(nn.Module):
         cache: list[KeyValue] = []
         for number, layer in enumerate(self.layers):
             before = None if past is None else past[number]
-            told, shown, seen = self._run(layer, tokens, flow, before)
-            tokens = None if tokens is None else tokens._replace(x=told)
-            flow = None if flow is None else flow._replace(x=shown)
-            cache += [] if seen is None else [seen]
+            after = self._run(layer, tokens, flow, before)
+            tokens = None if tokens is None else tokens._replace(x=after.tokens)
+            flow = None if flow is None else flow._replace(x=after.flow)
+            cache += [] if after.seen is None else [after.seen]
         return Streams(tokens and tokens.x, flow and flow.x, tuple(cache))
 
-    def _run(self, layer: nn.Module, *inputs: Any) -> tuple[Any, Any, Any]:
+    def _run(self, layer: nn.Module, *inputs: Any) -> LayerOutput:
         if self.gradient_checkpointing and self.training:
             return checkpoint(layer, *inputs, use_reentrant=False)
         return layer(*inputs)
