@@ -132,8 +132,10 @@ class MixtureOfTransformers(nn.Module):
         for number, layer in enumerate(self.layers):
             before = None if past is None else past[number]
             after = self._run(layer, tokens, flow, before)
-            tokens = None if tokens is None else tokens._replace(x=after.tokens)
-            flow = None if flow is None else flow._replace(x=after.flow)
+            if tokens is not None and after.tokens is not None:
+                tokens = tokens._replace(x=after.tokens)
+            if flow is not None and after.flow is not None:
+                flow = flow._replace(x=after.flow)
             cache += [] if after.seen is None else [after.seen]
         return Streams(tokens and tokens.x, flow and flow.x, tuple(cache))
 
