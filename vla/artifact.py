@@ -168,7 +168,10 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _vocabulary(vocabulary: VLAVocabulary) -> dict:
-    return {**asdict(vocabulary), "proprio_id": vocabulary.proprio_id, "rows": vocabulary.rows}
+    """As vocabulary.json holds it: JSON types."""
+    actions = {**asdict(vocabulary.actions), "table": list(vocabulary.actions.table)}
+    size, proprio_id, rows = vocabulary.language_size, vocabulary.proprio_id, vocabulary.rows
+    return {"language_size": size, "actions": actions, "proprio_id": proprio_id, "rows": rows}
 
 
 def _read_vocabulary(path: Path, config: VLAConfig) -> VLAVocabulary:
