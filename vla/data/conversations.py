@@ -33,12 +33,15 @@ class Conversation:
         images: Files of its pictures, which exist.
         turns: Questions and answers, oldest first; at least one.
         kind: What sort of question it is, where the file says so; else empty.
+        group: The recording it is about, where the file says so (`dataset` and `episode`), else
+            itself: entries of one group are not independent.
         where: File and line, for messages.
     """
 
     images: tuple[Path, ...]
     turns: tuple[tuple[str, str], ...]
     kind: str
+    group: str
     where: str
 
 
@@ -89,6 +92,7 @@ def parse_conversation(row: Any, folder: Path, where: str) -> Conversation:
         tuple(_existing(folder / p, where) for p in paths),
         _turns(words, len(paths), where),
         str(row.get("kind") or ""),
+        f"{row['dataset']}/{row['episode']}" if {"dataset", "episode"} <= set(row) else where,
         where,
     )
 

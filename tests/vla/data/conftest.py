@@ -91,5 +91,5 @@ def tokenizer(recordings) -> ActionTokenizer:
 @pytest.fixture(scope="session")
 def policy(tokenizer) -> VLAPolicy:
     torch.manual_seed(0)
-    cameras = {name: ("front",) for name in tokenizer.embodiments}
+    cameras = dict.fromkeys(tokenizer.embodiments, ("front",))
     return VLAPolicy.start(VLAConfig.tiny().for_tokenizer(tokenizer, cameras), tokenizer)
