@@ -119,7 +119,8 @@ def check_robot(dataset: RobotDataset, tokenizer: ActionTokenizer) -> None:
         raise ValueError(
             f"{dataset.path} is read in layout {dataset.layout.name!r} "
             f"({', '.join(dataset.layout.names)}), but the action tokenizer was trained on "
-            f"{name!r} in {known.name!r} ({', '.join(known.names)}). Give the mapping it was trained with."
+            f"{name!r} in {known.name!r} ({', '.join(known.names)}). Give the mapping "
+            "that it was trained with."
         )
 
 

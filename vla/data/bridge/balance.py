@@ -9,8 +9,8 @@ import numpy as np
 
 from vla.data.bridge.question import Question
 
-FEWEST = 4
-"""Moments below which an answer is not asked for."""
+FEWEST, RARE = 4, 0.1
+"""An answer is not asked for with fewer moments, or a smaller share of the usual answer's."""
 
 
 def balance(
@@ -21,8 +21,8 @@ def balance(
 ) -> list[Question]:
     """Choose questions: of every kind each answer equally often.
 
-    Rare answers are not asked for where that leaves more questions in all. Episodes take turns, so
-    that no long one prevails.
+    The number is that of the rarest answer, very rare ones apart, which are not asked for. Episodes
+    take turns, so that no long one prevails.
 
     Args:
         questions: All that could be asked.
@@ -39,17 +39,17 @@ def balance(
             by_answer[question.kind][question.answer].append(question)
     chosen: list[Question] = []
     for answers in by_answer.values():
-        count = _most_questions([len(found) for found in answers.values()], per_answer)
+        count = _how_many([len(found) for found in answers.values()], per_answer)
         for _, found in sorted(answers.items()):
             chosen += _by_turns(found, rng)[:count] if len(found) >= count > 0 else []
     return sorted(chosen, key=lambda q: (q.kind, q.episode, q.frames, q.text))
 
 
-def _most_questions(counts: list[int], most: int) -> int:
+def _how_many(counts: list[int], most: int) -> int:
     """How often to ask for every answer that is there so often; 0 where fewer than two are."""
-    sizes = sorted((min(n, most) for n in counts if n >= FEWEST), reverse=True)
-    totals = {size: rank * size for rank, size in enumerate(sizes, 1) if rank > 1}
-    return max(totals, key=lambda size: totals[size], default=0)
+    counts = [min(count, most) for count in counts]
+    enough = [n for n in counts if n >= max(FEWEST, RARE * max(counts))]
+    return min(enough) if len(enough) > 1 else 0
 
 
 def answers_of(questions: Iterable[Question]) -> dict[str, dict[str, int]]:

@@ -62,12 +62,10 @@ def read_tracks(episodes: Sequence[Episode]) -> list[Track]:
     tracks = []
     for episode, row in zip(episodes, rows, strict=True):
         shares = (row - low) / np.where(size > 0, size, 1.0)
-        grippers = {
-            names["grippers"][p]: shares[:, c].mean(1) for p, c in parts["grippers"].items()
-        }
-        limbs = {names["limbs"][p]: shares[:, c] for p, c in parts["limbs"].items()}
+        moved = {k: {names[k][p]: shares[:, c] for p, c in parts[k].items()} for k in parts}
+        grippers = {name: fingers.mean(1) for name, fingers in moved["grippers"].items()}
         told = episode.index, episode.task, episode.fps, len(episode)
-        tracks.append(Track(*told, grippers, limbs))
+        tracks.append(Track(*told, grippers, moved["limbs"]))
     return tracks
 
 
