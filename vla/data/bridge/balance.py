@@ -9,7 +9,7 @@ import numpy as np
 
 from vla.data.bridge.question import Question
 
-FEWEST, RARE = 4, 0.1
+FEWEST, RARE = 2, 0.1
 """An answer is not asked for with fewer moments, or a smaller share of the usual answer's."""
 
 

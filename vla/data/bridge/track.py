@@ -19,7 +19,7 @@ class Track:
 
     Attributes:
         episode: Its number in the dataset.
-        task: Its task text, empty where it has none.
+        task: Its task text without a full stop, empty where it has none.
         fps: Frames per second.
         length: N, its frames.
         grippers: Name in words -> [N], 0 = as closed as it gets, 1 = as open.
@@ -49,9 +49,10 @@ def read_tracks(episodes: Sequence[Episode]) -> list[Track]:
     """
     layout = episodes[0].layout
     rows = [_positions(episode) for episode in episodes]
-    low = np.nanmin([np.nanmin(r, 0) for r in rows], 0, initial=np.inf)
-    size = np.nanmax([np.nanmax(r, 0) for r in rows], 0, initial=-np.inf) - low
-    known = np.isfinite(rows[0]).all(0)
+    everything = np.concatenate(rows)
+    low = everything.min(0)
+    size = everything.max(0) - low
+    known = np.isfinite(size)
     parts: dict[str, dict[str, list[int]]] = {"grippers": {}, "limbs": {}}
     for index, channel in enumerate(layout.channels):
         kind = "grippers" if channel.unit == "gripper" else "limbs"
@@ -64,7 +65,7 @@ def read_tracks(episodes: Sequence[Episode]) -> list[Track]:
         shares = (row - low) / np.where(size > 0, size, 1.0)
         moved = {k: {names[k][p]: shares[:, c] for p, c in parts[k].items()} for k in parts}
         grippers = {name: fingers.mean(1) for name, fingers in moved["grippers"].items()}
-        told = episode.index, episode.task, episode.fps, len(episode)
+        told = episode.index, episode.task.strip().rstrip("."), episode.fps, len(episode)
         tracks.append(Track(*told, grippers, moved["limbs"]))
     return tracks
 

@@ -9,6 +9,7 @@ OUT/bridge.json      how it was made, and how often each answer is there
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from vla.images import Image
 DESCRIPTION = "bridge.json"
 PARTS = ("train", "held_out")
 QUALITY = 92
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ def _write(
             f"Nothing can be asked of {list(settings.data)}: too few frames in which something "
             "moves. Record more, or other kinds of questions."
         )
+    if not rows["held_out"]:
+        logger.warning("Held-out episodes are too few or too short to ask about: nothing measures.")
     for part in PARTS:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[part])
         (folder / f"{part}.jsonl").write_text(lines, encoding="utf-8")
