@@ -92,7 +92,8 @@ def _bridge_parser() -> ArgumentParser:
 
 
 def _bridge(config: Namespace) -> None:
-    from vla.data.bridge.write import BridgeSettings, write_bridge
+    from vla.data.bridge.settings import BridgeSettings
+    from vla.data.bridge.write import write_bridge
 
     options = config.as_dict()
     out = options.pop("out")

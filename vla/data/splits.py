@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.split import Split, split_episodes
 
 logger = logging.getLogger(__name__)
+
+
+def check_names(datasets: Sequence[RobotDataset]) -> None:
+    """Refuse datasets that could not be told apart.
+
+    Raises:
+        ValueError: Two share a folder name.
+    """
+    names = [dataset.name for dataset in datasets]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"Datasets share the folder names {twice}, by which a tokenizer remembers what it held "
+            "out. Rename a folder, or name each dataset once."
+        )
 
 
 def choose_split(dataset: RobotDataset, metadata: Mapping[str, Any]) -> Split:

@@ -19,6 +19,7 @@ from vla.data.conversation_source import ConversationSource
 from vla.data.plan import BatchPlan, Place
 from vla.data.robot_source import RobotSource, known_proprio
 from vla.data.settings import DataSettings
+from vla.data.splits import check_names
 from vla.images import fit
 from vla.samples import Observation, SampleBuilder
 from vla.sequence import Batch, Sample, collate
@@ -47,11 +48,9 @@ class SampleStream:
     ) -> None:
         self.builder, self.settings, self.plan = builder, settings, plan
         self.robots, self.conversations = list(robots), list(conversations)
-        tasks = [source.windows.tasks for source in robots]
-        how = {"seed": settings.seed, "power": settings.power, "cap": settings.cap}
-        self.robot_sampler = GroupSampler(tasks, **how)
+        self.robot_sampler = _sampler([source.windows.tasks for source in robots], settings)
         kinds = [source.kinds for source in conversations]
-        self.conversation_sampler = GroupSampler(kinds, **how) if kinds else None
+        self.conversation_sampler = _sampler(kinds, settings) if kinds else None
 
     @classmethod
     def open(
@@ -65,12 +64,7 @@ class SampleStream:
         """
         told = builder.config, builder.tokenizer, settings.mapping, settings.seconds
         robots = [RobotSource.open(path, *told) for path in settings.datasets]
-        names = [source.name for source in robots]
-        if len(set(names)) < len(names):
-            raise ValueError(
-                f"Datasets share folder names ({names}), by which a tokenizer remembers what it "
-                "held out. Rename a folder, or name each dataset once."
-            )
+        check_names([source.dataset for source in robots])
         if not settings.conversations:
             logger.info("No conversations: every batch is robots' alone.")
         talks = [ConversationSource.open(path) for path in settings.conversations]
@@ -129,6 +123,10 @@ class SampleStream:
 
     def _chance(self, step: int, place: Place) -> np.random.Generator:
         return np.random.default_rng([self.settings.seed, step, place.number])
+
+
+def _sampler(tasks: Sequence[Sequence[str]], settings: DataSettings) -> GroupSampler:
+    return GroupSampler(tasks, None, settings.seed, settings.power, settings.cap)
 
 
 class MicroBatches(IterableDataset):

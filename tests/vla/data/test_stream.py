@@ -169,7 +169,7 @@ class TestRefusals:
 
     def test_one_dataset_twice(self, policy, recordings):
         given = replace(settings(recordings), datasets=(str(recordings),) * 2)
-        with pytest.raises(ValueError, match="share folder names"):
+        with pytest.raises(ValueError, match="share the folder names"):
             SampleStream.open(policy.samples, given)
 
     @pytest.mark.parametrize(

@@ -11,64 +11,28 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from rvq_action import ActionTokenizer
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.json_file import read_json, write_json
 from vla.data.bridge.balance import answers_of, balance
+from vla.data.bridge.frames import frame_file, write_frames
 from vla.data.bridge.question import Question
 from vla.data.bridge.rules import RULES
+from vla.data.bridge.settings import BridgeSettings
 from vla.data.bridge.track import read_tracks
 from vla.data.cameras import find_cameras
-from vla.data.splits import choose_split
-from vla.images import Image
+from vla.data.splits import check_names, choose_split
 
 DESCRIPTION = "bridge.json"
 PARTS = ("train", "held_out")
-QUALITY = 92
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class BridgeSettings:
-    """What is asked about which recordings.
-
-    Attributes:
-        data: Folders of LeRobotDatasets.
-        tokenizer: Folder of an action tokenizer, whose split is kept to; seed 0's where None.
-        mapping: Of the datasets; each one's own where None.
-        cameras: Those looked through; all where None.
-        kinds: Kinds of questions, see `vla.data.bridge.rules`.
-        per_answer: Most questions with one answer, per dataset, kind and part.
-        seed: Of the choice.
-    """
-
-    data: tuple[str, ...]
-    tokenizer: str | None = None
-    mapping: str | None = None
-    cameras: tuple[str, ...] | None = None
-    kinds: tuple[str, ...] = tuple(RULES)
-    per_answer: int = 200
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        unknown = [kind for kind in self.kinds if kind not in RULES]
-        if unknown or not self.kinds:
-            raise ValueError(f"kinds must be some of {list(RULES)}, got {list(self.kinds)}.")
-        if not self.data or self.per_answer < 1 or self.seed < 0:
-            raise ValueError("Name a dataset; per_answer starts at 1, seed at 0.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, as json gives it back."""
-        return json.loads(json.dumps(asdict(self)))
 
 
 @dataclass(frozen=True)
@@ -137,8 +101,9 @@ def _write(
     metadata = {} if known is None else ActionTokenizer.from_pretrained(known).metadata
     rows: dict[str, list[dict]] = {part: [] for part in PARTS}
     asked: dict[str, list[Question]] = {part: [] for part in PARTS}
-    for path in settings.data:
-        dataset = RobotDataset.open(path, settings.mapping)
+    datasets = [RobotDataset.open(path, settings.mapping) for path in settings.data]
+    check_names(datasets)
+    for dataset in datasets:
         cameras = _cameras(dataset, settings.cameras)
         rng = np.random.default_rng(settings.seed)
         chosen = choose_questions(dataset, metadata, settings, rng)
@@ -147,7 +112,7 @@ def _write(
         for part in PARTS:
             rows[part] += rows_of[part]
             asked[part] += chosen[part]
-        _write_frames(dataset, [(q, camera) for _, q, camera in shown], folder, progress)
+        write_frames(dataset, [(q, camera) for _, q, camera in shown], folder, progress)
     if not rows["train"]:
         raise ValueError(
             f"Nothing can be asked of {list(settings.data)}: too few frames in which something "
@@ -196,15 +161,11 @@ def _cameras(dataset: RobotDataset, wanted: Sequence[str] | None) -> list[str]:
     return cameras
 
 
-def _file(dataset: RobotDataset, question: Question, camera: str, frame: int) -> str:
-    return f"images/{dataset.name}/{question.episode:06d}-{camera}-{frame:06d}.jpg"
-
-
 def _row(dataset: RobotDataset, question: Question, camera: str) -> dict[str, Any]:
     """A conversation as LLaVA writes it, and where it is from."""
     said = "<image>" * len(question.frames) + "\n" + question.text
     return {
-        "image": [_file(dataset, question, camera, frame) for frame in question.frames],
+        "image": [frame_file(dataset, question, camera, frame) for frame in question.frames],
         "conversations": [
             {"from": "human", "value": said},
             {"from": "gpt", "value": question.answer},
@@ -213,31 +174,3 @@ def _row(dataset: RobotDataset, question: Question, camera: str) -> dict[str, An
         "dataset": dataset.name,
         "episode": question.episode,
     }
-
-
-def _write_frames(
-    dataset: RobotDataset, shown: Sequence[tuple[Question, str]], folder: Path, progress: bool
-) -> None:
-    """Every frame that is shown, in one pass over the video of each episode and camera."""
-    wanted: dict[tuple[int, str], set[int]] = defaultdict(set)
-    files: dict[tuple[int, str, int], Path] = {}
-    for question, camera in shown:
-        wanted[question.episode, camera] |= set(question.frames)
-        for frame in question.frames:
-            name = _file(dataset, question, camera, frame)
-            files[question.episode, camera, frame] = folder / name
-    (folder / "images" / dataset.name).mkdir(parents=True, exist_ok=True)
-    keys = find_cameras(dataset.reader)
-    bar = tqdm(sorted(wanted.items()), f"{dataset.name} frames", unit="video", disable=not progress)
-    for (episode, camera), numbers in bar:
-        frames = sorted(numbers)
-        times = dataset.reader.episode(episode)["timestamp"][frames]
-        images = dataset.reader.stream_frames(episode, keys[camera], times)
-        for frame, image in zip(frames, images, strict=True):
-            _save(image, files[episode, camera, frame])
-
-
-def _save(image: Image, file: Path) -> None:
-    from PIL import Image as Pillow
-
-    Pillow.fromarray(image).save(file, quality=QUALITY)

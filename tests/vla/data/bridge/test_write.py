@@ -11,8 +11,9 @@ from PIL import Image
 from rvq_action.data.split import split_episodes
 from tests.synthetic import frame_of, write_v3
 from vla import cli
-from vla.data.bridge import write
-from vla.data.bridge.write import BridgeSettings, write_bridge
+from vla.data.bridge import frames
+from vla.data.bridge.settings import BridgeSettings
+from vla.data.bridge.write import PARTS, write_bridge
 from vla.data.conversations import read_conversations
 
 LENGTHS = (35, 34, 38, 36, 33, 37)
@@ -48,7 +49,7 @@ def test_held_out_episodes_are_held_out(bridge):
     assert {row["episode"] for row in rows(bridge, "train")} == set(split.train)
     held_out = rows(bridge, "held_out")
     assert {row["episode"] for row in held_out} == set(split.held_out)
-    shown = {part: {i for r in rows(bridge, part) for i in r["image"]} for part in write.PARTS}
+    shown = {part: {i for r in rows(bridge, part) for i in r["image"]} for part in PARTS}
     assert not shown["train"] & shown["held_out"]
 
 
@@ -77,7 +78,7 @@ def test_the_same_command_again_changes_nothing(bridge, recordings, capsys):
 def test_questions_depend_on_the_seed_alone(recordings, bridge, tmp_path):
     settings = BridgeSettings((str(recordings),))
     write_bridge(settings, tmp_path / "again", progress=False)
-    for part in write.PARTS:
+    for part in PARTS:
         assert rows(tmp_path / "again", part) == rows(bridge, part)
 
 
@@ -85,7 +86,7 @@ def test_nothing_is_left_of_what_failed(recordings, tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(write, "_save", fail)
+    monkeypatch.setattr(frames, "save_picture", fail)
     with pytest.raises(KeyboardInterrupt):
         write_bridge(BridgeSettings((str(recordings),)), tmp_path / "out", progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -100,6 +101,7 @@ def test_nothing_is_left_of_what_failed(recordings, tmp_path, monkeypatch):
         ("--data {nowhere} --out {free}", "There is no folder"),
         ("--data {recordings} --out {free} --per_answer 0", "per_answer starts at 1"),
         ("--data {recordings} --out {free} --kinds phase", "Nothing can be asked"),
+        ("--data {recordings} {recordings} --out {free}", "share the folder names"),
     ],
 )
 def test_what_is_wrong_is_one_clear_line(recordings, words, message, tmp_path, capsys):
