@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork
+from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork, full_precision
 from rvq_action.config import TokenizerConfig
 
 
@@ -39,11 +39,13 @@ class Decoder(nn.Module):
 
     def forward(self, quantized: Tensor, present: Tensor, condition: Condition) -> Tensor:
         latents = quantized.flatten(1)
-        if self.network is not None:
+        if self.network is not None and not self.network.is_silent:
             seen = torch.cat([latents / self.latent_scale, present.flatten(1).to(latents)], dim=-1)
             step = self.network(seen, self.condition(condition))
             latents = latents + step * self._expected_error(present)
-        return (self.mean + latents @ self.components).unflatten(-1, self.shape)
+        with full_precision(latents):
+            flat = torch.addmm(self.mean, latents, self.components)
+        return flat.unflatten(-1, self.shape)
 
     def _expected_error(self, present: Tensor) -> Tensor:
         """What is usually left over in each component, given how many levels are there.
