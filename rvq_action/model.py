@@ -13,7 +13,7 @@ from rvq_action.decoder import Decoder
 from rvq_action.encoder import Encoder
 from rvq_action.quantizer import SlotResidualVQ
 from rvq_action.semantic import SemanticEncoder, with_semantic_part
-from rvq_action.time_basis import fill_masked, to_frames, to_frequencies
+from rvq_action.time_basis import fill_masked, to_frequencies
 from rvq_action.vocabulary import ABSENT
 
 
@@ -59,12 +59,16 @@ class TokenizerModel(nn.Module):
         """[B, T, D] with its mask -> codes int64 [B, S, K]."""
         return self.quantizer.encode(self.latents(x, mask, condition))
 
-    def decode(self, codes: Tensor, horizon: int, condition: Condition) -> Tensor:
-        """Codes int64 [B, S, k], absent = -1 -> [B, horizon, D] in model space."""
-        quantized = self.quantizer.dequantize(codes)
-        missing = self.config.num_quantizers - codes.shape[-1]
-        present = nn.functional.pad(codes != ABSENT, (0, missing))
-        return to_frames(self.decoder(quantized, present, condition), horizon)
+    def decode(self, codes: Tensor, horizon: int, condition: Condition | None) -> Tensor:
+        """Codes int64 [B, S, k], absent = -1 -> [B, horizon, D] in model space.
+
+        The condition may be None unless the decoder listens to it.
+        """
+        quantized, present = self.quantizer.dequantize(codes), None
+        if self.decoder.listens:
+            missing = self.config.num_quantizers - codes.shape[-1]
+            present = nn.functional.pad(codes != ABSENT, (0, missing))
+        return self.decoder(quantized, present, condition, horizon)
 
     def forward(
         self, x: Tensor, mask: Tensor, condition: Condition, keep: Tensor | None = None
@@ -85,5 +89,5 @@ class TokenizerModel(nn.Module):
         else:
             kept = self.quantizer.dequantize(result.codes.masked_fill(~keep, ABSENT))
             vectors = latents + (kept - latents).detach()
-        frames = to_frames(self.decoder(vectors, keep, condition), x.shape[1])
+        frames = self.decoder(vectors, keep, condition, x.shape[1])
         return TokenizerOutput(frames, latents, result.vectors, result.codes, result.commitment)

@@ -80,6 +80,7 @@ class SlotResidualVQ(nn.Module):
         support = torch.ones(config.num_quantizers, slots, width, dtype=torch.bool)
         self.register_buffer("support", support)
         self.register_load_state_dict_pre_hook(_fit_library_version)
+        self._books = [cast(_Codebook, level._codebook) for level in self.levels]
         self._tables: Derived[CodebookTables] = Derived()
 
     @property
@@ -88,7 +89,7 @@ class SlotResidualVQ(nn.Module):
         return torch.stack([self._book(k).embed for k in range(self.config.num_quantizers)])
 
     def _book(self, level: int) -> _Codebook:
-        return cast(_Codebook, self.levels[level]._codebook)
+        return self._books[level]
 
     @property
     def tables(self) -> CodebookTables:
@@ -98,7 +99,7 @@ class SlotResidualVQ(nn.Module):
         """
         if torch.compiler.is_compiling():
             return CodebookTables.build(self.codebooks)
-        books = [self._book(level).embed for level in range(self.config.num_quantizers)]
+        books = [book.embed for book in self._books]
         return self._tables.get(books, lambda: CodebookTables.build(self.codebooks))
 
     @torch.no_grad()

@@ -52,15 +52,22 @@ def to_absolute(
 
 
 class _Plan(NamedTuple):
-    """Channel indices by rule; a position is paired with the rotation of its part."""
+    """Channels by rule; a position is paired with the rotation of its part.
 
-    subtract: list[int]
+    Attributes:
+        subtract: bool [D].
+        rotations: Indices of every rotation.
+        positions: Indices of every position, and of its part's rotation.
+    """
+
+    subtract: Tensor
     rotations: list[list[int]]
     positions: list[tuple[list[int], list[int]]]
 
 
 @lru_cache(maxsize=64)
-def _plan(layout: ActionLayout) -> _Plan:
+@torch.inference_mode(False)
+def _plan(layout: ActionLayout, device: torch.device) -> _Plan:
     by_rule: dict[DeltaRule, list[int]] = {rule: [] for rule in DeltaRule}
     for index, channel in enumerate(layout.channels):
         by_rule[channel.delta].append(index)
@@ -76,7 +83,9 @@ def _plan(layout: ActionLayout) -> _Plan:
             "three channels. Use subtract for the others."
         )
     paired = [(indices, layout.rotation_of(part) or []) for part, indices in positions.items()]
-    return _Plan(by_rule[DeltaRule.SUBTRACT], rotations, paired)
+    subtract = torch.zeros(layout.width, dtype=torch.bool)
+    subtract[by_rule[DeltaRule.SUBTRACT]] = True
+    return _Plan(subtract.to(device), rotations, paired)
 
 
 def _apply(
@@ -85,8 +94,8 @@ def _apply(
     _check_width(actions, layout, "actions")
     if layout.needs_anchor:
         anchor = _check_anchor(anchor, layout).to(actions).unsqueeze(-2)
-        actions = _move(actions, anchor, _plan(layout), inverse)
-    return actions if mask is None else torch.where(mask, actions, torch.zeros_like(actions))
+        actions = _move(actions, anchor, _plan(layout, actions.device), inverse)
+    return actions if mask is None else torch.where(mask, actions, 0.0)
 
 
 def _move(actions: Tensor, anchor: Tensor, plan: _Plan, inverse: bool) -> Tensor:
@@ -94,9 +103,8 @@ def _move(actions: Tensor, anchor: Tensor, plan: _Plan, inverse: bool) -> Tensor
         rotation = rot6d_to_matrix(anchor[..., block])
         return rotation if inverse else rotation.transpose(-1, -2)
 
-    moved = actions.clone()
-    shift = anchor if inverse else -anchor
-    moved[..., plan.subtract] = actions[..., plan.subtract] + shift[..., plan.subtract]
+    shift = torch.where(plan.subtract, anchor, 0.0)
+    moved = actions + shift if inverse else actions - shift
     for block in plan.rotations:
         moved[..., block] = matrix_to_rot6d(turn(block) @ rot6d_to_matrix(actions[..., block]))
     for indices, block in plan.positions:

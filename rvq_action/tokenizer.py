@@ -208,18 +208,20 @@ class ActionTokenizer:
             ValueError: Codes that are no codes, a missing anchor, a horizon outside 2..128.
             KeyError: An unknown embodiment.
         """
-        horizon = read_horizon(horizon)
+        horizon, device = read_horizon(horizon), self.device
         name, known = self._embodiment(embodiment)
-        integers = read_codes(codes, self.config, self.device)
-        blank = torch.zeros(len(integers), horizon, known.layout.width, device=self.device)
-        required = known.anchored(torch.ones_like(blank[:, 0], dtype=torch.bool), relative)
-        anchor, anchor_mask = read_anchor(proprio, known.layout, required, self.device)
-        rate = known.fps if fps is None else read_rate(fps)
-        real = torch.zeros_like(blank, dtype=torch.bool)
-        chunk = ActionChunk(blank, real, anchor, anchor_mask, rate, name)
+        number = self._number(name, condition_on)
+        integers = read_codes(codes, self.config, device)
+        batch, width = len(integers), self.config.width
+        required = (known.needed & (not relative)).to(device).expand(batch, -1)
+        anchor, anchor_mask = read_anchor(proprio, known.layout, required, device)
+        seconds = horizon / (known.fps if fps is None else read_rate(fps))
+        seen = (anchor, anchor_mask) if "anchor" in condition_on else (None, None)
         with torch.inference_mode():
-            given = self.prepare(chunk, relative=True, condition_on=condition_on)
-            decoded = self.model.decode(integers, horizon, given.condition)
+            condition = None
+            if self.model.decoder.listens:
+                condition = known.condition(*seen, number, width, batch, seconds, device)
+            decoded = self.model.decode(integers, horizon, condition)
             physical = known.from_model(decoded, anchor, relative)
         return physical.cpu().numpy() if isinstance(codes, np.ndarray) else physical.clone()
 
@@ -249,12 +251,15 @@ class ActionTokenizer:
     ) -> ModelInput:
         """What the model takes of a chunk: relative, normalised, padded to the model's width."""
         name, known = self._embodiment(chunk.embodiment)
-        unknown = sorted(set(condition_on) - {"anchor", "embodiment"})
-        if unknown:
-            raise ValueError(f"condition_on takes 'anchor' and 'embodiment', not {unknown}.")
-        number = 1 + list(self.embodiments).index(name) if "embodiment" in condition_on else 0
+        number = self._number(name, condition_on)
         given = known.to_model(chunk, number, self.config.width, relative)
         return given if "anchor" in condition_on else given.without_anchor()
+
+    def _number(self, name: str, condition_on: tuple[str, ...]) -> int:
+        """Row of the embodiment table, 0 where it is not to be known."""
+        if unknown := sorted({*condition_on} - {"anchor", "embodiment"}):
+            raise ValueError(f"condition_on takes 'anchor' and 'embodiment', not {unknown}.")
+        return 1 + list(self.embodiments).index(name) if "embodiment" in condition_on else 0
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the artefact directory, whole or not at all."""
