@@ -57,13 +57,14 @@ class Decoder(nn.Module):
 
         Args:
             quantized: [B, S, C].
-            present: bool [B, S, K], the codes that are there; may be None unless it `listens`.
-            condition: May be None unless it `listens`.
+            present: bool [B, S, K], the codes that are there. None only where it does not listen:
+                then the network is not asked.
+            condition: None only where present is.
             horizon: T.
         """
         latents = quantized.flatten(1)
-        if self.network is not None and self.listens:
-            assert present is not None and condition is not None
+        if self.network is not None and present is not None:
+            assert condition is not None
             seen = torch.cat([latents / self.latent_scale, present.flatten(1).to(latents)], dim=-1)
             step = self.network(seen, self.condition(condition))
             latents = latents + step * self._expected_error(present)

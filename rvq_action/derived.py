@@ -20,7 +20,7 @@ class Derived(Generic[Value]):
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[tuple, Value] | None = None
+        self._kept: tuple[list, Value] | None = None
 
     def get(self, tensors: Sequence[Tensor], compute: Callable[[], Value]) -> Value:
         """The value, computed where it is not known for these tensors as they are.
@@ -30,9 +30,9 @@ class Derived(Generic[Value]):
             compute: Called without gradients and outside inference mode, so that training may use
                 what a look at the model computed.
         """
-        if any(tensor.is_inference() for tensor in tensors):
+        if any([tensor.is_inference() for tensor in tensors]):
             return compute()
-        key = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        key = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
         kept = self._kept
         if kept is None or kept[0] != key:
             with torch.inference_mode(False), torch.no_grad():

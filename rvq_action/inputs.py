@@ -70,16 +70,16 @@ def read_anchor(
         raise ValueError(f"proprio holds {len(anchor)} rows for {len(required)} chunks.")
     if _is_finite(anchor):
         return anchor, torch.ones_like(anchor, dtype=torch.bool)
-    known = ~anchor.isnan()
-    missing = (required & ~known).any(0).nonzero().flatten().tolist()
-    if missing:
-        names = [layout.names[i] for i in missing]
+    known = anchor == anchor
+    if not torch.equal(required & known, required):
+        missing = (required & ~known).any(0).nonzero().flatten()
+        names = [layout.names[i] for i in missing.tolist()]
         raise ValueError(
             f"proprio is NaN for {names}, which actions are relative to. Give the robot's state "
             "there, or relative=True."
         )
     anchor = torch.where(known, anchor, 0.0)
-    if not anchor.isfinite().all():
+    if not _is_finite(anchor) and not anchor.isfinite().all():
         raise ValueError("proprio holds infinite values; check the robot's state.")
     return anchor, known
 

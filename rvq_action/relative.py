@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rvq_action.branching import may_look
 from rvq_action.layout import ActionLayout, DeltaRule
 from rvq_action.rotation import matrix_to_rot6d, rot6d_to_matrix
 
@@ -56,13 +57,13 @@ class _Plan(NamedTuple):
 
     Attributes:
         subtract: bool [D].
-        rotations: Indices of every rotation.
-        positions: Indices of every position, and of its part's rotation.
+        rotations: The six channels of every rotation.
+        positions: The channels of every position, and of its part's rotation.
     """
 
     subtract: Tensor
-    rotations: list[list[int]]
-    positions: list[tuple[list[int], list[int]]]
+    rotations: list[slice]
+    positions: list[tuple[list[int], slice]]
 
 
 @lru_cache(maxsize=64)
@@ -82,10 +83,15 @@ def _plan(layout: ActionLayout, device: torch.device) -> _Plan:
             f"Layout {layout.name!r} uses se3 on {positions}, but a part's position has exactly "
             "three channels. Use subtract for the others."
         )
-    paired = [(indices, layout.rotation_of(part) or []) for part, indices in positions.items()]
+    paired = [(ix, _run(layout.rotation_of(part) or [])) for part, ix in positions.items()]
     subtract = torch.zeros(layout.width, dtype=torch.bool)
     subtract[by_rule[DeltaRule.SUBTRACT]] = True
-    return _Plan(subtract.to(device), rotations, paired)
+    return _Plan(subtract.to(device), [_run(block) for block in rotations], paired)
+
+
+def _run(block: list[int]) -> slice:
+    """The consecutive channels of a rotation; a slice is read without being copied."""
+    return slice(block[0], block[-1] + 1)
 
 
 def _apply(
@@ -94,18 +100,27 @@ def _apply(
     _check_width(actions, layout, "actions")
     if layout.needs_anchor:
         anchor = _check_anchor(anchor, layout).to(actions).unsqueeze(-2)
-        actions = _move(actions, anchor, _plan(layout, actions.device), inverse)
+        actions = _move(actions, anchor, _plan(layout, actions.device), mask, inverse)
     return actions if mask is None else torch.where(mask, actions, 0.0)
 
 
-def _move(actions: Tensor, anchor: Tensor, plan: _Plan, inverse: bool) -> Tensor:
-    def turn(block: list[int]) -> Tensor:
+def _is_absent(mask: Tensor | None, block: slice) -> bool:
+    """Whether a rotation is masked throughout: an arm that is not there need not be turned."""
+    return mask is not None and may_look(mask) and not mask[..., block].any()
+
+
+def _move(
+    actions: Tensor, anchor: Tensor, plan: _Plan, mask: Tensor | None, inverse: bool
+) -> Tensor:
+    def turn(block: slice) -> Tensor:
         rotation = rot6d_to_matrix(anchor[..., block])
         return rotation if inverse else rotation.transpose(-1, -2)
 
     shift = torch.where(plan.subtract, anchor, 0.0)
     moved = actions + shift if inverse else actions - shift
     for block in plan.rotations:
+        if _is_absent(mask, block):
+            continue
         moved[..., block] = matrix_to_rot6d(turn(block) @ rot6d_to_matrix(actions[..., block]))
     for indices, block in plan.positions:
         position, origin = actions[..., indices], anchor[..., indices]

@@ -12,11 +12,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rvq_action.branching import may_look
+
 AXES = "xyz"
 _TINY = 1e-16
 """Squared length below which a vector has no direction."""
 _PARALLEL = 1e-8
 """Squared sine below which two directions count as parallel."""
+_CLEAR = 1e-3
+"""Lengths and sines above this are far from both."""
 
 
 def rot6d_to_matrix(rot6d: Tensor) -> Tensor:
@@ -32,15 +36,31 @@ def rot6d_to_matrix(rot6d: Tensor) -> Tensor:
         [..., 3, 3] rotation matrices.
     """
     _check_last(rot6d, 6, "A 6-D rotation")
-    first = _unit(
-        rot6d[..., :3], _axis_like(rot6d[..., :3], torch.zeros_like(rot6d[..., 0]).long())
-    )
+    columns = rot6d[..., :3], rot6d[..., 3:]
+    first, second = _clear_axes(*columns) or _any_axes(*columns)
+    return torch.stack((first, second, torch.linalg.cross(first, second)), dim=-1)
+
+
+def _clear_axes(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor] | None:
+    """What `_any_axes` returns, in a third of the time, or None where a direction is missing."""
+    if not may_look(first):
+        return None
+    lengths = first.norm(dim=-1, keepdim=True), second.norm(dim=-1, keepdim=True)
+    first, second = first / lengths[0], second / lengths[1]
+    second = _reject(_reject(second, first), first)
+    across = second.norm(dim=-1, keepdim=True)
+    shortest = torch.cat((*lengths, across)).amin() if len(first) else across.new_ones(())
+    return (first, second / across) if shortest > _CLEAR else None
+
+
+def _any_axes(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two orthonormal axes near any two columns [..., 3]."""
+    first = _unit(first, _axis_like(first, torch.zeros_like(first[..., 0]).long()))
     spare = _axis_like(first, first.detach().abs().argmin(-1))
-    second = _unit(rot6d[..., 3:], spare)
+    second = _unit(second, spare)
     parallel = _reject(second, first).square().sum(-1, keepdim=True) <= _PARALLEL
     second = _reject(torch.where(parallel, spare, second), first)
-    second = _unit(_reject(second, first), spare)
-    return torch.stack((first, second, torch.linalg.cross(first, second)), dim=-1)
+    return first, _unit(_reject(second, first), spare)
 
 
 def matrix_to_rot6d(matrix: Tensor) -> Tensor:

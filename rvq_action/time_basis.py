@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rvq_action.blocks import full_precision
+from rvq_action.branching import may_look
 
 
 def _make_basis(horizon: int, num_frequencies: int, device: torch.device) -> Tensor:
@@ -66,7 +67,7 @@ def fill_masked(x: Tensor, mask: Tensor) -> Tensor:
         x: [B, T, D].
         mask: bool [B, T, D], True = real.
     """
-    if not torch.compiler.is_compiling() and torch.equal(mask, mask[:, :1].expand_as(mask)):
+    if may_look(mask) and torch.equal(mask, mask[:, :1].expand_as(mask)):
         return torch.where(mask, x, 0.0)
     frames = torch.arange(x.shape[1], device=x.device)[None, :, None].expand_as(x)
     last = torch.where(mask, frames, -1).cummax(dim=1).values

@@ -38,7 +38,8 @@ class TrainingRange:
         """
         inside = torch.clamp(relative, self.low.to(relative), self.high.to(relative))
         for block in self.rotations:
-            inside[..., block] = self._clamp_rotation(inside[..., block], block)
+            six = slice(block[0], block[-1] + 1)
+            inside[..., six] = self._clamp_rotation(inside[..., six], block)
         return inside
 
     def contains(self, relative: Tensor, tolerance: float = 1e-4) -> Tensor:
