@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from rvq_action.branching import may_look
 from rvq_action.vocabulary import ABSENT
 
 SCORES = 2**20
@@ -66,7 +67,7 @@ class CodebookTables(NamedTuple):
     def dequantize(self, codes: Tensor) -> Tensor:
         """Codes int64 [B, S, k] with k <= K -> [B, S, C]; absent codes add nothing."""
         rows = codes + self.first[:, : codes.shape[-1]]
-        rows = rows.masked_fill(codes == ABSENT, len(self.vectors) - 1)
+        rows = rows.masked_fill(codes == ABSENT, self.vectors.shape[0] - 1)
         return embedding(rows, self.vectors).sum(-2)
 
 
@@ -84,12 +85,9 @@ def nearest(residual: Tensor, columns: Tensor, norms: Tensor) -> Tensor:
         norms: [S, 1, V], from `half_norms`.
     """
     rows = max(1, SCORES // (columns.shape[0] * columns.shape[2]))
-    parts = residual.split(rows) if len(residual) > rows else (residual,)
-    codes = [
-        _smallest(torch.baddbmm(norms, part.transpose(0, 1), columns, alpha=-1)).T
-        for part in parts
-    ]
-    return codes[0] if len(codes) == 1 else torch.cat(codes)
+    if torch.compiler.is_compiling() or len(residual) <= rows:
+        return _smallest(torch.baddbmm(norms, residual.transpose(0, 1), columns, alpha=-1)).T
+    return torch.cat([nearest(part, columns, norms) for part in residual.split(rows)])
 
 
 def _smallest(scores: Tensor) -> Tensor:
@@ -99,7 +97,7 @@ def _smallest(scores: Tensor) -> Tensor:
     the smallest block is found first and searched afterwards, which takes half as long.
     """
     count = scores.shape[-1]
-    if scores.is_cuda or count < BLOCKWISE_FROM or count % BLOCK or scores.shape[1] < BLOCK:
+    if not may_look(scores) or count < BLOCKWISE_FROM or count % BLOCK or scores.shape[1] < BLOCK:
         return scores.argmin(-1)
     blocks = scores.unflatten(-1, (-1, BLOCK))
     block = blocks.amin(-1).argmin(-1, keepdim=True)

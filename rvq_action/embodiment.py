@@ -130,15 +130,8 @@ class Embodiment:
         if not relative:
             actions = to_relative(actions, chunk.anchor, self.layout, mask)
         x = self.actions.normalize(actions, mask)
-        condition = self.condition(
-            chunk.anchor,
-            chunk.anchor_mask,
-            number,
-            width,
-            len(chunk),
-            chunk.horizon / chunk.fps,
-            x.device,
-        )
+        duration = x.new_full((x.shape[0],), chunk.horizon / chunk.fps)
+        condition = self.condition(chunk.anchor, chunk.anchor_mask, number, width, duration)
         return ModelInput(_widen(x, width), _widen(mask, width), condition)
 
     def condition(
@@ -147,9 +140,7 @@ class Embodiment:
         anchor_mask: Tensor | None,
         number: int,
         width: int,
-        batch: int,
-        seconds: float,
-        device: torch.device,
+        duration: Tensor,
     ) -> Condition:
         """What the networks may know beside the chunk.
 
@@ -158,15 +149,12 @@ class Embodiment:
             anchor_mask: bool [B, D], or None.
             number: Row of the embodiment table; 0 = none.
             width: Channels of the model.
-            batch: B.
-            seconds: How long the chunks are.
-            device: Where to.
+            duration: [B] seconds covered by the chunk.
         """
-        embodiment = torch.full((batch,), number, device=device)
-        duration = torch.full((batch,), seconds, device=device)
+        embodiment = torch.full_like(duration, number, dtype=torch.int64)
         if anchor is None or anchor_mask is None:
             return Condition(None, None, embodiment, duration)
-        known = anchor_mask & self.proprio.seen.to(device)
+        known = anchor_mask & self.proprio.seen.to(duration.device)
         normalized = self.proprio.normalize(anchor, known)
         return Condition(_widen(normalized, width), _widen(known, width), embodiment, duration)
 

@@ -49,7 +49,11 @@ class TokenizerModel(nn.Module):
 
     def latents(self, x: Tensor, mask: Tensor, condition: Condition) -> Tensor:
         """[B, T, D] with its mask -> latents [B, S, C]."""
-        coefficients = to_frequencies(fill_masked(x, mask), self.config.num_frequencies)
+        return self.latents_of_whole(fill_masked(x, mask), condition)
+
+    def latents_of_whole(self, x: Tensor, condition: Condition) -> Tensor:
+        """[B, T, D] in which no channel has gaps -> latents [B, S, C]."""
+        coefficients = to_frequencies(x, self.config.num_frequencies)
         latents = self.encoder(coefficients, condition)
         if self.semantic is None:
             return latents

@@ -26,7 +26,7 @@ def compress(x: Tensor) -> Tensor:
     if _is_inner(x, inner):
         return inner
     beyond = x - inner
-    return inner + torch.log1p(beyond.abs() / SOFTNESS).copysign(beyond) * SOFTNESS
+    return inner + beyond.sign() * SOFTNESS * torch.log1p(beyond.abs() / SOFTNESS)
 
 
 def expand(x: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def expand(x: Tensor) -> Tensor:
     if _is_inner(x, inner):
         return inner
     beyond = x - inner
-    return inner + torch.expm1(beyond.abs() / SOFTNESS).copysign(beyond) * SOFTNESS
+    return inner + beyond.sign() * SOFTNESS * torch.expm1(beyond.abs() / SOFTNESS)
 
 
 def _is_inner(x: Tensor, inner: Tensor) -> bool:
