@@ -81,10 +81,22 @@ class _Deployed(nn.Module):
         self.horizon, self.width = read_horizon(horizon), tokenizer.config.width
         self.fps = self.known.fps if fps is None else read_rate(fps)
         self.model = frozen(tokenizer.model)
+        # What is computed once and kept must not be born inside of somebody's graph.
+        with torch.no_grad():
+            self(**self.example(batch=1))
+
+    def example(self, batch: int) -> dict[str, Tensor]:
+        """Inputs of `forward` by name, for tracing."""
+        raise NotImplementedError
 
 
 class ChunkEncoder(_Deployed):
     """Actions and proprio -> codes: `ActionTokenizer.encode` of chunks without gaps."""
+
+    def example(self, batch: int) -> dict[str, Tensor]:
+        width = self.known.layout.width
+        actions = torch.zeros(batch, self.horizon, width)
+        return {"actions": actions, "proprio": torch.zeros(batch, width)}
 
     def forward(self, actions: Tensor, proprio: Tensor) -> Tensor:
         """Encode.
@@ -105,6 +117,12 @@ class ChunkEncoder(_Deployed):
 
 class ChunkDecoder(_Deployed):
     """Codes and proprio -> actions: `ActionTokenizer.decode`."""
+
+    def example(self, batch: int) -> dict[str, Tensor]:
+        config = self.model.config
+        shape = (batch, config.num_slots, config.num_quantizers)
+        codes = torch.zeros(shape, dtype=torch.int64)
+        return {"codes": codes, "proprio": torch.zeros(batch, self.known.layout.width)}
 
     def forward(self, codes: Tensor, proprio: Tensor) -> Tensor:
         """Decode.

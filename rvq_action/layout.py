@@ -82,14 +82,6 @@ class ActionLayout:
                 f"six consecutive {ROTATION_UNIT!r} channels; it has channels {indices}."
             )
 
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.name, self.channels))
-
-    def __hash__(self) -> int:
-        """Computed once: layouts are looked up by at every call, and the channels are many."""
-        return self._hash
-
     @property
     def width(self) -> int:
         """D, the number of channels."""

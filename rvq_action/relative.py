@@ -13,7 +13,6 @@ rotations.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -66,9 +65,18 @@ class _Plan(NamedTuple):
     positions: list[tuple[list[int], slice]]
 
 
-@lru_cache(maxsize=64)
+def _plan(layout: ActionLayout) -> _Plan:
+    """Kept on the layout, as its cached properties are: to look it up by the channels takes longer
+    than to move a chunk, and compiled graphs know no caches."""
+    plan = getattr(layout, "_plan", None)
+    if plan is None:
+        plan = _make_plan(layout)
+        object.__setattr__(layout, "_plan", plan)
+    return plan
+
+
 @torch.inference_mode(False)
-def _plan(layout: ActionLayout, device: torch.device) -> _Plan:
+def _make_plan(layout: ActionLayout) -> _Plan:
     by_rule: dict[DeltaRule, list[int]] = {rule: [] for rule in DeltaRule}
     for index, channel in enumerate(layout.channels):
         by_rule[channel.delta].append(index)
@@ -86,7 +94,7 @@ def _plan(layout: ActionLayout, device: torch.device) -> _Plan:
     paired = [(ix, _run(layout.rotation_of(part) or [])) for part, ix in positions.items()]
     subtract = torch.zeros(layout.width, dtype=torch.bool)
     subtract[by_rule[DeltaRule.SUBTRACT]] = True
-    return _Plan(subtract.to(device), [_run(block) for block in rotations], paired)
+    return _Plan(subtract, [_run(block) for block in rotations], paired)
 
 
 def _run(block: list[int]) -> slice:
@@ -100,7 +108,7 @@ def _apply(
     _check_width(actions, layout, "actions")
     if layout.needs_anchor:
         anchor = _check_anchor(anchor, layout).to(actions).unsqueeze(-2)
-        actions = _move(actions, anchor, _plan(layout, actions.device), mask, inverse)
+        actions = _move(actions, anchor, _plan(layout), mask, inverse)
     return actions if mask is None else torch.where(mask, actions, 0.0)
 
 
@@ -116,7 +124,7 @@ def _move(
         rotation = rot6d_to_matrix(anchor[..., block])
         return rotation if inverse else rotation.transpose(-1, -2)
 
-    shift = torch.where(plan.subtract, anchor, 0.0)
+    shift = torch.where(plan.subtract.to(anchor.device), anchor, 0.0)
     moved = actions + shift if inverse else actions - shift
     for block in plan.rotations:
         if _is_absent(mask, block):

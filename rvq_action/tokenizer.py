@@ -210,17 +210,17 @@ class ActionTokenizer:
         """
         horizon, device = read_horizon(horizon), self.device
         name, known = self._embodiment(embodiment)
-        number = self._number(name, condition_on)
+        row = self._number(name, condition_on)
         integers = read_codes(codes, self.config, device)
         required = (known.needed & (not relative)).to(device).expand(len(integers), -1)
         anchor, anchor_mask = read_anchor(proprio, known.layout, required, device)
         seconds = horizon / (known.fps if fps is None else read_rate(fps))
-        seen = (anchor, anchor_mask) if "anchor" in condition_on else (None, None)
         with torch.inference_mode():
             condition = None
             if self.model.decoder.listens:
+                seen = (anchor, anchor_mask) if "anchor" in condition_on else (None, None)
                 duration = torch.full((len(integers),), seconds, device=device)
-                condition = known.condition(*seen, number, self.config.width, duration)
+                condition = known.condition(*seen, row, self.config.width, duration)
             decoded = self.model.decode(integers, horizon, condition)
             physical = known.from_model(decoded, anchor, relative)
         return physical.cpu().numpy() if isinstance(codes, np.ndarray) else physical.clone()
@@ -251,12 +251,11 @@ class ActionTokenizer:
     ) -> ModelInput:
         """What the model takes of a chunk: relative, normalised, padded to the model's width."""
         name, known = self._embodiment(chunk.embodiment)
-        number = self._number(name, condition_on)
-        given = known.to_model(chunk, number, self.config.width, relative)
+        row = self._number(name, condition_on)
+        given = known.to_model(chunk, row, self.config.width, relative)
         return given if "anchor" in condition_on else given.without_anchor()
 
     def _number(self, name: str, condition_on: tuple[str, ...]) -> int:
-        """Row of the embodiment table; 0 = none."""
         if unknown := sorted({*condition_on} - {"anchor", "embodiment"}):
             raise ValueError(f"condition_on takes 'anchor' and 'embodiment', not {unknown}.")
         return 1 + list(self.embodiments).index(name) if "embodiment" in condition_on else 0
