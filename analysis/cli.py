@@ -145,6 +145,39 @@ def run_ablation(arguments: Namespace) -> None:
     print(f"\n{markdown.render(ablations)}\n", *written, sep="\n")
 
 
+def benchmark_parser() -> ArgumentParser:
+    """Arguments of `rvq-analysis benchmark`."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Time tokenizers beside FAST, on this machine.")
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR", "required": True}
+    parser.add_argument("--tokenizers", **many, help="artefact directories")
+    parser.add_argument("--data", **many, help="datasets whose held-out windows are encoded")
+    parser.add_argument("--threads", type=int, default=1, help="of torch and of FAST's encoder")
+    parser.add_argument("--compiled", type=bool, default=True, help="also time compiled modules")
+    parser.add_argument("--passes", type=int, default=7, help="passes that the medians are of")
+    parser.add_argument("--mapping", help="mapping file or name, for all datasets")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    return parser
+
+
+def run_benchmark(arguments: Namespace) -> None:
+    """Measure, print the tables, write benchmark.json and index.html."""
+    from analysis.benchmark import page, study
+
+    with _kept_if_used(arguments.out):
+        benchmark = study.compute(
+            arguments.tokenizers,
+            arguments.data,
+            arguments.threads,
+            arguments.compiled,
+            passes=arguments.passes,
+            mapping=arguments.mapping,
+        )
+    written = [module.write(benchmark, arguments.out) for module in (study, page)]
+    print("", page.text(benchmark), "", *written, sep="\n")
+
+
 @contextmanager
 def _kept_if_used(folder: Path) -> Iterator[None]:
     """Make sure of the folder before the work; where the work fails, leave none that is empty."""
@@ -159,6 +192,7 @@ def _kept_if_used(folder: Path) -> Iterator[None]:
 
 COMMANDS = {
     "ablation": (ablation_parser, run_ablation),
+    "benchmark": (benchmark_parser, run_benchmark),
     "compare": (compare_parser, run_compare),
     "semantics": (semantics_parser, run_semantics),
 }

@@ -102,12 +102,15 @@ class TokenizerState:
     ) -> ModelInput:
         """What the model takes of a chunk: relative, normalised, padded to the model's width."""
         name, known = self._embodiment(chunk.embodiment)
-        unknown = sorted(set(condition_on) - {"anchor", "embodiment"})
-        if unknown:
-            raise ValueError(f"condition_on takes 'anchor' and 'embodiment', not {unknown}.")
-        number = 1 + list(self.embodiments).index(name) if "embodiment" in condition_on else 0
-        given = known.to_model(chunk, number, self.config.width, relative)
+        row = self._row(name, condition_on)
+        given = known.to_model(chunk, row, self.config.width, relative)
         return given if "anchor" in condition_on else given.without_anchor()
+
+    def _row(self, name: str, condition_on: tuple[str, ...]) -> int:
+        """Row of the embodiment table; 0 = none."""
+        if unknown := sorted({*condition_on} - {"anchor", "embodiment"}):
+            raise ValueError(f"condition_on takes 'anchor' and 'embodiment', not {unknown}.")
+        return 1 + list(self.embodiments).index(name) if "embodiment" in condition_on else 0
 
     def _embodiment(self, name: str | None) -> tuple[str, Embodiment]:
         if name is None:
