@@ -38,6 +38,11 @@ def compare_parser() -> ArgumentParser:
         "--fast_total", type=bool, default=True,
         help="also compare with a FAST whose own encodings always decode",
     )  # fmt: skip
+    parser.add_argument(
+        "--ar", type=bool, default=False,
+        help="also measure how hard the tokens are to predict: trains a small model per row, on "
+        "one CPU core some twenty minutes for a robot of six joints",
+    )  # fmt: skip
     return parser
 
 
@@ -54,6 +59,7 @@ def run_compare(arguments: Namespace) -> None:
             arguments.fit_data,
             arguments.mapping,
             arguments.fast_total,
+            arguments.ar,
         )
         if arguments.features:
             tokenizers, data = arguments.tokenizers, arguments.data
