@@ -14,7 +14,7 @@ DEMO_EPISODES := 12
 
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 
-.PHONY: help install system test lint format demo ablation
+.PHONY: help install system test stress lint format demo ablation
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -41,6 +41,9 @@ system: $(STAMP)  ## Make off-screen rendering possible, where that can be done 
 
 test: install system  ## Run the CPU test suite
 	$(BIN)/python -m pytest
+
+stress: install  ## Decode 100,000 random and 100,000 corrupted token sequences a robot
+	$(BIN)/python -m pytest -m stress -s
 
 lint: install  ## Check style and types
 	$(BIN)/ruff check .

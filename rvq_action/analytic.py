@@ -10,7 +10,8 @@
    are few) the samples are joined by copies with random signs and sizes: what is left over has
    no preferred sign, and the copies keep the codebooks from learning the windows by heart.
 
-The number of tokens follows the robot: `slots_per_channel` slots per moving channel, K levels.
+The number of tokens follows the robot: `slots_per_channel` slots per moving channel, K levels; or
+it is a budget, the same for every robot: `slots` in all.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class ClosedFormRecipe:
 
     Attributes:
         slots_per_channel: Latent slots per moving channel.
+        slots: Latent slots in all, whatever the robot; None leaves it to `slots_per_channel`.
         num_quantizers: K, levels per slot.
         codebook_size: V at most; the largest power of two not above a quarter of the windows.
         max_frequencies: F at most; the longest horizon of the samples where that is smaller.
@@ -66,6 +68,7 @@ class ClosedFormRecipe:
     """
 
     slots_per_channel: float = 0.6
+    slots: int | None = None
     num_quantizers: int = 4
     codebook_size: int = 1024
     max_frequencies: int = 64
@@ -87,6 +90,11 @@ class ClosedFormRecipe:
                 raise ValueError(
                     f"ClosedFormRecipe.{name} must be at least {smallest}: {getattr(self, name)}."
                 )
+        if self.slots is not None and self.slots <= self.semantic_slots:
+            raise ValueError(
+                f"ClosedFormRecipe.slots must be above semantic_slots ({self.semantic_slots}), or "
+                f"null: {self.slots}."
+            )
         if not self.slots_per_channel > 0:
             raise ValueError(
                 f"ClosedFormRecipe.slots_per_channel must be positive: {self.slots_per_channel}."
@@ -114,7 +122,9 @@ def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerMode
     generator = torch.Generator().manual_seed(recipe.seed)
     width = windows[0].x.shape[2]
     transform = fit_transform(samples, binary_patterns(windows), width)
-    slots = max(2, recipe.semantic_slots + 1, round(recipe.slots_per_channel * moving))
+    slots = recipe.slots or max(
+        2, recipe.semantic_slots + 1, round(recipe.slots_per_channel * moving)
+    )
     size = min(recipe.codebook_size, max(16, largest_power_of_two(len(samples) / 4)))
     levels = [recipe.num_quantizers - (slot < recipe.semantic_slots) for slot in range(slots)]
     chosen = _allocate(samples, transform, levels, math.log2(size))

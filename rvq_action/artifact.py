@@ -1,11 +1,12 @@
 """The artefact directory: what a tokenizer looks like on disk. No pickle is ever read.
 
-config.json         shape of the model, with the format version
-model.safetensors   weights and codebooks
-statistics.json     per embodiment
-embodiments.json    per embodiment: layout, frame rate, mapping
-metadata.json       provenance: split, settings, figures
-README.md           model card
+config.json             shape of the model, with the format version
+model.safetensors       weights and codebooks
+statistics.json         per embodiment
+embodiments.json        per embodiment: layout, frame rate, mapping
+metadata.json           provenance: split, settings, figures
+processor_config.json   for transformers' AutoProcessor, with processing_rvq.py beside it
+README.md               model card
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -24,6 +25,7 @@ from rvq_action.json_file import read_json, write_json
 from rvq_action.layout import ActionLayout
 from rvq_action.model import TokenizerModel
 from rvq_action.model_card import model_card
+from rvq_action.processor_files import CODE, SETTINGS, ProcessorSettings, write_processor_files
 from rvq_action.statistics import load_statistics, save_statistics
 from rvq_action.tensor_store import save_tensors
 
@@ -33,9 +35,11 @@ if TYPE_CHECKING:
 CONFIG, WEIGHTS, STATISTICS = "config.json", "model.safetensors", "statistics.json"
 EMBODIMENTS, METADATA, CARD = "embodiments.json", "metadata.json", "README.md"
 REQUIRED = (CONFIG, WEIGHTS, STATISTICS, EMBODIMENTS, METADATA)
+FILES = (*REQUIRED, CARD, SETTINGS, CODE)
+USUAL = ProcessorSettings()
 
 
-def save(tokenizer: ActionTokenizer, path: Path) -> None:
+def save(tokenizer: ActionTokenizer, path: Path, settings: ProcessorSettings = USUAL) -> None:
     """Write beside the target, then swap: a reader sees the old artefact or the new one.
 
     Raises:
@@ -48,7 +52,7 @@ def save(tokenizer: ActionTokenizer, path: Path) -> None:
     staging, old = workplace / "new", workplace / "old"
     try:
         staging.mkdir()
-        _write(tokenizer, staging)
+        _write(tokenizer, staging, settings)
         if path.exists():
             path.rename(old)
         staging.rename(path)
@@ -62,7 +66,7 @@ def _check_replaceable(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file; give the directory to write the tokenizer to.")
     others = sorted(f.name for f in path.iterdir()) if path.exists() else []
-    others = [name for name in others if name not in (*REQUIRED, CARD)]
+    others = [name for name in others if name not in FILES]
     if others:
         raise ValueError(
             f"{path} holds files that are no tokenizer's: {others[:5]}. Choose an empty directory; "
@@ -70,7 +74,7 @@ def _check_replaceable(path: Path) -> None:
         )
 
 
-def _write(tokenizer: ActionTokenizer, path: Path) -> None:
+def _write(tokenizer: ActionTokenizer, path: Path, settings: ProcessorSettings) -> None:
     tokenizer.config.save(path / CONFIG)
     weights = {name: tensor.cpu() for name, tensor in tokenizer.model.state_dict().items()}
     save_tensors(weights, path / WEIGHTS)
@@ -82,6 +86,7 @@ def _write(tokenizer: ActionTokenizer, path: Path) -> None:
     }
     write_json(embodiments, path / EMBODIMENTS)
     write_json(tokenizer.metadata, path / METADATA)
+    write_processor_files(path, settings)
     (path / CARD).write_text(model_card(tokenizer), encoding="utf-8")
 
 
@@ -133,8 +138,13 @@ def _load_embodiments(path: Path) -> dict[str, Embodiment]:
     return embodiments
 
 
-def locate(path: str | Path, revision: str | None) -> Path:
+def locate(path: str | Path, revision: str | None, **options: Any) -> Path:
     """A local directory, or the hub's copy of a repository id.
+
+    Args:
+        path: Either.
+        revision: Of the repository.
+        options: More for the hub's client (`cache_dir`, `token` ...).
 
     Raises:
         ValueError: It is neither.
@@ -153,21 +163,29 @@ def locate(path: str | Path, revision: str | None) -> Path:
             f"{name!r} is no local directory; to load it from the hub install rvq-action[hub]."
         ) from error
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=[*REQUIRED, CARD]))
+        wanted = {"revision": revision, "allow_patterns": list(FILES), **options}
+        return Path(snapshot_download(name, **wanted))
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise ValueError(
             f"{name!r} is no directory here, and the hub gave no such repository: {error}"
         ) from error
 
 
-def push(tokenizer: ActionTokenizer, repo_id: str, private: bool) -> str:
-    """Upload the artefact to a repository of the hub."""
+def push(
+    tokenizer: ActionTokenizer,
+    repo_id: str,
+    private: bool,
+    settings: ProcessorSettings = USUAL,
+    token: str | bool | None = None,
+    **options: Any,
+) -> str:
+    """Upload the artefact to a repository of the hub; `options` go with the upload."""
     try:
         from huggingface_hub import HfApi
     except ImportError as error:
         raise ImportError("Pushing to the hub needs rvq-action[hub].") from error
-    api = HfApi()
+    api = HfApi(token=token)
     api.create_repo(repo_id, private=private, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        _write(tokenizer, Path(folder))
-        return str(api.upload_folder(repo_id=repo_id, folder_path=folder))
+        _write(tokenizer, Path(folder), settings)
+        return str(api.upload_folder(repo_id=repo_id, folder_path=folder, **options))

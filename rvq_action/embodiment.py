@@ -12,12 +12,16 @@ from torch.nn.functional import pad
 
 from rvq_action.blocks import Condition
 from rvq_action.chunk import ActionChunk
-from rvq_action.layout import ActionLayout
+from rvq_action.layout import ActionLayout, DeltaRule
 from rvq_action.normalize import Normalizer
 from rvq_action.range_watch import RangeWatch
 from rvq_action.relative import to_absolute, to_relative
+from rvq_action.start_range import StartRange
 from rvq_action.statistics import EmbodimentStatistics
 from rvq_action.training_range import TrainingRange
+
+RATE_TOLERANCE = 1e-3
+"""Frame rates that differ by less are the same."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,28 @@ class Embodiment:
         return TrainingRange(self.statistics.actions, self.layout)
 
     @cached_property
+    def start(self) -> StartRange:
+        return StartRange(self.statistics, self.range, self.layout)
+
+    @cached_property
     def watch(self) -> RangeWatch:
         return RangeWatch(self.actions, self.range, self.layout)
+
+    @cached_property
+    @torch.inference_mode(False)
+    def standstill(self) -> Tensor:
+        """[D] the relative action of a robot that holds.
+
+        Channels relative to the anchor do not move and raw velocities are 0. Other raw channels,
+        whose state is not known without proprio, have the mean they had in training.
+        """
+        rests = zip(self.layout.channels, self.statistics.actions.mean, strict=True)
+        still = [
+            mean if c.delta is DeltaRule.RAW and not c.unit.endswith("/s") else 0.0
+            for c, mean in rests
+        ]
+        anchor = torch.tensor(still)
+        return to_relative(anchor[None], anchor, self.layout)[0]
 
     @property
     def valid(self) -> Tensor:
@@ -134,19 +158,32 @@ class Embodiment:
         known = chunk.anchor_mask & self.proprio.seen.to(chunk.anchor_mask.device)
         return pad(self.proprio.normalize(chunk.anchor, known), (0, extra)), pad(known, (0, extra))
 
-    def from_model(self, x: Tensor, anchor: Tensor | None, relative: bool) -> Tensor:
+    def from_model(
+        self, x: Tensor, anchor: Tensor | None, relative: bool, fps: float | None = None
+    ) -> Tensor:
         """Model space [B, T, D_model] -> physical [B, T, D].
 
-        Before it is made absolute, the motion is kept inside the training range.
+        Before it is made absolute, the motion is kept inside the training range, its first frame
+        inside that of first frames. At a lower rate than in training the first frame lies further
+        ahead than any that was measured, and only the range of all frames holds.
 
         Args:
             x: What the model decoded.
             anchor: [B, D] proprio; may be None only where nothing is relative to it.
             relative: Whether to leave the actions relative to the anchor.
+            fps: Frames per second; the training data's where omitted.
         """
         physical = self.actions.denormalize(x[..., : self.layout.width])
-        inside = self.range.clamp(physical)
-        mask = self.valid.to(x.device).expand_as(inside)
+        return self.to_physical(physical, anchor, relative, fps)
+
+    def to_physical(
+        self, motion: Tensor, anchor: Tensor | None, relative: bool, fps: float | None = None
+    ) -> Tensor:
+        """The second half of `from_model`: a relative motion [B, T, D] kept in range, absolute."""
+        inside = self.range.clamp(motion)
+        if fps is None or fps >= self.fps * (1 - RATE_TOLERANCE):
+            inside = self.start.join(inside)
+        mask = self.valid.to(motion.device).expand_as(inside)
         if relative:
             return torch.where(mask, inside, 0.0)
         return to_absolute(inside, anchor, self.layout, mask)

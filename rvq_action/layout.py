@@ -13,6 +13,8 @@ from enum import StrEnum
 from functools import cached_property
 
 ROTATION_UNIT = "rot6d"
+CHUNK_UNIT = "normalized chunk"
+"""Of channels that a policy's preprocessing has normalised already (`rvq_action.chunk_space`)."""
 
 
 class DeltaRule(StrEnum):

@@ -15,6 +15,15 @@ robot = dict(proprio=proprio, embodiment="{embodiment}", fps={fps:g})
 codes = tok.encode(actions, **robot)
 chunk = tok.decode(codes, horizon={horizon}, **robot)
 ```"""
+PROCESSOR = """Where FAST's processor is expected, on chunks relative to proprio and normalised:
+
+```python
+from transformers import AutoProcessor
+
+processor = AutoProcessor.from_pretrained("path-or-hub-id", trust_remote_code=True{which})
+tokens = processor(chunks)  # [B, T, D] around [-1, 1] -> list[list[int]]
+chunks = processor.decode(tokens, time_horizon={horizon}, action_dim={width})
+```"""
 LIMITS = (
     "Actions and proprio are in the layout's units: `tok.mapping(embodiment)` converts a robot's "
     "own rows and back, `rvq-action inspect` lists channels, units and ranges. Any codes decode, "
@@ -33,6 +42,8 @@ def model_card(tokenizer: ActionTokenizer) -> str:
     ]
     figures = tokenizer.metadata.get("figures", {})
     length = f" of {tokenizer.seconds:g} s" if tokenizer.seconds else ""
+    horizon = max(2, round(first.fps))
+    which = f', embodiment="{name}"' if len(tokenizer.embodiments) > 1 else ""
     measured = [f"- {key}: {value}" for key, value in figures.items()]
     parts = [
         "---\nlibrary_name: rvq-action\ntags: [robotics, action-tokenizer]\n---",
@@ -41,7 +52,8 @@ def model_card(tokenizer: ActionTokenizer) -> str:
         f"{c.num_quantizers} levels, {c.codebook_size} codes each, "
         f"{c.token_order.replace('_', '-')}). Every prefix decodes to a coarser chunk. No image is "
         "needed to encode or decode.",
-        USAGE.format(embodiment=name, fps=first.fps, horizon=max(2, round(first.fps))),
+        USAGE.format(embodiment=name, fps=first.fps, horizon=horizon),
+        PROCESSOR.format(which=which, horizon=horizon, width=first.layout.width),
         LIMITS,
         "| embodiment | layout | channels | Hz |\n|---|---|---|---|\n" + "\n".join(rows),
     ]

@@ -79,18 +79,31 @@ def _are_finite(values: object) -> bool:
 
 @dataclass(frozen=True)
 class EmbodimentStatistics:
-    """Statistics of relative actions and of absolute proprio, [D] each."""
+    """Statistics of one embodiment, [D] each.
+
+    Attributes:
+        actions: Of relative actions.
+        proprio: Of absolute proprio.
+        start: Of the relative actions in a chunk's first frame: how far training chunks set off
+            from the anchor. None in artefacts from before it was measured.
+    """
 
     actions: ChannelStatistics
     proprio: ChannelStatistics
+    start: ChannelStatistics | None = None
 
     @classmethod
     def from_dict(cls, data: dict, where: str) -> EmbodimentStatistics:
-        if not isinstance(data, dict) or set(data) != {"actions", "proprio"}:
-            raise ValueError(f"{where} must hold `actions` and `proprio`, has {list(data)}.")
+        needed = {"actions", "proprio"}
+        if not isinstance(data, dict) or not needed <= set(data) <= {*needed, "start"}:
+            raise ValueError(
+                f"{where} must hold `actions`, `proprio` and `start`, has {list(data)}."
+            )
+        start = data.get("start")
         return cls(
             ChannelStatistics.from_dict(data["actions"], f"{where}.actions"),
             ChannelStatistics.from_dict(data["proprio"], f"{where}.proprio"),
+            start and ChannelStatistics.from_dict(start, f"{where}.start"),
         )
 
 
@@ -185,6 +198,7 @@ class StatisticsBuilder:
         self.layout = layout
         self._actions = StreamingQuantiles(layout.width)
         self._proprio = StreamingQuantiles(layout.width)
+        self._start = StreamingQuantiles(layout.width)
 
     def update(self, chunk: ActionChunk) -> None:
         """Add a batch of absolute chunks, [B, T, D]."""
@@ -193,6 +207,7 @@ class StatisticsBuilder:
         self._actions.update(
             relative.reshape(-1, width).cpu().numpy(), chunk.mask.reshape(-1, width).cpu().numpy()
         )
+        self._start.update(relative[:, 0].cpu().numpy(), chunk.mask[:, 0].cpu().numpy())
         if chunk.anchor is not None and chunk.anchor_mask is not None:
             self._proprio.update(chunk.anchor.cpu().numpy(), chunk.anchor_mask.cpu().numpy())
 
@@ -207,7 +222,9 @@ class StatisticsBuilder:
                 f"No real action was seen for layout {self.layout.name!r}; the dataset has no "
                 "window of the horizon asked for. Add episodes or shorten the horizon."
             )
-        return EmbodimentStatistics(self._actions.finish(), self._proprio.finish())
+        return EmbodimentStatistics(
+            self._actions.finish(), self._proprio.finish(), self._start.finish()
+        )
 
 
 def save_statistics(statistics: dict[str, EmbodimentStatistics], path: str | Path) -> None:

@@ -189,8 +189,8 @@ class ActionTokenizer:
 
         Every channel stays within its training range as the layout's delta rule sees it: raw
         channels as they are, the others relative to proprio. So no channel moves further than it
-        did in the data, but where that ends depends on where it starts: a robot's absolute limits
-        are for whoever commands it to keep.
+        did in the data, nor sets off from proprio further than a first frame did; but where that
+        ends depends on where it starts: a robot's absolute limits are for whoever commands it.
 
         Args:
             codes: int64 [B, S, k], k <= K; absent = -1.
@@ -220,7 +220,7 @@ class ActionTokenizer:
         with torch.inference_mode():
             given = self.prepare(chunk, relative=True, condition_on=condition_on)
             decoded = self.model.decode(integers, horizon, given.condition)
-            physical = known.from_model(decoded, anchor, relative)
+            physical = known.from_model(decoded, anchor, relative, rate)
         return physical.cpu().numpy() if isinstance(codes, np.ndarray) else physical.clone()
 
     def prefix(self, codes: Array, length: int) -> Array:

@@ -75,6 +75,18 @@ def test_the_way_from_the_robots_numbers_and_back_runs(artefact: ActionChunk):
     assert error < 0.3 * (recorded - observed).abs().mean()
 
 
+def test_the_processor_takes_the_place_of_fast(artefact: ActionChunk):
+    tok = ActionTokenizer.from_pretrained("runs/so101/tokenizer")
+    given = tok.prepare(artefact)
+    names: dict = {"tok": tok, "chunks": given.x.numpy()}
+    exec(blocks("python")[2], names)
+    error = abs(names["back"] - names["chunks"]).mean()
+    assert error < 0.5 * abs(names["chunks"]).mean()
+    assert not names["repaired"].any()
+    assert max(names["placed"].ids) == 257_152 - 1 - 128
+    assert len(names["fitted"](names["chunks"])) == len(names["tokens"])
+
+
 def test_the_commands_it_names_exist():
     project = (ROOT / "pyproject.toml").read_text()
     makefile = (ROOT / "Makefile").read_text()

@@ -20,6 +20,14 @@ def closed_form() -> ActionTokenizer:
 
 
 @pytest.fixture(scope="session")
+def one_arm() -> ActionTokenizer:
+    """A closed form that knows `arm` alone, so that nobody has to say which."""
+    from tests.rvq_action.robots import ARM, arm_chunk, fit
+
+    return fit({"arm": (ARM, arm_chunk(1024))})
+
+
+@pytest.fixture(scope="session")
 def networked(closed_form) -> ActionTokenizer:
     """The same with networks that have a say, as after some training."""
     from tests.rvq_action.robots import wake_networks

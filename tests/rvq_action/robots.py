@@ -9,8 +9,10 @@ from torch import Tensor
 
 from rvq_action import WALL_26, ActionChunk, ActionLayout, ActionTokenizer, joint_space
 from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
+from rvq_action.chunk_space import ChunkSpace
 from rvq_action.embodiment import Embodiment
 from rvq_action.layout import Channel, DeltaRule
+from rvq_action.relative import to_relative
 from rvq_action.rotation import axis_angle_to_matrix, matrix_to_rot6d
 from rvq_action.statistics import StatisticsBuilder
 
@@ -86,6 +88,13 @@ def embodiment_of(layout: ActionLayout, chunk: ActionChunk) -> Embodiment:
     builder = StatisticsBuilder(layout)
     builder.update(chunk)
     return Embodiment(layout, builder.build(), chunk.fps)
+
+
+def normalized(tokenizer: ActionTokenizer, chunk: ActionChunk) -> Tensor:
+    """[B, T, D] as a policy's preprocessing hands it to FAST: relative and normalised."""
+    known = tokenizer.embodiments[chunk.embodiment]
+    relative = to_relative(chunk.actions, chunk.anchor, known.layout, chunk.mask)
+    return ChunkSpace(known).to_chunks(relative)
 
 
 def fit(

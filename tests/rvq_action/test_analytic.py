@@ -80,6 +80,8 @@ def test_tokens_follow_the_moving_channels():
         for actions in (chunk.actions, still)
     ]
     assert slots == [8, 4]
+    budget = fit({"arm": (ARM, chunk)}, replace(recipe, slots=3))
+    assert budget.tokens_per_chunk == 3 * recipe.num_quantizers
 
 
 def test_later_slots_carry_less_energy(closed_form):
@@ -219,6 +221,7 @@ def test_every_embodiment_needs_one_batch_of_windows():
     ("change", "match"),
     [
         ({"slots_per_channel": 0.0}, "slots_per_channel"),
+        ({"slots": 2, "semantic_slots": 2}, "slots must be above"),
         ({"num_quantizers": 0}, "num_quantizers"),
         ({"codebook_size": 1}, "codebook_size"),
         ({"max_windows": 0}, "max_windows"),

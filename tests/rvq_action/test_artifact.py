@@ -24,7 +24,10 @@ FILES = {
     "embodiments.json",
     "metadata.json",
     "README.md",
+    "processor_config.json",
+    "processing_rvq.py",
 }
+NOT_NEEDED = {"README.md", "processor_config.json", "processing_rvq.py"}
 
 
 @pytest.fixture
@@ -95,10 +98,16 @@ def test_other_files_are_never_overwritten(networked, saved):
     assert (saved / "policy.safetensors").read_bytes() == b"precious"
 
 
-@pytest.mark.parametrize("missing", sorted(FILES - {"README.md"}))
+@pytest.mark.parametrize("missing", sorted(FILES - NOT_NEEDED))
 def test_a_missing_file_is_named(saved, missing):
     (saved / missing).unlink()
     fails(saved, rf"{missing}.*rvq-train export")
+
+
+def test_artefacts_without_the_files_for_autoprocessor_are_read(saved):
+    for file in NOT_NEEDED:
+        (saved / file).unlink()
+    assert ActionTokenizer.from_pretrained(saved).metadata == METADATA
 
 
 def test_a_foreign_directory_is_no_artefact(tmp_path):
@@ -241,6 +250,9 @@ def test_pushing_uploads_the_artefact(networked, monkeypatch):
     uploaded = {}
 
     class Api:
+        def __init__(self, token: str | None = None) -> None:
+            assert token is None
+
         def create_repo(self, repo_id: str, private: bool, exist_ok: bool) -> None:
             uploaded["repository"] = (repo_id, private)
 

@@ -76,6 +76,7 @@ class _Facts:
 
     def __init__(self) -> None:
         self.sources, self._features = cache(_sources), cache(_features)
+        self.defaults = cache(_defaults)
 
     def seen(self, run: Run) -> dict[str, DatasetFeatures]:
         """The features that the run learns from, by dataset."""
@@ -90,12 +91,40 @@ def _compare(run: Run, out: Path, facts: _Facts) -> tuple[Planned | None, list[s
     settings = _portable(claims, run)
     differing: list[str] = []
     if run.row(out).is_file():
-        differing = differences(AblationRow.load(run.row(out)).settings, settings)
+        known = AblationRow.load(run.row(out)).settings
+        differing = differences(completed(known, facts.defaults()), settings)
         if not differing:
             return None, []
     other = run.folder.differs(claims) if run.folder.record.is_file() else []
     teacher = next((seen.teacher.kind for seen in facts.seen(run).values()), None)
     return Planned(run, settings, teacher, fresh=bool(other)), differing or other
+
+
+def completed(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the options that came after they were written: by default these change nothing.
+
+    Args:
+        settings: Nested; as a row remembers them.
+        defaults: Every option there is now.
+    """
+    filled = dict(settings)
+    for name, default in defaults.items():
+        if isinstance(default, dict) and isinstance(filled.get(name, {}), dict):
+            filled[name] = completed(filled.get(name, {}), default)
+        else:
+            filled.setdefault(name, default)
+    return filled
+
+
+def _defaults() -> dict[str, Any]:
+    """Every option that decides a result, as it is where nothing is said."""
+    parsed = ParsedOptions(["--run_dir", ".", "--data.datasets", "."])
+    options = decisive(json.loads(parsed.parser.dump(parsed.config, format="json")))
+    return {**options, "data": _without_paths(options["data"])}
+
+
+def _without_paths(data: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in data.items() if k not in ("datasets", "features")}
 
 
 def _claims(run: Run, facts: _Facts) -> dict[str, Any]:
@@ -114,8 +143,7 @@ def _claims(run: Run, facts: _Facts) -> dict[str, Any]:
 
 def _portable(claims: dict[str, Any], run: Run) -> dict[str, Any]:
     """The settings without paths of this machine."""
-    data = {k: v for k, v in claims["data"].items() if k not in ("datasets", "features")}
-    settings = {**claims, "data": data}
+    settings = {**claims, "data": _without_paths(claims["data"])}
     if run.budget.mapping is not None:
         settings["mapping"] = Path(run.budget.mapping).name
     return settings

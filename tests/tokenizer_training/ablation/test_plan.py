@@ -67,6 +67,19 @@ def test_a_row_with_other_settings_is_an_error_or_trained_again(run_of, tmp_path
     assert again.run == longer and not again.fresh
 
 
+def test_an_option_that_came_after_a_row_counts_as_its_default(run_of, tmp_path):
+    run = run_of("full")
+    (planned,) = plan([run], tmp_path)
+    row = row_of(planned)
+    del row.settings["model"]["weights"]["smoothness"]
+    row.save(run.row(tmp_path))
+    assert plan([run], tmp_path) == []
+    del row.settings["closed_form"]["depth"]
+    row.save(run.row(tmp_path))
+    with pytest.raises(ValueError, match="depth: 2 -> 1"):
+        plan([run], tmp_path)
+
+
 def test_a_folder_with_another_run_starts_afresh_once(run_of, tmp_path):
     run = run_of("full")
     run.folder.path.mkdir(parents=True)

@@ -1,0 +1,54 @@
+"""Where training chunks set off from, and how a decoded chunk is joined to it without a jump.
+
+A chunk's first frame lies close to the anchor: its relative motion has a range of its own, far
+narrower than the whole chunk's. A decoded chunk that sets off from outside it (wrong tokens, or
+only the first few) is shifted so that its first frame lies inside; the shift fades out linearly
+towards the last frame, so that no other frame jumps instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rvq_action.layout import ActionLayout
+from rvq_action.statistics import ChannelStatistics, EmbodimentStatistics
+from rvq_action.training_range import TrainingRange
+
+
+class StartRange:
+    """Range of the first frame's relative actions, inside that of all frames."""
+
+    def __init__(
+        self, statistics: EmbodimentStatistics, whole: TrainingRange, layout: ActionLayout
+    ) -> None:
+        self.whole = whole
+        start = statistics.start
+        self.first = TrainingRange(_completed(start, statistics.actions), layout) if start else None
+
+    def join(self, relative: Tensor) -> Tensor:
+        """Chunks [B, T, D] inside the training range -> the same, setting off inside theirs."""
+        if self.first is None:
+            return relative
+        outside = (~self.first.contains(relative[:, 0])).any(-1)
+        if not outside.any():
+            return relative
+        late = relative[outside]
+        first = self.first.clamp(late[:, 0])
+        fade = torch.linspace(1.0, 0.0, late.shape[1]).to(late)[:, None]
+        moved = self.whole.clamp(late + (first - late[:, 0])[:, None] * fade)
+        moved[:, 0] = first
+        joined = relative.clone()
+        joined[outside] = moved
+        return joined
+
+
+def _completed(start: ChannelStatistics, whole: ChannelStatistics) -> ChannelStatistics:
+    """Channels that no first frame showed have the range of all frames."""
+    names = ("min", "max", "mean", "count")
+    seen = np.array(start.count) > 0
+    chosen = {n: np.where(seen, getattr(start, n), getattr(whole, n)).tolist() for n in names}
+    return replace(start, **chosen)
