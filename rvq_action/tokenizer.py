@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +14,7 @@ from rvq_action import artifact
 from rvq_action.chunk import ActionChunk
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment, ModelInput
+from rvq_action.embodiment_table import added, check, row
 from rvq_action.inputs import (
     AnyArray,
     read_actions,
@@ -50,17 +51,7 @@ class ActionTokenizer:
     metadata: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.embodiments) != self.config.num_embodiments:
-            raise ValueError(
-                f"{len(self.embodiments)} embodiments ({sorted(self.embodiments)}) for a model "
-                f"fitted on {self.config.num_embodiments}. To add a robot, fit on its data."
-            )
-        for name, known in self.embodiments.items():
-            if known.layout.width > self.config.width:
-                raise ValueError(
-                    f"{name!r} has {known.layout.width} channels, but this tokenizer takes at "
-                    f"most {self.config.width}. Fit one on that robot's data."
-                )
+        check(self.embodiments, self.config)
 
     def __repr__(self) -> str:
         robots = ", ".join(f"{n} {e.fps:g} Hz" for n, e in self.embodiments.items())
@@ -121,6 +112,18 @@ class ActionTokenizer:
                 f"{name!r} stores no mapping: it was fitted on chunks in the units of its layout."
             )
         return RowMapping(Mapping.from_dict(known.mapping, f"the mapping of {name!r}"))
+
+    def with_embodiment(self, name: str, embodiment: Embodiment) -> ActionTokenizer:
+        """The same tokenizer with a robot more that it was not fitted on, by statistics alone.
+
+        The robot's channels take the model's in order, normalised by its own statistics, and the
+        networks are told no embodiment. How good that is depends on how its motions resemble those
+        of the fitted robots: measure it with `rvq-analysis transfer`.
+
+        Raises:
+            ValueError: The name is taken, or the robot has more channels than the model.
+        """
+        return replace(self, embodiments=added(self.embodiments, name, embodiment))
 
     def encode(
         self,
@@ -252,7 +255,7 @@ class ActionTokenizer:
         unknown = sorted(set(condition_on) - {"anchor", "embodiment"})
         if unknown:
             raise ValueError(f"condition_on takes 'anchor' and 'embodiment', not {unknown}.")
-        number = 1 + list(self.embodiments).index(name) if "embodiment" in condition_on else 0
+        number = row(self.embodiments, name) if "embodiment" in condition_on else 0
         given = known.to_model(chunk, number, self.config.width, relative)
         return given if "anchor" in condition_on else given.without_anchor()
 
