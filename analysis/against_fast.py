@@ -58,7 +58,8 @@ def _add_curve(
     scored = _score(*ar_points, bootstrap, ratios_at_equal_error)
     _add_score(whole, modelled, scored, f"ar_score{curve}{suffix}", f"ar_ratio{suffix}")
     _add_token_ratios(whole, members, fast, curve, suffix)
-    _add_wer_ratios(members, fast, suffix)
+    if all("noise_wer" in row.metrics for row in (*members, *fast)):
+        _add_wer_ratios(members, fast, suffix)
 
 
 def _score(

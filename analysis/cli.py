@@ -112,6 +112,42 @@ def run_semantics(arguments: Namespace) -> None:
     print(f"\n{text.render(studies)}\n\n{figures}\n{drawn}")
 
 
+def transfer_parser() -> ArgumentParser:
+    """Arguments of `rvq-analysis transfer`."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Measure tokenizers where they were not trained.")
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR"}
+    parser.add_argument("--tokenizers", **many, default=[], help="artefact directories")
+    parser.add_argument(
+        "--data", **many, required=True,
+        help="datasets, scored where held out; those of robots that a tokenizer does not know are "
+        "used with their statistics alone",
+    )  # fmt: skip
+    parser.add_argument("--joint", type=Path | None, metavar="DIR", help="trained on many robots")
+    parser.add_argument("--singles", **many, default=[], help="trained on one of them each")
+    parser.add_argument("--mapping", help="mapping file or name, for all datasets")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    return parser
+
+
+def run_transfer(arguments: Namespace) -> None:
+    """Measure, print the tables, write transfer.json and index.html."""
+    from analysis.transfer import page, study, text
+
+    with _kept_if_used(arguments.out):
+        results = study.compute(
+            arguments.tokenizers,
+            arguments.data,
+            arguments.joint,
+            arguments.singles,
+            arguments.mapping,
+        )
+    figures = study.write(results, arguments.out)
+    drawn = page.write(results, arguments.out)
+    print(f"\n{text.render(results)}\n\n{figures}\n{drawn}")
+
+
 def ablation_parser() -> ArgumentParser:
     """Arguments of `rvq-analysis ablation`."""
     from jsonargparse import ArgumentParser
@@ -167,6 +203,7 @@ COMMANDS = {
     "ablation": (ablation_parser, run_ablation),
     "compare": (compare_parser, run_compare),
     "semantics": (semantics_parser, run_semantics),
+    "transfer": (transfer_parser, run_transfer),
 }
 
 

@@ -143,7 +143,7 @@ def load_eval_set(
     windows = Windows([dataset.episodes[i] for i in split.held_out], horizon)
     fit_windows = Windows(_fit_episodes(dataset, fit_data, split, splits), horizon)
     _check_alike(windows, fit_windows)
-    indices, fit_indices = _thinned(windows), _thinned(fit_windows)
+    indices, fit_indices = thinned(windows), thinned(fit_windows)
     channels = _valid_channels(windows, fit_windows)
     fit_relative = _relative(fit_windows, fit_indices, dataset.layout, channels)
     space = ScoredSpace.fit(fit_relative)
@@ -210,7 +210,8 @@ def _valid_channels(*groups: Windows) -> np.ndarray:
     return np.flatnonzero(np.all(masks, axis=0))
 
 
-def _thinned(windows: Windows) -> np.ndarray:
+def thinned(windows: Windows) -> np.ndarray:
+    """Numbers of the windows that are scored: all, or evenly spread ones where they are many."""
     values = windows.horizon * windows.episodes[0].layout.width
     most = min(len(windows), MAX_WINDOWS, max(1, MAX_VALUES // values))
     return np.unique(np.linspace(0, len(windows) - 1, most).round().astype(int))

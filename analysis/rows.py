@@ -86,13 +86,8 @@ def measure(
         prefix: Judge the first so many tokens only.
         kind: Kind of the row; the codec's where omitted.
     """
-    name = codec.name if prefix is None else f"{codec.name}@{prefix}"
-    row = Row(name, family_of(name), kind or codec.kind, prefix=prefix)
+    row, decoded = measure_rate(codec, tokens, data, bootstrap, prefix, kind)
     tokens = tokens[:, :prefix]
-    decoded = codec.decode(tokens, data.batch)
-    bits = bits_per_window(tokens, codec.sizes(tokens.shape[1]))
-    _add_length(row, tokens, bits, bootstrap)
-    _add_error(row, decoded, bits, data, bootstrap)
     _add_shape(row, decoded, data, bootstrap)
     _add_use(row, codebook.compute(codec, tokens))
     _add_stability(row, tokens, disturbed, data, prefix)
@@ -101,6 +96,26 @@ def measure(
         error = group_errors.compute(group, decoded.relative, data.batch.relative)
         row.add(group.metric, bootstrap.mean(error))
     return row
+
+
+def measure_rate(
+    codec: Codec,
+    tokens: np.ndarray,
+    data: EvalSet,
+    bootstrap: EpisodeBootstrap,
+    prefix: int | None = None,
+    kind: str | None = None,
+) -> tuple[Row, Decoded]:
+    """Length, error and failures alone, with what was decoded; arguments as in `measure`."""
+    name = codec.name if prefix is None else f"{codec.name}@{prefix}"
+    row = Row(name, family_of(name), kind or codec.kind, prefix=prefix)
+    tokens = tokens[:, :prefix]
+    decoded = codec.decode(tokens, data.batch)
+    bits = bits_per_window(tokens, codec.sizes(tokens.shape[1]))
+    _add_length(row, tokens, bits, bootstrap)
+    _add_error(row, decoded, bits, data, bootstrap)
+    row.add("decode_failures", bootstrap.mean(decoded.failed))
+    return row, decoded
 
 
 def _add_length(
@@ -141,7 +156,6 @@ def _add_shape(row: Row, decoded: Decoded, data: EvalSet, bootstrap: EpisodeBoot
     row.add("jerk_ratio", bootstrap.ratio(result.jerk, result.true_jerk))
     row.add("dct_l1", bootstrap.mean(result.dct_l1))
     row.add("out_of_range", bootstrap.mean(data.space.outside(decoded.relative)))
-    row.add("decode_failures", bootstrap.mean(decoded.failed))
     row.smoothness = result
 
 
