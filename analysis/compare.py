@@ -42,8 +42,6 @@ from analysis.trajectories import Trajectories
 from analysis.yardstick import Yardstick, row_bits
 
 WHOLE = ("rvq", "closed-form")
-UNMODELLED = ("rvq-adaptive", "yardstick")
-"""Kinds of rows of which not all, or none, are modelled."""
 
 
 @dataclass
@@ -81,7 +79,7 @@ class DatasetComparison:
 
     def _long_notes(self) -> list[str]:
         """Which rows are too long to be modelled, where others are."""
-        whole = [row for row in self.rows if row.prefix is None and row.kind not in UNMODELLED]
+        whole = [r for r in self.rows if r.prefix is None and r.point and "~" not in r.name]
         long = [row.name for row in whole if row.ar_point is None]
         if len(long) == len(whole) or not long:
             return []

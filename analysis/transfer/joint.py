@@ -54,8 +54,8 @@ class JointComparison:
 def compare(case: Case, joint: str, single: str) -> JointComparison:
     """The joint tokenizer's rows of a case against the single one's."""
     theirs, ours = by_bits(case.rows, single), by_bits(case.rows, joint)
-    points = [[row.point for row in rows if row.point] for rows in (ours, theirs)]
-    scored = score.compute(*points, case.bootstrap)
+    points, reference_points = ([row.point for row in rows if row.point] for rows in (ours, theirs))
+    scored = score.compute(points, reference_points, case.bootstrap)
     error = scored.estimate if scored else Estimate(np.nan, np.nan, np.nan)
     mse, reference = (
         {row.metrics["tokens_mean"]: row.metrics["mse"] for row in rows} for rows in (ours, theirs)

@@ -41,8 +41,8 @@ def _read(values: np.ndarray, place: np.ndarray, layout: ActionLayout) -> np.nda
     switches = [c for c in range(values.shape[1]) if len(np.unique(values[:, c])) <= 2]
     result[:, switches] = values[lower][:, switches]
     for block in layout.rotation_blocks:
-        ends = (torch.from_numpy(values[at][:, block]).double() for at in (lower, upper))
-        result[:, block] = _turned(*ends, torch.from_numpy(share)).numpy()
+        first, second = (torch.from_numpy(values[at][:, block]).double() for at in (lower, upper))
+        result[:, block] = _turned(first, second, torch.from_numpy(share)).numpy()
     return result.astype(np.float32)
 
 

@@ -120,5 +120,5 @@ def test_sequences_that_are_too_long_are_named_and_the_figure_is_drawn(modelled)
     assert "bins256" not in modelled.datasets[0].families
     assert "ar_bits" not in modelled.metrics()["so101_pick_tape"]["bins256"]
     page = report.render(modelled)
-    assert "Without AR bits, since their sequences exceed" in page and "bins256" in page
+    assert "exceed 256 tokens: bins256." in page
     assert "AR-modelability" in page and "MSE over modelled bits" in page
