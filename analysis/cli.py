@@ -40,8 +40,8 @@ def compare_parser() -> ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--ar", type=bool, default=False,
-        help="also measure how hard the tokens are to predict: trains a small model per row, on "
-        "one CPU core some twenty minutes for a robot of six joints",
+        help="also measure how hard the tokens are to predict: trains a small model per row, for "
+        "a robot of six joints about forty minutes of one CPU core",
     )  # fmt: skip
     return parser
 

@@ -88,6 +88,7 @@ def modelled(so101, so101_tokenizer, tmp_path_factory) -> compare.Comparison:
     so101_tokenizer.save_pretrained(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(autoregression, "STEPS", 50)
+        patch.setattr(autoregression, "BATCH", 16)
         patch.setattr("analysis.modelability.TRAINING_WINDOWS", 400)
         patch.setattr("analysis.modelability.LONGEST", 120)
         patch.setattr("analysis.compare.FAST_SCALES", (2.5, 5, 10))
