@@ -1,4 +1,4 @@
-"""Adaptive length: a tokenizer of ours that stops at the first prefix within a tolerance.
+"""Adaptive length: a tokenizer of ours that emits as few tokens as a tolerance allows.
 
 A code of varying length needs an end token: its vocabulary is one larger, and a sequence that
 stops early emits it.
@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.codecs import ABSENT, Decoded
 from analysis.evalset import Batch
-from analysis.rvq_codec import RvqCodec
+from analysis.rvq_codec import BestCodes, RvqCodec
 
 NICE = np.array([step * 10.0**power for power in range(-7, 0) for step in (1, 2, 5)])
 
@@ -38,21 +38,14 @@ class AdaptiveCodec:
         return "rvq-adaptive" if self.base.kind == "rvq" else self.base.kind
 
     def encode(self, batch: Batch) -> np.ndarray:
-        tokens = self.base.encode(batch)
-        return self.cut(tokens, self.base.prefix_errors(tokens, batch))
+        return self.cut(self.base.best(batch))
 
-    def cut(self, tokens: np.ndarray, errors: np.ndarray) -> np.ndarray:
-        """Stop [N, L] tokens at the first prefix whose error [N, L] is within the tolerance."""
-        length = tokens.shape[1]
-        within = errors <= self.tolerance
-        kept = np.where(within.any(1), within.argmax(1) + 1, length)[:, None]
-        position = np.arange(length)
-        end = np.where(position == kept, self._end(length), ABSENT)
-        return np.where(position < kept, tokens, end)
-
-    def cut_pair(self, tokens_and_errors: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """`cut` of a pair."""
-        return self.cut(*tokens_and_errors)
+    def cut(self, best: BestCodes) -> np.ndarray:
+        """[N, L] the fewest tokens that are within the tolerance, and an end token after them."""
+        lengths = shortest(best.errors, self.tolerance)
+        tokens = self.base.of_length(best.codes, lengths)
+        position = np.arange(tokens.shape[1])
+        return np.where(position == lengths[:, None], self._end(tokens.shape[1]), tokens)
 
     def _end(self, length: int) -> np.ndarray:
         return self.base.sizes(length)
@@ -71,12 +64,13 @@ class AdaptiveCodec:
         return self.base.levels(length)
 
 
+def shortest(errors: np.ndarray, tolerance: float) -> np.ndarray:
+    """[N] the first number of tokens whose error [N, L+1] is within a tolerance; else L."""
+    within = errors <= tolerance
+    return np.where(within.any(1), within.argmax(1), errors.shape[1] - 1)
+
+
 def tolerances(errors: np.ndarray) -> list[float]:
-    """Round tolerances that cut between 95 % and 5 % of the tokens of prefix errors [N, L]."""
-    chosen = []
-    for tolerance in NICE:
-        within = errors <= tolerance
-        kept = np.where(within.any(1), within.argmax(1) + 1, errors.shape[1]).mean()
-        if 0.05 <= kept / errors.shape[1] <= 0.95:
-            chosen.append(float(tolerance))
-    return chosen
+    """Round tolerances that cut between 95 % and 5 % of the tokens, by their errors [N, L+1]."""
+    kept = {e: shortest(errors, e).mean() / (errors.shape[1] - 1) for e in NICE.tolist()}
+    return [tolerance for tolerance, share in kept.items() if 0.05 <= share <= 0.95]

@@ -11,7 +11,7 @@ from analysis import stability, timing
 from analysis.adaptive import AdaptiveCodec, tolerances
 from analysis.bootstrap import EpisodeBootstrap
 from analysis.codecs import Codec
-from analysis.evalset import Batch, EvalSet
+from analysis.evalset import EvalSet
 from analysis.modelability import Modelability, slot_major
 from analysis.rows import Row, measure
 from analysis.rvq_codec import RvqCodec, prefixes
@@ -58,7 +58,7 @@ class Bench:
             seen = codec.encode(self.modelability.training)
             self._add_ar(rows, self.modelability.bits(codec, seen, tokens))
             self._add_slot_major(rows[0], codec, seen, tokens)
-        self._add_adaptive(codec, tokens)
+        self._add_adaptive(codec)
         return tokens
 
     def _add_slot_major(
@@ -73,26 +73,19 @@ class Bench:
         if bits is not None:
             row.add("ar_bits_slot_major", self.bootstrap.mean(bits.sum(1)))
 
-    def _add_adaptive(self, codec: RvqCodec, tokens: np.ndarray) -> None:
+    def _add_adaptive(self, codec: RvqCodec) -> None:
         self.progress.set_postfix_str(f"{codec.name}~")
-
-        def with_errors(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-            encoded = codec.encode(batch)
-            return encoded, codec.prefix_errors(encoded, batch)
-
-        errors = codec.prefix_errors(tokens, self.data.batch)
-        disturbed = self.disturbed.map(with_errors)
-        chosen = tolerances(errors)
+        best, disturbed = codec.best(self.data.batch), self.disturbed.map(codec.best)
+        chosen = tolerances(best.errors)
         self.progress.total = (self.progress.total or 0) + len(chosen)
         modelled = _spread(chosen, MODELLED_TOLERANCES) if self.modelability else []
-        seen = with_errors(self.modelability.training) if self.modelability else None
+        seen = codec.best(self.modelability.training) if self.modelability else None
         for tolerance in chosen:
             adaptive = AdaptiveCodec(codec, tolerance)
-            cut, shortened = disturbed.map(adaptive.cut_pair), adaptive.cut(tokens, errors)
+            cut, shortened = disturbed.map(adaptive.cut), adaptive.cut(best)
             row = self._measure(adaptive, shortened, cut, None, timed=False)
             if self.modelability and seen and tolerance in modelled:
-                bits = self.modelability.bits(adaptive, adaptive.cut_pair(seen), shortened)
-                self._add_ar([row], bits)
+                self._add_ar([row], self.modelability.bits(adaptive, adaptive.cut(seen), shortened))
 
     def _measure(
         self,

@@ -22,7 +22,7 @@ RANGE_NOTE = (
     "same against a stronger FAST, whose byte-pair encoding works on the integers themselves and "
     "whose alphabet covers every chunk, so that its own encodings always decode; where the "
     "published FAST fails on chunks, each counted as zeros, that is the fairer figure. "
-    "“Adaptive”: stopping at the first prefix within a tolerance, end token counted."
+    "“Adaptive”: as few tokens as a tolerance allows, end token counted."
 )
 
 FLIP_NOTE = "The error after one wrong token, by its level; the line: FAST nearest in bits."

@@ -6,6 +6,7 @@ the recording: relative to the anchor, into scored space, clipped.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,10 @@ import torch
 
 from analysis.codecs import ABSENT, Decoded
 from analysis.evalset import Batch, EvalSet
+from rvq_action.adaptive import BEAM, ladder_of
 from rvq_action.chunk import ActionChunk
-from rvq_action.metrics import masked_mean_per_chunk
+from rvq_action.playback import Playback
+from rvq_action.search import CodeLadder
 
 if TYPE_CHECKING:
     from rvq_action.embodiment import ModelInput
@@ -23,6 +26,19 @@ if TYPE_CHECKING:
 
 BATCH = 512
 CLOSED_FORM = "closed_form"
+
+
+@dataclass(frozen=True)
+class BestCodes:
+    """The best codes of every number of tokens.
+
+    Attributes:
+        codes: [N, S, K+1, K], see `CodeLadder`.
+        errors: [N, L+1] their mean squared error in the model's own space.
+    """
+
+    codes: np.ndarray
+    errors: np.ndarray
 
 
 class RvqCodec:
@@ -115,28 +131,37 @@ class RvqCodec:
             proprio = torch.where(batch.anchor_mask, proprio, torch.nan)
         return {"proprio": proprio, "embodiment": self._data.embodiment, "fps": self._data.fps}
 
-    def prefix_errors(self, tokens: np.ndarray, batch: Batch) -> np.ndarray:
-        """[N, L] mean squared error of every prefix of [N, L] tokens, in the model's own space.
-
-        That is what `ActionTokenizer.encode(tolerance=...)` holds against its tolerance.
-        """
-        parts = [self._prefix_errors(tokens[p], batch.take(p)) for p in _slices(len(batch))]
-        return np.concatenate(parts)
+    def best(self, batch: Batch) -> BestCodes:
+        """What `ActionTokenizer.encode(tolerance=...)` chooses from."""
+        parts = [self._best(batch.take(part)) for part in _slices(len(batch))]
+        codes, errors = zip(*parts, strict=True)
+        return BestCodes(np.concatenate(codes), np.concatenate(errors))
 
     @torch.inference_mode()
-    def _prefix_errors(self, tokens: np.ndarray, batch: Batch) -> np.ndarray:
-        given = self._given(batch)
-        horizon = batch.actions.shape[1]
-        errors = np.empty(tokens.shape)
-        for length in range(1, tokens.shape[1] + 1):
-            codes = self._codes(tokens[:, :length])
-            frames = self._tokenizer.model.decode(codes, horizon, given.condition)
-            squared = (frames - given.x).square()
-            errors[:, length - 1] = masked_mean_per_chunk(squared, given.mask).numpy()
-        return errors
+    def _best(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        playback = self._playback(batch)
+        place = self._tokenizer.vocabulary.from_order(torch.arange(self.length))
+        ladder = ladder_of(playback, place, BEAM, self.length)
+        rows = torch.arange(len(batch))
+        errors = [
+            playback.mse(ladder.of_length(torch.full_like(rows, length), rows), rows).numpy()
+            for length in range(self.length + 1)
+        ]
+        return ladder.codes.to(torch.int32).numpy(), np.stack(errors, axis=1)
+
+    def of_length(self, codes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """[N, L] token ids of best codes [N, S, K+1, K] with so many tokens [N], absent -1."""
+        place = self._tokenizer.vocabulary.from_order(torch.arange(self.length))
+        chosen = CodeLadder(torch.from_numpy(codes), place).of_length(
+            torch.from_numpy(lengths), torch.arange(len(codes))
+        )
+        return chosen.long().numpy()[:, self._slots, self._levels]
 
     def _given(self, batch: Batch) -> ModelInput:
         """The windows as the model takes them."""
+        return self._playback(batch).given
+
+    def _playback(self, batch: Batch) -> Playback:
         chunk = ActionChunk(
             batch.actions,
             batch.mask,
@@ -145,7 +170,9 @@ class RvqCodec:
             self._data.fps,
             self._data.embodiment,
         )
-        return self._tokenizer.prepare(chunk)
+        tokenizer = self._tokenizer
+        known = tokenizer.embodiments[self._data.embodiment]
+        return Playback(tokenizer.model, known, chunk, tokenizer.prepare(chunk), relative=False)
 
     def sizes(self, length: int) -> np.ndarray:
         return self._sizes[:length]

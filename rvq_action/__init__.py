@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rvq_action.layout import joint_space as joint_space
     from rvq_action.range_watch import OutOfRangeWarning as OutOfRangeWarning
     from rvq_action.tokenizer import ActionTokenizer as ActionTokenizer
+    from rvq_action.tolerance import ToleranceWarning as ToleranceWarning
     from rvq_action.vocabulary import ActionVocabulary as ActionVocabulary
 
 _HOMES = {
@@ -27,6 +28,7 @@ _HOMES = {
     "Channel": "layout",
     "DeltaRule": "layout",
     "OutOfRangeWarning": "range_watch",
+    "ToleranceWarning": "tolerance",
     "joint_space": "layout",
 }
 __all__ = sorted(_HOMES)

@@ -17,18 +17,19 @@ it is a budget, the same for every robot: `slots` in all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rvq_action.allocation import deal, largest_power_of_two, water_fill
+from rvq_action.calibration import calibrated
 from rvq_action.chunk import ActionChunk
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment
 from rvq_action.kmeans import kmeans, nearest
 from rvq_action.model import TokenizerModel
 from rvq_action.quantizer import MOVING_AVERAGE_SAMPLES
+from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.semantic import LEVEL
 from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.time_basis import fill_masked, to_frequencies
@@ -42,63 +43,9 @@ from rvq_action.transform import (
 )
 
 FEW_WINDOWS = 8
+CALIBRATION_WINDOWS = 2048
 MOST_COPIES, COPY_SPREAD = 15, 0.2
 SMALLEST_SCALE, SMALLEST_ERROR = 1e-4, 1e-5
-
-
-@dataclass(frozen=True)
-class ClosedFormRecipe:
-    """What the closed form is made of.
-
-    Attributes:
-        slots_per_channel: Latent slots per moving channel.
-        slots: Latent slots in all, whatever the robot; None leaves it to `slots_per_channel`.
-        num_quantizers: K, levels per slot.
-        codebook_size: V at most; the largest power of two not above a quarter of the windows.
-        max_frequencies: F at most; the longest horizon of the samples where that is smaller.
-        max_windows: Windows that k-means sees.
-        iterations: Passes of k-means.
-        samples_per_code: Copies with random signs and sizes join the windows until a codebook has
-            about so many samples per code.
-        hidden: Width of the networks that training starts from zero.
-        depth: Blocks of those networks.
-        semantic_slots: M, slots whose first-level codes are semantic; see `rvq_action.semantic`.
-        semantic_width: Q, latents that those codes are about.
-        seed: Seed of everything random.
-    """
-
-    slots_per_channel: float = 0.6
-    slots: int | None = None
-    num_quantizers: int = 4
-    codebook_size: int = 1024
-    max_frequencies: int = 64
-    max_windows: int = 16_000
-    iterations: int = 10
-    samples_per_code: int = 32
-    hidden: int = 256
-    depth: int = 2
-    semantic_slots: int = 0
-    semantic_width: int = 16
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        least = {"num_quantizers": 1, "codebook_size": 2, "max_frequencies": 2, "max_windows": 1}
-        least |= {"iterations": 1, "samples_per_code": 1, "hidden": 1, "depth": 0}
-        least |= {"semantic_slots": 0, "semantic_width": 1}
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise ValueError(
-                    f"ClosedFormRecipe.{name} must be at least {smallest}: {getattr(self, name)}."
-                )
-        if self.slots is not None and self.slots <= self.semantic_slots:
-            raise ValueError(
-                f"ClosedFormRecipe.slots must be above semantic_slots ({self.semantic_slots}), or "
-                f"null: {self.slots}."
-            )
-        if not self.slots_per_channel > 0:
-            raise ValueError(
-                f"ClosedFormRecipe.slots_per_channel must be positive: {self.slots_per_channel}."
-            )
 
 
 def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerModel:
@@ -138,6 +85,7 @@ def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerMode
         num_embodiments=len(windows),
         hidden=recipe.hidden,
         depth=recipe.depth,
+        token_order=recipe.token_order,
         semantic_slots=recipe.semantic_slots,
         semantic_width=recipe.semantic_width if recipe.semantic_slots else 0,
     )
@@ -180,7 +128,13 @@ def fit_closed_form(
         generator = torch.Generator().manual_seed(recipe.seed)
         fitted = fit_semantic_codebooks(model, inputs, recipe.iterations, generator, fresh=True)
         model.quantizer.set_semantic(*fitted)
-    return ActionTokenizer(model, embodiments, metadata or {})
+    few = [chunk.rows(_spread(len(chunk), CALIBRATION_WINDOWS)) for chunk in samples]
+    return calibrated(ActionTokenizer(model, embodiments, metadata or {}), few)
+
+
+def _spread(count: int, most: int) -> Tensor:
+    """int64, at most so many of `count` positions, evenly spread."""
+    return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
 def _allocate(

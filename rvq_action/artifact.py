@@ -4,7 +4,7 @@ config.json             shape of the model, with the format version
 model.safetensors       weights and codebooks
 statistics.json         per embodiment
 embodiments.json        per embodiment: layout, frame rate, mapping
-metadata.json           provenance: split, settings, figures
+metadata.json           provenance: split, settings, figures; calibration
 processor_config.json   for transformers' AutoProcessor, with processing_rvq.py beside it
 README.md               model card
 """

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 MIN_HORIZON, MAX_HORIZON = 2, 128
+TENSORS = ("actions", "mask", "anchor", "anchor_mask")
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,14 @@ class ActionChunk:
     def __len__(self) -> int:
         return self.actions.shape[0]
 
+    def rows(self, rows: Tensor) -> ActionChunk:
+        """Some chunks of the batch, int64 [n]."""
+        parts = {name: getattr(self, name) for name in TENSORS}
+        return replace(self, **{n: t[rows] for n, t in parts.items() if t is not None})
+
     def to(self, device: torch.device | str) -> ActionChunk:
         """The same chunk on another device."""
-        fields = ("actions", "mask", "anchor", "anchor_mask")
-        tensors = {name: getattr(self, name) for name in fields}
+        tensors = {name: getattr(self, name) for name in TENSORS}
         return replace(self, **{n: t.to(device) for n, t in tensors.items() if t is not None})
 
 

@@ -24,7 +24,7 @@ class ChunkSpace:
     def __init__(self, known: Embodiment) -> None:
         given = torch.tensor([c.unit == CHUNK_UNIT for c in known.layout.channels])
         self.layout = known.layout
-        self.standstill = known.standstill
+        self.standstill = known.rest.standstill
         self.middle = known.actions.middle.where(~given, 0.0)
         self.scale = known.actions.scale.where(~given, 1.0)
         ends = self.to_chunks(torch.stack([known.range.low, known.range.high]))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from rvq_action.tensor_store import save_tensors
 
 if TYPE_CHECKING:
     from rvq_action.tokenizer import ActionTokenizer
+    from rvq_action.tolerance import AnyTolerance
 
 CODES, CHUNKS = "rvq-action codes", "rvq-action chunks"
 """Formats: what `rvq-action encode` writes, and `rvq-action decode`."""
@@ -45,7 +46,8 @@ class Header:
         fps: Frames per second.
         horizon: T, frames of a chunk.
         dataset: Name of the dataset.
-        tolerance: The bound of adaptive length, or None for all tokens.
+        tolerance: The bound of adaptive length, a number or by channel group; None for no bound.
+        max_tokens: At most so many tokens a chunk; None for all.
         tokens: Of a chunks file, from how many tokens of each chunk it was decoded; None for all.
         format: `CODES` or `CHUNKS`.
     """
@@ -57,7 +59,8 @@ class Header:
     fps: float
     horizon: int
     dataset: str
-    tolerance: float | None = None
+    tolerance: AnyTolerance | None = None
+    max_tokens: int | None = None
     tokens: int | None = None
     format: str = CODES
 
@@ -117,6 +120,8 @@ def _read_header(text: str | None, path: str | Path) -> Header:
     except json.JSONDecodeError:
         data = None
     names = {f.name for f in fields(Header)}
-    if not isinstance(data, dict) or set(data) != names or data["format"] not in (CODES, CHUNKS):
+    needed = {f.name for f in fields(Header) if f.default is MISSING} | {"format"}
+    is_header = isinstance(data, dict) and needed <= set(data) <= names
+    if not is_header or data["format"] not in (CODES, CHUNKS):
         raise ValueError(f"{path} was not written by `rvq-action encode`; encode a dataset first.")
     return Header(**data)

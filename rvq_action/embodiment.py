@@ -12,12 +12,14 @@ from torch.nn.functional import pad
 
 from rvq_action.blocks import Condition
 from rvq_action.chunk import ActionChunk
-from rvq_action.layout import ActionLayout, DeltaRule
+from rvq_action.layout import ActionLayout
 from rvq_action.normalize import Normalizer
 from rvq_action.range_watch import RangeWatch
 from rvq_action.relative import to_absolute, to_relative
+from rvq_action.rest import Rest
 from rvq_action.start_range import StartRange
 from rvq_action.statistics import EmbodimentStatistics
+from rvq_action.tolerance import ToleranceWatch
 from rvq_action.training_range import TrainingRange
 
 RATE_TOLERANCE = 1e-3
@@ -90,20 +92,12 @@ class Embodiment:
         return RangeWatch(self.actions, self.range, self.layout)
 
     @cached_property
-    @torch.inference_mode(False)
-    def standstill(self) -> Tensor:
-        """[D] the relative action of a robot that holds.
+    def rest(self) -> Rest:
+        return Rest(self.layout, self.actions, self.statistics.actions.mean)
 
-        Channels relative to the anchor do not move and raw velocities are 0. Other raw channels,
-        whose state is not known without proprio, have the mean they had in training.
-        """
-        rests = zip(self.layout.channels, self.statistics.actions.mean, strict=True)
-        still = [
-            mean if c.delta is DeltaRule.RAW and not c.unit.endswith("/s") else 0.0
-            for c, mean in rests
-        ]
-        anchor = torch.tensor(still)
-        return to_relative(anchor[None], anchor, self.layout)[0]
+    @cached_property
+    def tolerance_watch(self) -> ToleranceWatch:
+        return ToleranceWatch()
 
     @property
     def valid(self) -> Tensor:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from rvq_action.allocation import largest_power_of_two
-from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
+from rvq_action.analytic import fit_closed_form
 from rvq_action.chunk import ActionChunk
 from rvq_action.embodiment import Embodiment
 from rvq_action.inputs import read_rate
 from rvq_action.layout import CHUNK_UNIT, DeltaRule, joint_space
+from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.statistics import StatisticsBuilder
 from rvq_action.tokenizer import ActionTokenizer
 

@@ -101,19 +101,31 @@ def read_rate(value: Any) -> float:
     Raises:
         ValueError: It is no positive number.
     """
-    return _positive(value, "fps", "a positive number of frames per second")
+    return read_positive(value, "fps", "a positive number of frames per second")
 
 
-def read_tolerance(value: Any) -> float:
-    """The mean squared error that adaptive length may leave.
+def read_count(value: Any, name: str, least: int, most: int | None = None) -> int:
+    """A whole number of at least `least` and at most `most`.
 
     Raises:
-        ValueError: It is no positive number.
+        ValueError: It is none.
     """
-    return _positive(value, "tolerance", "a positive mean squared error in model space")
+    allowed = f"{least} or more" if most is None else f"{least}..{most}"
+    try:
+        count = operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"{name} must be a whole number, {allowed}, got {value!r}.") from error
+    if isinstance(value, bool) or count < least or (most is not None and count > most):
+        raise ValueError(f"{name} must be a whole number, {allowed}, got {value!r}.")
+    return count
 
 
-def _positive(value: Any, name: str, meaning: str) -> float:
+def read_positive(value: Any, name: str, meaning: str) -> float:
+    """A number above 0.
+
+    Raises:
+        ValueError: It is none, or not finite.
+    """
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not 0 < value < math.inf:
         raise ValueError(f"{name} must be {meaning}, got {value!r}.")

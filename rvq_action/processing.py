@@ -25,13 +25,13 @@ import torch
 from transformers.processing_utils import ProcessorMixin
 
 from rvq_action import artifact
-from rvq_action.analytic import ClosedFormRecipe
 from rvq_action.chunk_space import ChunkSpace
 from rvq_action.embodiment import Embodiment
 from rvq_action.fast_facade import MIN_TOKEN, FastFacade, scale_for
 from rvq_action.fit_chunks import fit_chunks
 from rvq_action.inputs import AnyArray, read_horizon, read_rate
 from rvq_action.processor_files import SETTINGS, ProcessorSettings
+from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.repair import DecodeFlags, Tokens, repair
 from rvq_action.tokenizer import ActionTokenizer
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rvq_action import artifact
+from rvq_action.adaptive import emit, read_limits
+from rvq_action.calibration import Calibration
 from rvq_action.chunk import ActionChunk
-from rvq_action.config import TokenizerConfig
-from rvq_action.embodiment import Embodiment, ModelInput
-from rvq_action.embodiment_table import added, check, row
 from rvq_action.inputs import (
     AnyArray,
     read_actions,
@@ -22,52 +21,20 @@ from rvq_action.inputs import (
     read_codes,
     read_horizon,
     read_rate,
-    read_tolerance,
 )
-from rvq_action.layout import ActionLayout
-from rvq_action.metrics import masked_mean_per_chunk
-from rvq_action.model import TokenizerModel
+from rvq_action.novelty import ChunkFit, measure
+from rvq_action.playback import Fidelity, Playback, decode_frames
+from rvq_action.tokenizer_state import TokenizerState
+from rvq_action.tolerance import AnyTolerance, read_tolerance
 from rvq_action.vocabulary import ABSENT, ActionVocabulary
-
-if TYPE_CHECKING:
-    from rvq_action.data.rows import RowMapping
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 """numpy in, numpy out; torch in, torch out."""
 
 
-@dataclass(frozen=True)
-class ActionTokenizer:
-    """A trained tokenizer with the embodiments it knows.
-
-    Attributes:
-        model: The network, in model space.
-        embodiments: By name.
-        metadata: Provenance: split, settings, measured figures. JSON types only.
-    """
-
-    model: TokenizerModel
-    embodiments: dict[str, Embodiment]
-    metadata: dict = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check(self.embodiments, self.config)
-
-    def __repr__(self) -> str:
-        robots = ", ".join(f"{n} {e.fps:g} Hz" for n, e in self.embodiments.items())
-        length = f", {self.seconds:g} s" if self.seconds else ""
-        return (
-            f"ActionTokenizer({robots}{length}: {self.tokens_per_chunk} tokens of "
-            f"{self.bits_per_token:g} bits, {self.metadata.get('steps', 0)} training steps)"
-        )
-
-    @property
-    def config(self) -> TokenizerConfig:
-        return self.model.config
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.encoder.mean.device
+@dataclass(frozen=True, repr=False)
+class ActionTokenizer(TokenizerState):
+    """A trained tokenizer with the embodiments it knows."""
 
     @property
     def vocabulary(self) -> ActionVocabulary:
@@ -76,54 +43,9 @@ class ActionTokenizer:
         return ActionVocabulary(c.num_slots, c.num_quantizers, c.codebook_size, c.token_order)
 
     @property
-    def tokens_per_chunk(self) -> int:
-        return self.config.num_slots * self.config.num_quantizers
-
-    @property
-    def bits_per_token(self) -> float:
-        return float(np.log2(self.config.codebook_size))
-
-    @property
-    def seconds(self) -> float | None:
-        """How long the chunks were that it was fitted on, where it says so [s]."""
-        return self.metadata.get("seconds")
-
-    @property
     def token_order(self) -> list[tuple[int, int]]:
         """(slot, level) of every token, in sequence."""
         return self.vocabulary.order
-
-    def layout(self, embodiment: str | None = None) -> ActionLayout:
-        return self._embodiment(embodiment)[1].layout
-
-    def mapping(self, embodiment: str | None = None) -> RowMapping:
-        """The way from rows as the robot or its dataset gives them to the layout, and back.
-
-        Raises:
-            KeyError: An unknown embodiment.
-            ValueError: The tokenizer was not fitted on a dataset.
-        """
-        from rvq_action.data.mapping import Mapping
-        from rvq_action.data.rows import RowMapping
-
-        name, known = self._embodiment(embodiment)
-        if known.mapping is None:
-            raise ValueError(
-                f"{name!r} stores no mapping: it was fitted on chunks in the units of its layout."
-            )
-        return RowMapping(Mapping.from_dict(known.mapping, f"the mapping of {name!r}"))
-
-    def with_embodiment(self, name: str, embodiment: Embodiment) -> ActionTokenizer:
-        """The same tokenizer with a robot more that it was not fitted on, by statistics alone.
-
-        The robot's channels take the model's in order, normalised by its own statistics, and the
-        networks are told no embodiment. How good that is depends on how its motions resemble those
-        of the fitted robots: measure it with `rvq-analysis transfer`.
-
-        Raises:
-            ValueError: The name is taken, or the robot has more channels than the model.
-        """
-        return replace(self, embodiments=added(self.embodiments, name, embodiment))
 
     def encode(
         self,
@@ -134,7 +56,9 @@ class ActionTokenizer:
         *,
         mask: AnyArray | None = None,
         relative: bool = False,
-        tolerance: float | None = None,
+        tolerance: AnyTolerance | None = None,
+        max_tokens: int | None = None,
+        beam: int | None = None,
         condition_on: tuple[str, ...] = ("anchor", "embodiment"),
     ) -> Array:
         """Turn chunks into codes.
@@ -148,8 +72,15 @@ class ActionTokenizer:
             fps: Frames per second; the training data's where omitted.
             mask: bool, broadcast to [B, T, D], True = real; everything is where omitted.
             relative: The actions are relative to the anchor already.
-            tolerance: Emit codes only until a chunk's mean squared error in model space is at
-                most this; the others are absent. None emits all.
+            tolerance: Emit only as many codes as a chunk needs; the others are absent. Either
+                the mean squared error in model space that `decode` may leave, or the largest
+                error of any real frame by channel group in the group's unit (rotations in rad):
+                `{"position": 0.002}`. A `ToleranceWarning` says once where all do not suffice.
+            max_tokens: Emit at most so many codes, the best that there are.
+            beam: Candidates kept per slot in the search for codes: more lower the error and take
+                longer. 1 takes the nearest code at every level, so that every prefix is good and
+                noise changes few codes. None: 1, but 4 with `tolerance` or `max_tokens`, whose
+                codes are chosen together and then no prefix of all codes.
             condition_on: What the networks may see of anchor and embodiment.
 
         Returns:
@@ -158,24 +89,78 @@ class ActionTokenizer:
 
         Raises:
             ValueError: A wrong shape, NaN or infinite values, a missing anchor, a rate or
-                tolerance that is no positive number.
+                tolerance that is no positive number, an unknown channel group.
             KeyError: An unknown embodiment.
         """
-        if tolerance is not None:
-            tolerance = read_tolerance(tolerance)
-        name, known = self._embodiment(embodiment)
-        values, real = read_actions(actions, mask, known.layout, self.device)
-        required = known.anchored(real.any(1), relative)
-        anchor, anchor_mask = read_anchor(proprio, known.layout, required, self.device)
-        rate = known.fps if fps is None else read_rate(fps)
-        chunk = ActionChunk(values, real, anchor, anchor_mask, rate, name)
+        tokens = self.tokens_per_chunk
+        _, known = self._embodiment(embodiment)
+        bound = None if tolerance is None else read_tolerance(tolerance, known.layout)
+        limits = read_limits(bound, max_tokens, beam, tokens)
+        playback = self._playback(actions, proprio, embodiment, fps, mask, relative, condition_on)
+        place = self.vocabulary.from_order(torch.arange(tokens, device=self.device))
         with torch.inference_mode():
-            given = self.prepare(chunk, relative=relative, condition_on=condition_on)
-            known.watch.look(given.x, given.mask)
-            codes = self.model.encode(given.x, given.mask, given.condition)
-            if tolerance is not None:
-                codes = self._shorten(codes, given, tolerance)
+            known.watch.look(playback.given.x, playback.given.mask)
+            codes, reached = emit(playback, limits, place)
+            known.tolerance_watch.look(reached, limits.max_tokens)
         return codes.cpu().numpy() if isinstance(actions, np.ndarray) else codes.clone()
+
+    def fidelity(
+        self,
+        actions: Array,
+        codes: Array,
+        proprio: AnyArray | None = None,
+        embodiment: str | None = None,
+        fps: float | None = None,
+        *,
+        mask: AnyArray | None = None,
+        relative: bool = False,
+        condition_on: tuple[str, ...] = ("anchor", "embodiment"),
+    ) -> Fidelity:
+        """How far what `decode` makes of codes is from the actions they are of.
+
+        Args:
+            actions: As `encode` was given them, like everything but `codes`.
+            codes: int64 [B, S, k], k <= K, as `encode` returned them.
+
+        Raises:
+            ValueError: As `encode` and `decode`; or codes of another number of chunks.
+        """
+        playback = self._playback(actions, proprio, embodiment, fps, mask, relative, condition_on)
+        integers = read_codes(codes, self.config, self.device)
+        if len(integers) != len(playback.chunk):
+            raise ValueError(
+                f"codes of {len(integers)} chunks for {len(playback.chunk)} of actions. Give those "
+                "that `encode` returned for these actions."
+            )
+        with torch.inference_mode():
+            found = playback.fidelity(integers)
+        return found.numpy() if isinstance(actions, np.ndarray) else found
+
+    def score(
+        self,
+        actions: Array,
+        proprio: AnyArray | None = None,
+        embodiment: str | None = None,
+        fps: float | None = None,
+        *,
+        mask: AnyArray | None = None,
+        relative: bool = False,
+    ) -> ChunkFit:
+        """How much chunks are like those the tokenizer was fitted on; see `rvq_action.novelty`.
+
+        Args:
+            actions: As for `encode`, like everything else. Without proprio, units that make
+                motions smaller are not noticed.
+
+        Raises:
+            ValueError: As `encode`; or the artefact stores no calibration.
+        """
+        name, _ = self._embodiment(embodiment)
+        calibration = Calibration.of(self, name)
+        playback = self._playback(actions, proprio, embodiment, fps, mask, relative)
+        with torch.inference_mode():
+            fit = calibration.judge(*measure(playback))
+        return fit.numpy() if isinstance(actions, np.ndarray) else fit
 
     def decode(
         self,
@@ -189,6 +174,9 @@ class ActionTokenizer:
         condition_on: tuple[str, ...] = ("anchor", "embodiment"),
     ) -> Array:
         """Turn codes into chunks; any codes decode.
+
+        A chunk without any code holds: relative channels stay at proprio, velocities are 0, other
+        raw channels keep proprio's value, or have their mean in training where that is unknown.
 
         Every channel stays within its training range as the layout's delta rule sees it: raw
         channels as they are, the others relative to proprio. So no channel moves further than it
@@ -222,7 +210,10 @@ class ActionTokenizer:
         chunk = ActionChunk(blank, real, anchor, anchor_mask, rate, name)
         with torch.inference_mode():
             given = self.prepare(chunk, relative=True, condition_on=condition_on)
-            decoded = self.model.decode(integers, horizon, given.condition)
+            condition = given.condition
+            decoded = decode_frames(
+                self.model, known, integers, horizon, condition, (anchor, anchor_mask)
+            )
             physical = known.from_model(decoded, anchor, relative, rate)
         return physical.cpu().numpy() if isinstance(codes, np.ndarray) else physical.clone()
 
@@ -244,21 +235,6 @@ class ActionTokenizer:
             return np.where(late.numpy(), ABSENT, codes)
         return codes.masked_fill(late.to(codes.device), ABSENT)
 
-    def prepare(
-        self,
-        chunk: ActionChunk,
-        relative: bool = False,
-        condition_on: tuple[str, ...] = ("anchor", "embodiment"),
-    ) -> ModelInput:
-        """What the model takes of a chunk: relative, normalised, padded to the model's width."""
-        name, known = self._embodiment(chunk.embodiment)
-        unknown = sorted(set(condition_on) - {"anchor", "embodiment"})
-        if unknown:
-            raise ValueError(f"condition_on takes 'anchor' and 'embodiment', not {unknown}.")
-        number = row(self.embodiments, name) if "embodiment" in condition_on else 0
-        given = known.to_model(chunk, number, self.config.width, relative)
-        return given if "anchor" in condition_on else given.without_anchor()
-
     def save_pretrained(self, path: str | Path) -> None:
         """Write the artefact directory, whole or not at all."""
         artifact.save(self, Path(path))
@@ -272,29 +248,23 @@ class ActionTokenizer:
         """Upload the artefact; returns its address. Needs `rvq-action[hub]`."""
         return artifact.push(self, repo_id, private)
 
-    def _shorten(self, codes: Tensor, given: ModelInput, tolerance: float) -> Tensor:
-        """Drop the codes after the first prefix that is within the tolerance."""
-        shortest = codes.clone()
-        undecided = torch.arange(len(codes), device=codes.device)
-        for length in range(1, self.tokens_per_chunk):
-            trial, seen = self.prefix(codes[undecided], length), given.rows(undecided)
-            frames = self.model.decode(trial, seen.x.shape[1], seen.condition)
-            error = masked_mean_per_chunk((frames - seen.x).square(), seen.mask)
-            done = error <= tolerance
-            shortest[undecided[done]] = trial[done]
-            undecided = undecided[~done]
-            if not len(undecided):
-                break
-        return shortest
-
-    def _embodiment(self, name: str | None) -> tuple[str, Embodiment]:
-        if name is None:
-            if len(self.embodiments) != 1:
-                raise ValueError(f"Say which embodiment: one of {sorted(self.embodiments)}.")
-            return next(iter(self.embodiments.items()))
-        if name not in self.embodiments:
-            raise KeyError(
-                f"Unknown embodiment {name!r}; this tokenizer knows {sorted(self.embodiments)}. "
-                "Train on that robot's data to add it."
-            )
-        return name, self.embodiments[name]
+    def _playback(
+        self,
+        actions: Array,
+        proprio: AnyArray | None,
+        embodiment: str | None,
+        fps: float | None,
+        mask: AnyArray | None,
+        relative: bool,
+        condition_on: tuple[str, ...] = ("anchor", "embodiment"),
+    ) -> Playback:
+        """What a caller gives of recorded chunks, checked."""
+        name, known = self._embodiment(embodiment)
+        values, real = read_actions(actions, mask, known.layout, self.device)
+        required = known.anchored(real.any(1), relative)
+        anchor, anchor_mask = read_anchor(proprio, known.layout, required, self.device)
+        rate = known.fps if fps is None else read_rate(fps)
+        chunk = ActionChunk(values, real, anchor, anchor_mask, rate, name)
+        with torch.inference_mode():
+            given = self.prepare(chunk, relative=relative, condition_on=condition_on)
+        return Playback(self.model, known, chunk, given, relative)

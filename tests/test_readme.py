@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from rvq_action import ActionTokenizer
-from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
+from rvq_action.analytic import fit_closed_form
 from rvq_action.chunk import ActionChunk
 from rvq_action.data.resolve import load_mapping
 from rvq_action.embodiment import Embodiment
+from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.statistics import StatisticsBuilder
 
 ROOT = Path(__file__).parents[1]

@@ -117,7 +117,8 @@ class BestTokenizer(Callback):
             trainer.logger.log_metrics(result.scalars(), step=trainer.global_step)
         if result.score < self.score:
             self.score, self.step = result.score, trainer.global_step
-            described(tokenizer, self.step, result).save_pretrained(self.target)
+            best = described(tokenizer, self.step, result)
+            pl_module.calibration.calibrate(best).save_pretrained(self.target)
 
 
 def described(tokenizer: ActionTokenizer, step: int, result: Evaluation) -> ActionTokenizer:

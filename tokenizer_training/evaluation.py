@@ -106,7 +106,7 @@ def _decode(tokenizer: ActionTokenizer, codes: Tensor, length: int, given: Model
 
 def _physical(tokenizer: ActionTokenizer, chunk: ActionChunk, decoded: Tensor) -> dict[str, float]:
     known = tokenizer.embodiments[chunk.embodiment]
-    ours = known.from_model(decoded, chunk.anchor, relative=True)
+    ours = known.from_model(decoded, chunk.anchor, relative=True, fps=chunk.fps)
     theirs = to_relative(chunk.actions, chunk.anchor, known.layout, chunk.mask)
     errors = physical_errors(
         ours, theirs, chunk.mask & known.valid.to(chunk.mask.device), known.layout

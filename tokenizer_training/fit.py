@@ -14,7 +14,7 @@ from typing import Any, Literal
 from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from rvq_action.analytic import ClosedFormRecipe
+from rvq_action.recipe import ClosedFormRecipe
 from tokenizer_training.callbacks import (
     BestTokenizer,
     ResumePoint,
@@ -28,6 +28,7 @@ from tokenizer_training.module import TokenizerModule
 from tokenizer_training.run_folder import RunFolder
 from tokenizer_training.sources import Source
 from tokenizer_training.start import (
+    CalibrationWindows,
     fit_embodiments,
     fitted_targets,
     full_closed_form,
@@ -180,6 +181,7 @@ def fit_start(
         time.monotonic() - began,
     )
     full = full_closed_form(sources, embodiments, run.recipe, metadata)
+    full = CalibrationWindows.of(sources).calibrate(full)
     full.save_pretrained(folder.tokenizer)
     full.save_pretrained(folder.closed_form)
     logger.info(
@@ -197,6 +199,7 @@ def train(
     """Train from the closed form, or go on from the last checkpoint."""
     module.start = folder.closed_form
     module.usual_errors = usual_errors(folder.closed_form, data.sources)
+    module.calibration = CalibrationWindows.of(data.sources)
     features, sources = data.features, data.sources
     module.fitted_targets = {}
     if module.weights.visual:

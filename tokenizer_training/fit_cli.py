@@ -11,8 +11,8 @@ from typing import Any, Literal
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from rvq_action.analytic import ClosedFormRecipe
 from rvq_action.data.yaml_file import read_yaml
+from rvq_action.recipe import ClosedFormRecipe
 from tokenizer_training.arguments import packaged_configs, prepare
 from tokenizer_training.callbacks import SemanticSettings, ValidationSettings
 from tokenizer_training.datamodule import ActionDataModule

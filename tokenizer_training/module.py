@@ -29,6 +29,7 @@ from tokenizer_training.dropout import (
 from tokenizer_training.heads import MaskedModellingHead, VisualHeads, build_heads, key
 from tokenizer_training.losses import LossWeights
 from tokenizer_training.portable import to_portable
+from tokenizer_training.start import CalibrationWindows
 from tokenizer_training.visual import Sample, VisualTargets
 
 
@@ -57,6 +58,7 @@ class TokenizerModule(LightningModule):
             embodiment; to be set before the trainer runs.
         fitted_targets: What was seen around windows of fitted episodes, by dataset; to be set
             before the trainer runs.
+        calibration: What the tokenizer is calibrated on; to be set before the trainer runs.
         model: What the steps change.
         tokenizer: The tokenizer with the averaged weights.
     """
@@ -64,6 +66,7 @@ class TokenizerModule(LightningModule):
     start: Path
     usual_errors: Mapping[str, Tensor]
     fitted_targets: Mapping[str, VisualTargets]
+    calibration: CalibrationWindows
     model: TokenizerModel
     tokenizer: ActionTokenizer
 
@@ -249,7 +252,7 @@ class TokenizerModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the weights alone do not say, so that a checkpoint can be exported."""
-        checkpoint["tokenizer"] = to_portable(self.tokenizer)
+        checkpoint["tokenizer"] = to_portable(self.calibration.calibrate(self.tokenizer))
 
 
 def add(terms: dict[str, Tensor], more: Mapping[str, Tensor], share: float) -> None:

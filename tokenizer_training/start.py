@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
+from rvq_action.analytic import fit_closed_form
+from rvq_action.calibration import calibrated
 from rvq_action.chunk import ActionChunk
 from rvq_action.data.windows import Windows
 from rvq_action.embodiment import Embodiment
+from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.statistics import StatisticsBuilder
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.evaluation import SMALLEST, evaluate
@@ -25,6 +27,7 @@ PASS = 2048
 """Windows read at a time."""
 QUICK_WINDOWS, QUICK_ITERATIONS = 2000, 2
 USUAL_WINDOWS = 512
+CALIBRATION_WINDOWS = 1024
 FEATURE_WINDOWS = 4096
 
 
@@ -72,6 +75,34 @@ def full_closed_form(
     return fit_closed_form(samples, embodiments, recipe, metadata)
 
 
+@dataclass(frozen=True)
+class CalibrationWindows:
+    """What a tokenizer is calibrated on: one batch per embodiment, validation where there is any.
+
+    Attributes:
+        fitted: Of the fitted episodes.
+        validation: Of the validation episodes.
+    """
+
+    fitted: list[ActionChunk]
+    validation: list[ActionChunk]
+
+    @classmethod
+    def of(cls, sources: Sequence[Source]) -> CalibrationWindows:
+        """Evenly spread over the sources."""
+        seen = [source for source in sources if source.validation]
+        return cls(
+            sample_windows(sources, CALIBRATION_WINDOWS),
+            sample_windows(seen, CALIBRATION_WINDOWS, validation=True),
+        )
+
+    def calibrate(self, tokenizer: ActionTokenizer) -> ActionTokenizer:
+        """The tokenizer with what is usual for it."""
+        device = tokenizer.device
+        parts = ([c.to(device) for c in chunks] for chunks in (self.fitted, self.validation))
+        return calibrated(tokenizer, *parts)
+
+
 def usual_errors(start: Path, sources: Sequence[Source]) -> dict[str, Tensor]:
     """What every prefix of the start leaves over on fitted windows.
 
@@ -89,13 +120,17 @@ def usual_errors(start: Path, sources: Sequence[Source]) -> dict[str, Tensor]:
     return {name: torch.tensor([max(mse[name, k], SMALLEST) for k in lengths]) for name in chunks}
 
 
-def sample_windows(sources: Sequence[Source], most: int) -> list[ActionChunk]:
-    """Full windows of the fitted episodes, thinned evenly to `most` per embodiment."""
+def sample_windows(
+    sources: Sequence[Source], most: int, validation: bool = False
+) -> list[ActionChunk]:
+    """Full windows of the fitted episodes, or of those for validation, thinned evenly to `most`
+    per embodiment."""
+    windows = Source.validation_windows if validation else Source.fit_windows
     groups: dict[str, list[Source]] = {}
     for source in sources:
         groups.setdefault(source.dataset.embodiment, []).append(source)
     return [
-        join([thin(source.fit_windows(), most // len(group)) for source in group])
+        join([thin(windows(source), most // len(group)) for source in group])
         for group in groups.values()
     ]
 

@@ -1,11 +1,13 @@
-"""`rvq-vla`: demonstrations for the policy."""
+"""`rvq-vla`: demonstrations for the policy, and the policy."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +24,14 @@ def main(args: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     words = list(sys.argv[1:] if args is None else args)
     expected = (*EXPECTED, RenderingUnavailable, BrokenExecutor)
-    return guarded("rvq-vla", words, "sim", lambda: _run(words), expected)
+    extra = "sim" if words[:1] == ["demos"] else "vla"
+    return guarded("rvq-vla", words, extra, lambda: _run(words), expected)
 
 
 def _run(words: Sequence[str]) -> None:
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog="rvq-vla", description="Demonstrations for policies.")
+    parser = ArgumentParser(prog="rvq-vla", description="Policies, and demonstrations for them.")
     commands = parser.add_subcommands(required=True, dest="command")
     for name, (build, _) in COMMANDS.items():
         subparser = build()
@@ -71,8 +74,40 @@ def _demos(config: Namespace) -> None:
     )
 
 
+def _inspect_parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    description = "Count a policy's parameters, and estimate memory and FLOPs."
+    parser = ArgumentParser(description=description)
+    add = parser.add_argument
+    add("--config", type=str, required=True, help="packaged name (wall-oss, tiny) or a YAML")
+    add("--views", type=int, default=3, help="pictures in the prompt")
+    add("--words", type=int, default=96, help="tokens of text in the prompt")
+    add("--horizon", type=int, default=32, help="frames of a chunk")
+    add("--batch_size", type=int, default=1, help="sequences per training step")
+    add("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _inspect(config: Namespace) -> None:
+    from vla.config import VLAConfig
+    from vla.inspection import Workload, inspect_config
+
+    options = config.as_dict()
+    name, as_json = options.pop("config"), options.pop("json")
+    found = asdict(inspect_config(VLAConfig.named(name), Workload(**options)))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for title, rows in found.items():
+        print(title)
+        for row, value in rows.items():
+            print(f"  {row:<20} {value:>16,}")
+
+
 COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], None]]] = {
     "demos": (_demos_parser, _demos),
+    "inspect": (_inspect_parser, _inspect),
 }
 """Subcommand -> (its parser, what it runs)."""
 

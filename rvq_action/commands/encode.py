@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rvq_action.data.dataset import RobotDataset
     from rvq_action.data.windows import Windows
     from rvq_action.tokenizer import ActionTokenizer
+    from rvq_action.tolerance import AnyTolerance
 
 BATCH = 512
 
@@ -34,7 +36,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--stride", type=int, default=1, help="frames from one window's start to the next (1)")
     add("--seconds", type=float, help="length of a window (as in training; else 1)")
     add("--tails", action="store_true", help="also windows that overrun their episode's end")
-    add("--tolerance", type=float, help="emit codes until the error in model space is within this")
+    add(
+        "--tolerance",
+        nargs="+",
+        metavar="E",
+        help="emit only as many codes as keep the error within this: a mean squared error in model "
+        "space (1e-3), or largest errors by channel group (position=0.002 gripper=0.05)",
+    )
+    add("--max_tokens", type=int, help="emit at most so many codes a chunk (all)")
+    add("--beam", type=int, help="candidates in the search for codes (1; 4 with the two above)")
     add("--embodiment", help="which of the tokenizer's embodiments the dataset is of")
     add("--mapping", help="mapping file or name (default: the one stored in the tokenizer)")
     parser.set_defaults(run=run)
@@ -46,12 +56,12 @@ def run(parsed: argparse.Namespace) -> int:
     import torch
 
     from rvq_action.codes_file import Header, TensorFile, fingerprint
+    from rvq_action.commands.fit_line import fit_line
     from rvq_action.data.windows import Windows, horizon_frames
-    from rvq_action.inputs import read_tolerance
     from rvq_action.tokenizer import ActionTokenizer
 
-    if parsed.tolerance is not None:
-        read_tolerance(parsed.tolerance)
+    tolerance = parse_tolerance(parsed.tolerance)
+    limits = {"tolerance": tolerance, "max_tokens": parsed.max_tokens, "beam": parsed.beam}
     tokenizer = ActionTokenizer.from_pretrained(parsed.tokenizer)
     dataset = open_dataset(tokenizer, parsed.dataset, parsed.mapping, parsed.embodiment)
     numbers = parse_episodes(parsed.episodes, dataset.reader.num_episodes)
@@ -61,7 +71,8 @@ def run(parsed: argparse.Namespace) -> int:
     windows = Windows(episodes, horizon, parsed.stride, parsed.tails)
     lengths = {episode.index: len(episode) for episode in episodes}
     ends = np.array([lengths[i] for i in windows.episode_ids.tolist()])
-    tensors = encode_windows(tokenizer, windows, parsed.tolerance) | {
+    encoded, missed = encode_windows(tokenizer, windows, **limits)
+    tensors = encoded | {
         "episode": torch.from_numpy(windows.episode_ids.astype(np.int64)),
         "start": torch.from_numpy(windows.starts.astype(np.int64)),
         "frames": torch.from_numpy(np.minimum(ends - windows.starts, horizon).astype(np.int64)),
@@ -74,7 +85,8 @@ def run(parsed: argparse.Namespace) -> int:
         fps=dataset.fps,
         horizon=horizon,
         dataset=dataset.name,
-        tolerance=parsed.tolerance,
+        tolerance=tolerance,
+        max_tokens=parsed.max_tokens,
     )
     TensorFile(header, tensors).save(parsed.out)
     tokens = float((tensors["codes"] >= 0).sum()) / len(windows)
@@ -82,6 +94,9 @@ def run(parsed: argparse.Namespace) -> int:
         f"Wrote {parsed.out}: {len(windows)} chunks of {horizon} frames from {len(episodes)} "
         f"episodes, {tokens:.1f} tokens ({tokens * tokenizer.bits_per_token:.0f} bits) each."
     )
+    if tolerance is not None:
+        print(f"{missed} chunks are not within the tolerance with all the tokens they may have.")
+    print(fit_line(tokenizer, windows)[1])
     return 0
 
 
@@ -171,17 +186,50 @@ def parse_episodes(words: Sequence[str] | None, count: int) -> list[int]:
     return sorted(numbers)
 
 
+def parse_tolerance(words: Sequence[str] | None) -> AnyTolerance | None:
+    """`1e-3`, or groups and numbers such as `position=0.002 gripper=0.05`; None -> None.
+
+    Raises:
+        ValueError: A word is neither.
+    """
+    if words is None:
+        return None
+    pairs = [word.partition("=") for word in words]
+    try:
+        if len(words) == 1 and not pairs[0][1]:
+            return float(words[0])
+        return {group: float(number) for group, _, number in pairs}
+    except ValueError as error:
+        raise ValueError(
+            "--tolerance takes one number, or groups and numbers such as position=0.002, not "
+            f"{' '.join(words)!r}."
+        ) from error
+
+
 def encode_windows(
-    tokenizer: ActionTokenizer, windows: Windows, tolerance: float | None = None
-) -> dict[str, Tensor]:
-    """Codes [N, S, K], and proprio [N, D] (NaN where unknown) where the dataset has it."""
+    tokenizer: ActionTokenizer, windows: Windows, **limits: Any
+) -> tuple[dict[str, Tensor], int]:
+    """Codes of all windows, and how many windows are not within the tolerance.
+
+    Args:
+        tokenizer: Encodes.
+        windows: N windows.
+        **limits: `tolerance`, `max_tokens` and `beam` as `ActionTokenizer.encode` takes them.
+
+    Returns:
+        Codes [N, S, K], and proprio [N, D] (NaN where unknown) where the dataset has it; a number.
+    """
     import torch
     from tqdm import tqdm
 
-    codes, anchors = [], []
-    with tqdm(
-        total=len(windows), desc="encode", unit="chunk", disable=None, file=sys.stderr
-    ) as bar:
+    from rvq_action.tolerance import ToleranceWarning
+
+    codes, anchors, missed = [], [], 0
+    with (
+        tqdm(total=len(windows), desc="encode", unit="chunk", disable=None, file=sys.stderr) as bar,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", ToleranceWarning)
         for first in range(0, len(windows), BATCH):
             chunk = windows.chunk(slice(first, first + BATCH))
             proprio = None
@@ -189,9 +237,10 @@ def encode_windows(
                 proprio = chunk.anchor.masked_fill(~chunk.anchor_mask, torch.nan)
                 anchors.append(proprio)
             robot = (proprio, chunk.embodiment, chunk.fps)
-            codes.append(
-                tokenizer.encode(chunk.actions, *robot, mask=chunk.mask, tolerance=tolerance)
-            )
+            codes.append(tokenizer.encode(chunk.actions, *robot, mask=chunk.mask, **limits))
+            if limits.get("tolerance") is not None:
+                found = tokenizer.fidelity(chunk.actions, codes[-1], *robot, mask=chunk.mask)
+                missed += int((~found.within(limits["tolerance"])).sum())
             bar.update(len(chunk))
     proprios = {"proprio": torch.cat(anchors)} if anchors else {}
-    return {"codes": torch.cat(codes), **proprios}
+    return {"codes": torch.cat(codes), **proprios}, missed

@@ -107,10 +107,14 @@ def as_text(summary: dict[str, Any]) -> str:
         lines += [_embodiment(name, known), *_channels(known["channels"])]
     metadata = {k: v for k, v in summary["metadata"].items() if k != "seconds"}
     splits, figures = metadata.pop("split", {}), metadata.pop("figures", {})
+    calibration = metadata.pop("calibration", {})
     if splits:
         lines += ["split (episodes)", *(_split(name, split) for name, split in splits.items())]
     if figures:
         lines += ["figures", *(f"  {name}: {_short(value)}" for name, value in figures.items())]
+    if calibration:
+        lines += ["usual error, and of the worst percent (model space)"]
+        lines += [_usual(name, parts) for name, parts in calibration.items()]
     if metadata:
         lines += ["metadata", *(f"  {name}: {_short(v)}" for name, v in metadata.items())]
     return "\n".join(lines)
@@ -143,6 +147,16 @@ def _duration(seconds: float | None) -> str:
 def _split(name: str, split: dict[str, Any]) -> str:
     parts = [f"{len(v)} {use.replace('_', '-')}" for use, v in split.items() if isinstance(v, list)]
     return f"  {name}: {', '.join(parts)}, seed {split.get('seed')}"
+
+
+def _usual(name: str, parts: dict[str, Any]) -> str:
+    told = [
+        f"{median:.2e}, {worst:.2e} on {part['windows']} {use} windows"
+        for use, part in parts.items()
+        if part
+        for median, worst in (part["residual"],)
+    ]
+    return f"  {name}: {'; '.join(told)}"
 
 
 def _short(value: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from rvq_action import ActionTokenizer
+from rvq_action import ActionChunk, ActionTokenizer
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +35,16 @@ def networked(closed_form) -> ActionTokenizer:
     tokenizer = replace(closed_form, model=copy.deepcopy(closed_form.model))
     wake_networks(tokenizer)
     return tokenizer
+
+
+@pytest.fixture(params=["closed_form", "networked"])
+def tokenizer(request) -> ActionTokenizer:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["arm_chunk", "wall_chunk"])
+def chunk(request) -> ActionChunk:
+    """24 chunks that nothing was fitted on."""
+    from tests.rvq_action import robots
+
+    return getattr(robots, request.param)(24, seed=7)

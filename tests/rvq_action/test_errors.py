@@ -95,6 +95,25 @@ class TestEncode:
     def test_impossible_tolerance(self, encode, tolerance):
         refuses(encode, rf"tolerance must be a positive.*{tolerance}", tolerance=tolerance)
 
+    @pytest.mark.parametrize(
+        ("tolerance", "match"),
+        [
+            ({}, "names no channel group"),
+            ({"elbow": 0.1}, r"'elbow', but layout 'arm_with_gripper' has .*position \[rad\]"),
+            ({"position": -1}, r"tolerance\['position'\] must be a positive number of rad, got -1"),
+        ],
+    )
+    def test_impossible_tolerance_by_group(self, encode, tolerance, match):
+        refuses(encode, match, tolerance=tolerance)
+
+    @pytest.mark.parametrize("count", [-1, 19, 2.0, "3", True])
+    def test_impossible_number_of_tokens(self, encode, count):
+        refuses(encode, rf"max_tokens must be a whole number, 0\.\.18, .*{count}", max_tokens=count)
+
+    @pytest.mark.parametrize("beam", [0, 1.5])
+    def test_impossible_beam(self, encode, beam):
+        refuses(encode, rf"beam must be a whole number, 1 or more, got {beam}", beam=beam)
+
     @pytest.mark.parametrize("mask", [torch.ones(4, 20, 4), torch.ones(4, 19, 1).bool()])
     def test_no_mask(self, encode, mask):
         refuses(encode, r"mask must be bool and broadcast to \[4, 20, 4\]", mask=mask)
@@ -182,6 +201,7 @@ class TestPublicSurface:
             "Channel",
             "DeltaRule",
             "OutOfRangeWarning",
+            "ToleranceWarning",
             "WALL_26",
             "joint_space",
         ]
@@ -192,8 +212,14 @@ class TestPublicSurface:
             (
                 "encode",
                 ["actions", "proprio", "embodiment", "fps"],
-                ["mask", "relative", "tolerance", "condition_on"],
+                ["mask", "relative", "tolerance", "max_tokens", "beam", "condition_on"],
             ),
+            (
+                "fidelity",
+                ["actions", "codes", "proprio", "embodiment", "fps"],
+                ["mask", "relative", "condition_on"],
+            ),
+            ("score", ["actions", "proprio", "embodiment", "fps"], ["mask", "relative"]),
             (
                 "decode",
                 ["codes", "horizon", "proprio", "embodiment", "fps"],

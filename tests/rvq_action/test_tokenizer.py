@@ -14,19 +14,7 @@ from rvq_action.metrics import masked_mean
 from rvq_action.rotation import matrix_to_rot6d, rot6d_to_matrix
 from tests.rvq_action.robots import ARM_FPS, arm_chunk, wall_chunk
 
-CHUNKS = {"arm": arm_chunk, "wall": wall_chunk}
 CONDITIONS = [(), ("anchor",), ("embodiment",), ("anchor", "embodiment")]
-
-
-@pytest.fixture(params=["closed_form", "networked"])
-def tokenizer(request) -> ActionTokenizer:
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture(params=CHUNKS)
-def chunk(request) -> ActionChunk:
-    """24 chunks that nothing was fitted on."""
-    return CHUNKS[request.param](24, seed=7)
 
 
 def encode(tokenizer: ActionTokenizer, chunk: ActionChunk, **options) -> torch.Tensor:
@@ -209,37 +197,6 @@ def test_a_batch_of_none_is_a_batch(tokenizer, chunk):
     assert codes.shape == (0, tokenizer.config.num_slots, tokenizer.config.num_quantizers)
     assert encode(tokenizer, none, tolerance=0.1).shape == codes.shape
     assert decode(tokenizer, codes, none).shape == none.actions.shape
-
-
-@pytest.mark.parametrize("tolerance", [0.3, 0.05])
-def test_adaptive_length_keeps_its_bound(tokenizer, chunk, tolerance):
-    full, short = encode(tokenizer, chunk), encode(tokenizer, chunk, tolerance=tolerance)
-    kept = short != -1
-    assert torch.equal(short[kept], full[kept])
-    for i in range(len(chunk)):
-        row = replace(
-            chunk,
-            actions=chunk.actions[i : i + 1],
-            mask=chunk.mask[i : i + 1],
-            anchor=chunk.anchor[i : i + 1],
-            anchor_mask=chunk.anchor_mask[i : i + 1],
-        )
-        length = int(kept[i].sum())
-        assert torch.equal(tokenizer.prefix(full, length)[i], short[i])
-        allowed = max(tolerance, error(tokenizer, full[i : i + 1], row))
-        assert error(tokenizer, short[i : i + 1], row) <= allowed * 1.0001
-        if length > 1:
-            earlier = tokenizer.prefix(full, length - 1)[i : i + 1]
-            assert error(tokenizer, earlier, row) > tolerance * 0.9999
-
-
-def test_an_idle_chunk_costs_fewer_tokens(closed_form):
-    moving = arm_chunk(32, seed=7)
-    idle = replace(moving, actions=moving.actions[:, :1].expand_as(moving.actions).clone())
-    tokens = [
-        float((encode(closed_form, chunk, tolerance=0.03) != -1).sum()) for chunk in (idle, moving)
-    ]
-    assert tokens[0] < 0.7 * tokens[1]
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, "strided", "reversed", "read-only"])

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from rvq_action import ActionTokenizer
-from rvq_action.analytic import ClosedFormRecipe, fit_closed_form
+from rvq_action.analytic import fit_closed_form
 from rvq_action.chunk_space import ChunkSpace
+from rvq_action.recipe import ClosedFormRecipe
 from tests.rvq_action.robots import arm_chunk, normalized, wall_chunk
 
 pytest.importorskip("transformers")

@@ -15,6 +15,7 @@ from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.windows import Windows
 from rvq_action.data.writer import LeRobotWriter
 from tests.synthetic import CAMERA, FEATURES, FPS, SIZE, columns, picture
+from tokenizer_training.export import export_checkpoint
 
 
 @pytest.fixture
@@ -147,3 +148,27 @@ def test_too_few_validation_episodes_leave_the_closed_form(fit_tiny):
     assert not (folder / "checkpoints" / "last.ckpt").exists()
     assert best.metadata["steps"] == 0
     assert best.metadata["split"]["waves"]["validation"] == []
+
+
+def test_every_artefact_of_a_run_knows_what_is_usual(fit_tiny, chunk, tmp_path):
+    folder = fit_tiny()
+    exported = export_checkpoint(folder, tmp_path / "exported")
+    artefacts = [ActionTokenizer.from_pretrained(folder / n) for n in ("closed_form", "tokenizer")]
+    for tokenizer in (*artefacts, exported):
+        stored = tokenizer.metadata["calibration"]["test_arm"]
+        assert stored["fitted"]["windows"] > stored["validation"]["windows"] > 0
+        scores = tokenizer.score(chunk.actions, chunk.anchor).out_of_distribution
+        assert (scores > 1).float().mean() < 0.3
+    start, last = artefacts[0].metadata["calibration"], exported.metadata["calibration"]
+    assert start != last
+
+
+def test_the_order_of_tokens_is_the_users_choice(fit_tiny, chunk):
+    folder = fit_tiny("--closed_form.token_order", "slot_major")
+    tokenizer = ActionTokenizer.from_pretrained(folder / "tokenizer")
+    levels = tokenizer.config.num_quantizers
+    assert tokenizer.token_order[: levels + 1] == [*((0, k) for k in range(levels)), (1, 0)]
+    codes = tokenizer.encode(chunk.actions, chunk.anchor)
+    first = tokenizer.prefix(codes, levels)
+    assert (first[:, 0] >= 0).all() and (first[:, 1:] == -1).all()
+    assert tokenizer.decode(first, 10, chunk.anchor).isfinite().all()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from rvq_action import ActionTokenizer
@@ -38,6 +39,7 @@ def artefact(dataset, tmp_path_factory) -> Path:
     known = embodiment_of(opened.layout, chunk)
     known = replace(known, mapping=opened.mapping.to_dict())
     metadata = {
+        **tokenizer.metadata,
         "split": {"waves": {"seed": 3, "train": [0, 2], "held_out": [1]}},
         "figures": {"mse": 0.0123456789},
         "config": "tiny",
@@ -101,14 +103,67 @@ def test_encode_takes_some_windows(artefact, dataset, tmp_path):
     assert set(load_file(out)["episode"].tolist()) == {1}
 
 
-def test_adaptive_length_leaves_codes_out(artefact, dataset, encoded, tmp_path):
+def test_adaptive_length_leaves_codes_out(artefact, dataset, encoded, tmp_path, capsys):
     out = tmp_path / "short.safetensors"
-    words = ["encode", str(artefact), str(dataset), "--out", str(out), "--tolerance", "0.1"]
-    assert main(words) == 0
+    words = ["encode", str(artefact), str(dataset), "--out", str(out)]
+    assert main([*words, "--tolerance", "0.1", "--beam", "1"]) == 0
     short, full = load_file(out)["codes"], load_file(encoded)["codes"]
     kept = short >= 0
     assert 0 < kept.float().mean() < 1 and torch.equal(short[kept], full[kept])
     assert TensorFile.load(out).header.tolerance == 0.1
+    assert main([*words, "--max_tokens", "5"]) == 0
+    assert ((load_file(out)["codes"] >= 0).flatten(1).sum(1) == 5).all()
+    assert TensorFile.load(out).header.max_tokens == 5
+    capsys.readouterr()
+    assert main([*words, "--tolerance", "position=0.25", "--max_tokens", "5"]) == 0
+    assert TensorFile.load(out).header.tolerance == {"position": 0.25}
+    missed = int(re.search(r"\n(\d+) chunks are not within", capsys.readouterr().out)[1])
+    codes = load_file(out)["codes"]
+    windows = Windows(RobotDataset.open(dataset).episodes, FPS).chunk(slice(None))
+    tokenizer = ActionTokenizer.from_pretrained(artefact)
+    found = tokenizer.fidelity(windows.actions, codes, windows.anchor)
+    assert missed == int((~found.within({"position": 0.25})).sum()) and 0 < missed < len(codes)
+
+
+def test_encode_says_whether_the_tokenizer_fits(artefact, dataset, tmp_path, capsys):
+    words = ["encode", str(artefact), str(dataset), "--out", str(tmp_path / "codes.safetensors")]
+    assert main(words) == 0
+    assert "The tokenizer fits: " in capsys.readouterr().out
+    old = replace(ActionTokenizer.from_pretrained(artefact), metadata={})
+    old.save_pretrained(tmp_path / "old")
+    words[1] = str(tmp_path / "old")
+    assert main(words) == 0
+    assert "fits is not known. This tokenizer stores no calibration" in capsys.readouterr().out
+
+
+def test_check_says_whether_the_tokenizer_fits(artefact, dataset, closed_form, tmp_path, capsys):
+    def verdict(tokenizer: Path) -> dict:
+        main(["check", str(dataset), "--tokenizer", str(tokenizer), "--json"])
+        return json.loads(capsys.readouterr().out)[-1]
+
+    mine = verdict(artefact)
+    assert mine["name"] == "tokenizer: fit" and mine["status"] == "pass"
+    slow = ActionTokenizer.from_pretrained(artefact)
+    tight = {"windows": 9, "residual": [1e-9, 1e-9], "saturation": [0.0, 0.0]}
+    metadata = {**slow.metadata, "calibration": {"test_arm": {"fitted": tight, "validation": None}}}
+    replace(slow, metadata=metadata).save_pretrained(tmp_path / "tight")
+    assert (verdict(tmp_path / "tight")["status"]) == "fail"
+    assert main(["check", str(dataset), "--tokenizer", str(tmp_path / "tight")]) == 1
+    assert "The tokenizer does not fit" in " ".join(capsys.readouterr().out.split())
+    closed_form.save_pretrained(tmp_path / "two")
+    other = verdict(tmp_path / "two")
+    assert other["status"] == "fail" and "This tokenizer is for 'arm', 'wall'" in other["message"]
+    replace(slow, metadata={}).save_pretrained(tmp_path / "old")
+    assert verdict(tmp_path / "old")["status"] == "warn"
+
+
+def test_files_of_an_earlier_version_are_read(encoded, tmp_path):
+    file = TensorFile.load(encoded)
+    with safe_open(encoded, "pt") as opened:
+        header = json.loads(opened.metadata()["rvq_action"])
+    del header["max_tokens"]
+    save_file(file.tensors, tmp_path / "old.safetensors", {"rvq_action": json.dumps(header)})
+    assert TensorFile.load(tmp_path / "old.safetensors").header == file.header
 
 
 def test_inspect_tells_people(artefact, capsys):
@@ -116,6 +171,7 @@ def test_inspect_tells_people(artefact, capsys):
     text = capsys.readouterr().out
     code, robot = ("9 tokens of 4 bits", "48 token ids"), ("test_arm: 10 Hz", "relative to proprio")
     provenance = ("2 train, 1 held-out, seed 3", "mse: 0.0123457", "config: tiny")
+    provenance += (f"on {sum(LENGTHS) - 3 * FPS + 3} fitted windows",)
     for part in (*code, *robot, *provenance, "chunk      of 1 s"):
         assert part in text
     heads, first, *_ = re.findall(r"\n    (\w.*)", text)
@@ -158,6 +214,9 @@ def test_codes_of_another_tokenizer_are_refused(artefact, encoded, tmp_path, cap
         ),
         (["--seconds", "nan"], "choose from 0.2 to 12.8 seconds"),
         (["--tolerance", "0"], "tolerance must be a positive mean squared error"),
+        (["--tolerance", "elbow=1"], "tolerance names 'elbow', but layout"),
+        (["--tolerance", "position=x"], "--tolerance takes one number, or groups and numbers"),
+        (["--max_tokens", "99"], "max_tokens must be a whole number, 0..9, got 99"),
         (
             ["--embodiment", "leg"],
             "There is no embodiment 'leg'; this tokenizer knows ['test_arm']",

@@ -1,0 +1,156 @@
+"""What decoding makes of codes, and how far that is from what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rvq_action.blocks import Condition
+from rvq_action.chunk import ActionChunk
+from rvq_action.embodiment import Embodiment, ModelInput
+from rvq_action.layout import ROTATION_UNIT, ActionLayout
+from rvq_action.metrics import masked_mean_per_chunk
+from rvq_action.model import TokenizerModel
+from rvq_action.rotation import geodesic_angle, rot6d_to_matrix
+from rvq_action.tolerance import AnyTolerance, Tolerance, group_units, read_tolerance
+from rvq_action.vocabulary import ABSENT
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How far decoded chunks are from the recorded ones; tensors, or arrays as the actions were.
+
+    Channels that the tokenizer was not trained on do not count.
+
+    Attributes:
+        tokens: int64 [B], codes that are there.
+        mse: [B], mean squared error in model space.
+        largest: [B] by channel group, the largest error of any real entry in the group's unit; of
+            a rotation the largest angle in rad.
+        layout: Says the groups.
+    """
+
+    tokens: np.ndarray | Tensor
+    mse: np.ndarray | Tensor
+    largest: Mapping[str, np.ndarray | Tensor]
+    layout: ActionLayout
+
+    def within(self, tolerance: AnyTolerance) -> np.ndarray | Tensor:
+        """bool [B], whether a chunk is within what `ActionTokenizer.encode` takes as tolerance."""
+        return holds(read_tolerance(tolerance, self.layout), self.mse, self.largest)
+
+    def numpy(self) -> Fidelity:
+        """The same with arrays for tensors."""
+        largest = {group: _numpy(error) for group, error in self.largest.items()}
+        return Fidelity(_numpy(self.tokens), _numpy(self.mse), largest, self.layout)
+
+
+def _numpy(values: np.ndarray | Tensor) -> np.ndarray:
+    return torch.as_tensor(values).cpu().numpy()
+
+
+def holds(tolerance: Tolerance, mse: Any, largest: Mapping[str, Any]) -> Any:
+    """bool [B], whether errors [B] are within a tolerance; only the bounded ones are looked at."""
+    if tolerance.mse is not None:
+        return mse <= tolerance.mse
+    return reduce(and_, (largest[group] <= limit for group, limit in tolerance.largest.items()))
+
+
+def decode_frames(
+    model: TokenizerModel,
+    known: Embodiment,
+    codes: Tensor,
+    horizon: int,
+    condition: Condition,
+    anchor: tuple[Tensor | None, Tensor | None],
+) -> Tensor:
+    """Codes int64 [B, S, k] -> [B, T, D_model] in model space; without any code a chunk holds.
+
+    Args:
+        model: Decodes.
+        known: The robot.
+        codes: Absent = -1.
+        horizon: T.
+        condition: What the networks may know.
+        anchor: Physical proprio [B, D] and its bool mask, or None twice.
+    """
+    frames = model.decode(codes, horizon, condition)
+    empty = (codes == ABSENT).flatten(1).all(-1)
+    return torch.where(empty[:, None, None], known.rest.like(frames, *anchor), frames)
+
+
+@dataclass(frozen=True)
+class Playback:
+    """Holds decoded chunks against recorded ones.
+
+    Attributes:
+        model: Decodes.
+        known: The robot.
+        chunk: What was recorded.
+        given: The same as the model takes it.
+        relative: Whether the recorded actions are relative to the anchor already.
+    """
+
+    model: TokenizerModel
+    known: Embodiment
+    chunk: ActionChunk
+    given: ModelInput
+    relative: bool
+
+    def fidelity(self, codes: Tensor) -> Fidelity:
+        """Of codes int64 [B, S, K]."""
+        rows = torch.arange(len(codes), device=codes.device)
+        groups = [group for group, unit in group_units(self.known.layout).items() if unit]
+        tokens = (codes != ABSENT).flatten(1).sum(-1)
+        largest = self.largest(codes, rows, groups)
+        return Fidelity(tokens, self.mse(codes, rows), largest, self.known.layout)
+
+    def within(self, tolerance: Tolerance, codes: Tensor, rows: Tensor) -> Tensor:
+        """bool [n], whether codes [n, S, K] of some chunks keep a tolerance."""
+        if tolerance.mse is not None:
+            return holds(tolerance, self.mse(codes, rows), {})
+        return holds(tolerance, None, self.largest(codes, rows, tolerance.largest))
+
+    def mse(self, codes: Tensor, rows: Tensor) -> Tensor:
+        """[n] mean squared error in model space of codes [n, S, K].
+
+        Args:
+            codes: Absent = -1.
+            rows: int64 [n], the chunks that they are of.
+        """
+        known, width = self.known, self.known.layout.width
+        kept = known.from_model(self._frames(codes, rows), None, True, self.chunk.fps)
+        error = known.actions.normalize(kept) - self.given.x[rows, :, :width]
+        return masked_mean_per_chunk(error.square(), self.given.mask[rows, :, :width])
+
+    def largest(self, codes: Tensor, rows: Tensor, groups: Iterable[str]) -> dict[str, Tensor]:
+        """[n] largest error by channel group; arguments as for `mse`."""
+        layout = self.known.layout
+        anchor = None if self.chunk.anchor is None else self.chunk.anchor[rows]
+        frames = self._frames(codes, rows)
+        decoded = self.known.from_model(frames, anchor, self.relative, self.chunk.fps)
+        recorded, real = self.chunk.actions[rows], self.given.mask[rows]
+        errors = {}
+        for group in groups:
+            channels = layout.groups[group]
+            a, b, mask = decoded[..., channels], recorded[..., channels], real[..., channels]
+            if layout.channels[channels[0]].unit == ROTATION_UNIT:
+                error = geodesic_angle(rot6d_to_matrix(a), rot6d_to_matrix(b))[..., None]
+                mask = mask.all(-1, keepdim=True)
+            else:
+                error = (a - b).abs()
+            errors[group] = torch.where(mask, error, 0.0).flatten(1).amax(-1)
+        return errors
+
+    def _frames(self, codes: Tensor, rows: Tensor) -> Tensor:
+        anchor, mask = self.chunk.anchor, self.chunk.anchor_mask
+        known = (anchor, mask) if anchor is None or mask is None else (anchor[rows], mask[rows])
+        condition = self.given.condition.rows(rows)
+        return decode_frames(self.model, self.known, codes, self.chunk.horizon, condition, known)

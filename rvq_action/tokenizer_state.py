@@ -1,0 +1,127 @@
+"""TokenizerState: what a tokenizer is, without what it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+
+from rvq_action import embodiment_table
+from rvq_action.chunk import ActionChunk
+from rvq_action.config import TokenizerConfig
+from rvq_action.embodiment import Embodiment, ModelInput
+from rvq_action.layout import ActionLayout
+from rvq_action.model import TokenizerModel
+
+if TYPE_CHECKING:
+    from rvq_action.data.rows import RowMapping
+
+
+@dataclass(frozen=True)
+class TokenizerState:
+    """A model, the robots that it knows, and where it is from.
+
+    Attributes:
+        model: The network, in model space.
+        embodiments: By name.
+        metadata: Provenance: split, settings, measured figures; calibration. JSON types only.
+    """
+
+    model: TokenizerModel
+    embodiments: dict[str, Embodiment]
+    metadata: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        embodiment_table.check(self.embodiments, self.config)
+
+    def __repr__(self) -> str:
+        robots = ", ".join(f"{n} {e.fps:g} Hz" for n, e in self.embodiments.items())
+        length = f", {self.seconds:g} s" if self.seconds else ""
+        return (
+            f"ActionTokenizer({robots}{length}: {self.tokens_per_chunk} tokens of "
+            f"{self.bits_per_token:g} bits, {self.metadata.get('steps', 0)} training steps)"
+        )
+
+    @property
+    def config(self) -> TokenizerConfig:
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.encoder.mean.device
+
+    @property
+    def tokens_per_chunk(self) -> int:
+        return self.config.num_slots * self.config.num_quantizers
+
+    @property
+    def bits_per_token(self) -> float:
+        return float(np.log2(self.config.codebook_size))
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the chunks were that it was fitted on, where it says so [s]."""
+        return self.metadata.get("seconds")
+
+    def layout(self, embodiment: str | None = None) -> ActionLayout:
+        return self._embodiment(embodiment)[1].layout
+
+    def mapping(self, embodiment: str | None = None) -> RowMapping:
+        """The way from rows as the robot or its dataset gives them to the layout, and back.
+
+        Raises:
+            KeyError: An unknown embodiment.
+            ValueError: The tokenizer was not fitted on a dataset.
+        """
+        from rvq_action.data.mapping import Mapping
+        from rvq_action.data.rows import RowMapping
+
+        name, known = self._embodiment(embodiment)
+        if known.mapping is None:
+            raise ValueError(
+                f"{name!r} stores no mapping: it was fitted on chunks in the units of its layout."
+            )
+        return RowMapping(Mapping.from_dict(known.mapping, f"the mapping of {name!r}"))
+
+    def with_embodiment(self, name: str, embodiment: Embodiment) -> Self:
+        """The same tokenizer with a robot more that it was not fitted on, by statistics alone.
+
+        The robot's channels take the model's in order, normalised by its own statistics, and the
+        networks are told no embodiment. How good that is depends on how its motions resemble those
+        of the fitted robots: measure it with `rvq-analysis transfer`.
+
+        Raises:
+            ValueError: The name is taken, or the robot has more channels than the model.
+        """
+        known = embodiment_table.added(self.embodiments, name, embodiment)
+        return replace(self, embodiments=known)
+
+    def prepare(
+        self,
+        chunk: ActionChunk,
+        relative: bool = False,
+        condition_on: tuple[str, ...] = ("anchor", "embodiment"),
+    ) -> ModelInput:
+        """What the model takes of a chunk: relative, normalised, padded to the model's width."""
+        name, known = self._embodiment(chunk.embodiment)
+        unknown = sorted(set(condition_on) - {"anchor", "embodiment"})
+        if unknown:
+            raise ValueError(f"condition_on takes 'anchor' and 'embodiment', not {unknown}.")
+        seen = "embodiment" in condition_on
+        number = embodiment_table.row(self.embodiments, name) if seen else 0
+        given = known.to_model(chunk, number, self.config.width, relative)
+        return given if "anchor" in condition_on else given.without_anchor()
+
+    def _embodiment(self, name: str | None) -> tuple[str, Embodiment]:
+        if name is None:
+            if len(self.embodiments) != 1:
+                raise ValueError(f"Say which embodiment: one of {sorted(self.embodiments)}.")
+            return next(iter(self.embodiments.items()))
+        if name not in self.embodiments:
+            raise KeyError(
+                f"Unknown embodiment {name!r}; this tokenizer knows {sorted(self.embodiments)}. "
+                "Train on that robot's data to add it."
+            )
+        return name, self.embodiments[name]

@@ -1,0 +1,73 @@
+"""Who sees whom, against matrices drawn by hand."""
+
+import torch
+
+from vla.masks import flow_mask, joint_mask, vl_mask
+from vla.tokens import TokenType
+
+T, I, P, A, O = (  # noqa: E741
+    *(TokenType.TEXT, TokenType.IMAGE, TokenType.PROPRIO, TokenType.ACTION),
+    TokenType.PADDING,
+)
+
+
+def drawn(text: str) -> torch.Tensor:
+    return torch.tensor([[c == "#" for c in row.split()] for row in text.strip().splitlines()])
+
+
+def mask(types: list[int], slots: list[int]) -> torch.Tensor:
+    return joint_mask(torch.tensor([types]), torch.tensor([slots], dtype=torch.bool))[0]
+
+
+def test_prompt_action_tokens_and_flow():
+    expected = drawn("""
+        # . . . . . .
+        # # . . . . .
+        # # # . . . .
+        # # # # . . .
+        # # # # # . .
+        # # # . . # #
+        # # # . . # #
+    """)
+    torch.testing.assert_close(mask([T, I, P, A, A], [1, 1]), expected)
+
+
+def test_padding_on_the_right_and_an_absent_slot():
+    expected = drawn("""
+        # . . . . .
+        # # . . . .
+        # # # . . .
+        . . . # . .
+        # # . . # .
+        . . . . . #
+    """)
+    torch.testing.assert_close(mask([T, T, A, O], [1, 0]), expected)
+
+
+def test_padding_on_the_left():
+    expected = drawn("""
+        # . . . .
+        . # . . .
+        . # # . .
+        . # # # .
+        . # # . #
+    """)
+    torch.testing.assert_close(mask([O, T, T, A], [1]), expected)
+
+
+def test_a_sample_without_a_robot():
+    expected = drawn("""
+        # . . .
+        # # . .
+        . . # .
+        . . . #
+    """)
+    torch.testing.assert_close(mask([T, T], [0, 0]), expected)
+
+
+def test_the_two_halves_are_what_the_experts_use():
+    types, slots = torch.tensor([[T, A, O]]), torch.tensor([[True, False]])
+    whole = joint_mask(types, slots)
+    torch.testing.assert_close(whole[:, :3, :3], vl_mask(types))
+    torch.testing.assert_close(whole[:, 3:], flow_mask(types, slots))
+    assert not whole[:, :3, 3:].any()

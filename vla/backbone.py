@@ -1,0 +1,184 @@
+"""The Qwen2.5-VL that a VL Expert starts from: model, text tokenizer, image processor.
+
+A *packaged shape* (configs/backbones) is started at random with a token per byte. It needs no
+download, and serves tests and small policies trained from nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rvq_action.data.yaml_file import read_yaml
+
+SHAPES = Path(__file__).with_name("configs") / "backbones"
+HUB_SHAPES = {"Qwen/Qwen2.5-VL-3B-Instruct": "qwen2.5-vl-3b"}
+"""Models of the hub whose shape is packaged, so that it is known without a download."""
+KIND = "qwen2_5_vl"
+SPECIAL = (
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+    *("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
+)
+MIN_PIXELS, MAX_PIXELS = 28 * 28, 1024 * 1024
+"""Between which the image processor of a packaged shape leaves pictures their size."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Attributes:
+    model: `Qwen2_5_VLForConditionalGeneration`.
+    text: Its text tokenizer.
+    images: Its image processor, in the variant that needs no torchvision.
+    """
+
+    model: Any
+    text: Any
+    images: Any
+
+    @property
+    def language_size(self) -> int:
+        """Rows of its vocabulary."""
+        return self.model.config.text_config.vocab_size
+
+    def save(self, folder: Path, shard_size: str) -> None:
+        """Write all three as transformers reads them."""
+        self.model.save_pretrained(folder, max_shard_size=shard_size)
+        self.text.save_pretrained(folder)
+        self.images.save_pretrained(folder)
+
+
+def load_backbone(name: str, dtype: torch.dtype | str = torch.float32) -> Backbone:
+    """A packaged shape, a folder, or a model of the hub.
+
+    Args:
+        name: Which.
+        dtype: Of its weights; `auto` as they are stored.
+
+    Raises:
+        ValueError: It is none of them, another kind of model, or its weights are incomplete.
+    """
+    if (SHAPES / f"{name}.yaml").is_file():
+        return start_at_random(name, dtype)
+    from transformers import AutoTokenizer
+
+    backbone_shape(name)
+    return Backbone(
+        load_model(name, dtype),
+        AutoTokenizer.from_pretrained(name),
+        _image_processor_class().from_pretrained(name),
+    )
+
+
+def load_model(name: str | Path, dtype: torch.dtype | str) -> Any:
+    """The weights of a folder or of the hub, all of them.
+
+    Raises:
+        ValueError: Some are missing, left over, or of another shape.
+    """
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    load: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained
+    model, report = load(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    wrong = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
+    if wrong:
+        text = "; ".join(f"{kind}: {names[:3]} ({len(names)})" for kind, names in wrong.items())
+        raise ValueError(f"The weights in {str(name)!r} do not fit its config.json: {text}.")
+    return model
+
+
+def recompute(module: Any, enabled: bool) -> None:
+    """Recompute a part's activations in the backward pass; the method's name moved in version 5."""
+    newer = hasattr(module, "activation_checkpointing_enable")
+    name = "activation_checkpointing" if newer else "gradient_checkpointing"
+    if enabled:
+        getattr(module, f"{name}_enable")({"use_reentrant": False})
+    else:
+        getattr(module, f"{name}_disable")()
+
+
+def start_at_random(name: str, dtype: torch.dtype | str) -> Backbone:
+    """A packaged shape with random weights and a token per byte."""
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    text = byte_tokenizer()
+    model = Qwen2_5_VLForConditionalGeneration(packaged_shape(name, text))
+    processor = _image_processor_class()(min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
+    if isinstance(dtype, torch.dtype):
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(dtype)
+    return Backbone(model, text, processor)
+
+
+def backbone_shape(name: str) -> Any:
+    """transformers' configuration of a backbone, packaged or read from its folder or the hub.
+
+    Raises:
+        ValueError: There is no such backbone, or it is another kind of model.
+    """
+    if (SHAPES / f"{HUB_SHAPES.get(name, name)}.yaml").is_file():
+        return packaged_shape(name)
+    from transformers import AutoConfig
+
+    try:
+        shape = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"There is no backbone {name!r}: give a folder with a Qwen2.5-VL, its id on the hub, "
+            f"or one of the packaged shapes {_packaged()}. ({str(error).splitlines()[0]})"
+        ) from error
+    if shape.model_type != KIND:
+        raise ValueError(
+            f"{name!r} is a {shape.model_type}, but the VL Expert is a Qwen2.5-VL ({KIND})."
+        )
+    return shape
+
+
+def packaged_shape(name: str, text: Any = None) -> Any:
+    """transformers' configuration of a packaged shape.
+
+    Args:
+        name: Of the shape, or of the model of the hub that has it.
+        text: A text tokenizer whose special tokens it is to use; Qwen's where not given.
+    """
+    from transformers import Qwen2_5_VLConfig
+
+    file = SHAPES / f"{HUB_SHAPES.get(name, name)}.yaml"
+    special: dict[str, Any] = {}
+    if text is not None:
+        number = text.convert_tokens_to_ids
+        special = {"image_token_id": number("<|image_pad|>")}
+        special |= {"video_token_id": number("<|video_pad|>")}
+        special |= {"vision_start_token_id": number("<|vision_start|>")}
+        special |= {"vision_end_token_id": number("<|vision_end|>")}
+    return Qwen2_5_VLConfig(**read_yaml(file), **special)
+
+
+def byte_tokenizer() -> Any:
+    """A token per byte, and the special ones of Qwen."""
+    from tokenizers import Tokenizer
+    from tokenizers.decoders import ByteLevel as Decoder
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import PreTrainedTokenizerFast
+
+    letters = {letter: number for number, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    core = Tokenizer(BPE(vocab=letters, merges=[]))
+    core.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    core.decoder = Decoder()
+    core.add_special_tokens(list(SPECIAL))
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=SPECIAL[0])
+
+
+def _image_processor_class() -> Any:
+    """The image processor without torchvision, whose name moved in transformers 5."""
+    import transformers
+
+    newer = getattr(transformers, "Qwen2VLImageProcessorPil", None)
+    return newer or transformers.Qwen2VLImageProcessor
+
+
+def _packaged() -> list[str]:
+    return sorted(file.stem for file in SHAPES.glob("*.yaml"))

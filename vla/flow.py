@@ -1,0 +1,93 @@
+"""Flow matching from noise to an action chunk (arXiv 2210.02747), with straight paths.
+
+    flow_time τ: 0 = noise ε, 1 = data A          A_τ = τ A + (1 - τ) ε
+    the network predicts the velocity f           dA_τ/dτ = A - ε
+    where a step with f would end                 Â = A_τ + (1 - τ) f
+
+The loss is taken in *action space*, ‖Â - A‖², which is the velocity's (1 - τ)²‖f - (A - ε)‖²: a
+velocity's error weighs as much as it will move the action. In training 1 - τ/0.999 ~ Beta(1.5, 1),
+so that most steps look at noisy chunks, where the decisions fall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rvq_action.metrics import masked_mean
+
+
+@dataclass(frozen=True)
+class FlowDraw:
+    """The random part of a training step.
+
+    Attributes:
+        noise: float32 [B, T, D], standard normal.
+        time: float32 [B], flow time in 0..time_scale.
+    """
+
+    noise: Tensor
+    time: Tensor
+
+    @classmethod
+    def sample(
+        cls, actions: Tensor, alpha: float, scale: float, generator: torch.Generator | None = None
+    ) -> FlowDraw:
+        """Draw for actions [B, T, D]: τ = scale · (1 - u), u ~ Beta(alpha, 1) = U^(1/alpha)."""
+        device = actions.device
+        noise = torch.randn(actions.shape, generator=generator, device=device)
+        uniform = torch.rand(len(actions), generator=generator, device=device)
+        return cls(noise, scale * (1 - uniform ** (1 / alpha)))
+
+    def noisy(self, actions: Tensor, mask: Tensor) -> Tensor:
+        """A_τ, float32 [B, T, D]; masked entries 0."""
+        time = self.time[:, None, None]
+        return torch.where(mask, time * actions + (1 - time) * self.noise, 0.0)
+
+    def target(self, actions: Tensor) -> Tensor:
+        """The velocity that leads from the noise to the actions."""
+        return actions - self.noise
+
+
+def flow_loss(
+    velocity: Tensor, actions: Tensor, mask: Tensor, draw: FlowDraw, objective: str
+) -> Tensor:
+    """Mean squared error over real channels of real frames; 0 where there are none.
+
+    Args:
+        velocity: [B, T, D], predicted at the noisy actions.
+        actions: [B, T, D], the data.
+        mask: bool [B, T, D], True = real.
+        draw: Noise and time that the noisy actions were made of.
+        objective: `action`: of the action that the velocity leads to; `velocity`: of itself.
+    """
+    if objective == "action":
+        left = 1 - draw.time[:, None, None]
+        error = draw.noisy(actions, mask) + left * velocity - actions
+    else:
+        error = velocity - draw.target(actions)
+    return masked_mean(error.square(), mask)
+
+
+def integrate(
+    velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int, scale: float
+) -> Tensor:
+    """Euler's method from noise to data.
+
+    Args:
+        velocity: (actions [B, T, D], time [B]) -> velocities [B, T, D].
+        noise: [B, T, D] at flow time 0.
+        steps: How many, of equal length.
+        scale: The flow time to end at.
+
+    Returns:
+        [B, T, D].
+    """
+    actions, step = noise, scale / steps
+    for number in range(steps):
+        time = torch.full((len(noise),), number * step, device=noise.device)
+        actions = actions + step * velocity(actions, time)
+    return actions
