@@ -13,6 +13,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from rvq_action import embodiment_table
 from rvq_action.chunk import ActionChunk
 from rvq_action.codebook_tables import CodebookTables
 from rvq_action.inputs import read_horizon, read_rate
@@ -78,7 +79,7 @@ class _Deployed(nn.Module):
         tokenizer.layout(embodiment)
         self.name = embodiment or next(iter(tokenizer.embodiments))
         self.known = tokenizer.embodiments[self.name]
-        self.number = 1 + list(tokenizer.embodiments).index(self.name)
+        self.number = embodiment_table.row(tokenizer.embodiments, self.name)
         self.horizon, self.width = read_horizon(horizon), tokenizer.config.width
         self.fps = self.known.fps if fps is None else read_rate(fps)
         self.model = frozen(tokenizer.model)

@@ -52,12 +52,14 @@ class Embodiment:
         statistics: Of relative actions and proprio, on training episodes.
         fps: Frames per second of its training data.
         mapping: How its dataset's features become the layout, as `Mapping.to_dict` gives it.
+        fitted: Whether the model was fitted on its data; else it was added by statistics alone.
     """
 
     layout: ActionLayout
     statistics: EmbodimentStatistics
     fps: float
     mapping: dict | None = field(default=None, compare=False)
+    fitted: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.fps < math.inf:

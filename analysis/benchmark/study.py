@@ -223,7 +223,7 @@ def _timed(racers: dict[tuple[str, str], Runner], drawn: list[Batch], passes: in
 def _agreement(asked: Runner, public: Runner, batches: int) -> float:
     """Share of the chunks that two runners give the same codes."""
     pairs = [(asked.encode(number), public.encode(number)) for number in range(batches)]
-    equal = [(a.cpu() == b.cpu()).flatten(1).all(1).double().mean() for a, b in pairs]  # type: ignore[attr-defined]
+    equal = [(a.cpu() == b.cpu()).flatten(1).all(1).double().mean() for a, b in pairs]
     return float(np.mean(equal))
 
 
