@@ -31,10 +31,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from analysis import against_fast, rows, timing, trajectories
-from analysis.bench import Bench
 from analysis.codecs import FAST_SCALES, BinsCodec, Codec, FastCodec
 from analysis.evalset import EvalSet, load_eval_sets
 from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
+from analysis.measuring import Bench
 from analysis.modelability import LONGEST
 from analysis.rows import Row
 from analysis.rvq_codec import RvqCodec, prefixes

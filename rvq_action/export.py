@@ -31,8 +31,8 @@ def export(
     """Write `encode` and `decode` for one embodiment and horizon, for batches of any size.
 
     encode: actions float32 [B, T, D], proprio float32 [B, D] (NaN where unknown) -> codes int64
-    [B, S, K]. decode: codes (absent = -1), proprio -> actions. Actions are absolute, in the layout's
-    units.
+    [B, S, K]. decode: codes (absent = -1), proprio -> actions, which are absolute and in the
+    layout's units.
 
     Args:
         tokenizer: The tokenizer.
