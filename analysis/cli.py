@@ -38,6 +38,11 @@ def compare_parser() -> ArgumentParser:
         "--fast_total", type=bool, default=True,
         help="also compare with a FAST whose own encodings always decode",
     )  # fmt: skip
+    parser.add_argument(
+        "--ar", type=bool, default=False,
+        help="also measure how hard the tokens are to predict: trains a small model per row, for "
+        "a robot of six joints about forty minutes of one CPU core",
+    )  # fmt: skip
     return parser
 
 
@@ -54,6 +59,7 @@ def run_compare(arguments: Namespace) -> None:
             arguments.fit_data,
             arguments.mapping,
             arguments.fast_total,
+            arguments.ar,
         )
         if arguments.features:
             tokenizers, data = arguments.tokenizers, arguments.data
@@ -106,6 +112,42 @@ def run_semantics(arguments: Namespace) -> None:
     print(f"\n{text.render(studies)}\n\n{figures}\n{drawn}")
 
 
+def transfer_parser() -> ArgumentParser:
+    """Arguments of `rvq-analysis transfer`."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Measure tokenizers where they were not trained.")
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR"}
+    parser.add_argument("--tokenizers", **many, default=[], help="artefact directories")
+    parser.add_argument(
+        "--data", **many, required=True,
+        help="datasets, scored where held out; those of robots that a tokenizer does not know are "
+        "used with their statistics alone",
+    )  # fmt: skip
+    parser.add_argument("--joint", type=Path | None, metavar="DIR", help="trained on many robots")
+    parser.add_argument("--singles", **many, default=[], help="trained on one of them each")
+    parser.add_argument("--mapping", help="mapping file or name, for all datasets")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    return parser
+
+
+def run_transfer(arguments: Namespace) -> None:
+    """Measure, print the tables, write transfer.json and index.html."""
+    from analysis.transfer import page, study, text
+
+    with _kept_if_used(arguments.out):
+        results = study.compute(
+            arguments.tokenizers,
+            arguments.data,
+            arguments.joint,
+            arguments.singles,
+            arguments.mapping,
+        )
+    figures = study.write(results, arguments.out)
+    drawn = page.write(results, arguments.out)
+    print(f"\n{text.render(results)}\n\n{figures}\n{drawn}")
+
+
 def ablation_parser() -> ArgumentParser:
     """Arguments of `rvq-analysis ablation`."""
     from jsonargparse import ArgumentParser
@@ -145,6 +187,39 @@ def run_ablation(arguments: Namespace) -> None:
     print(f"\n{markdown.render(ablations)}\n", *written, sep="\n")
 
 
+def benchmark_parser() -> ArgumentParser:
+    """Arguments of `rvq-analysis benchmark`."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Time tokenizers beside FAST, on this machine.")
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR", "required": True}
+    parser.add_argument("--tokenizers", **many, help="artefact directories")
+    parser.add_argument("--data", **many, help="datasets whose held-out windows are encoded")
+    parser.add_argument("--threads", type=int, default=1, help="of torch and of FAST's encoder")
+    parser.add_argument("--compiled", type=bool, default=True, help="also time compiled modules")
+    parser.add_argument("--passes", type=int, default=7, help="passes that the medians are of")
+    parser.add_argument("--mapping", help="mapping file or name, for all datasets")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    return parser
+
+
+def run_benchmark(arguments: Namespace) -> None:
+    """Measure, print the tables, write benchmark.json and index.html."""
+    from analysis.benchmark import page, study
+
+    with _kept_if_used(arguments.out):
+        benchmark = study.compute(
+            arguments.tokenizers,
+            arguments.data,
+            arguments.threads,
+            arguments.compiled,
+            passes=arguments.passes,
+            mapping=arguments.mapping,
+        )
+    written = [module.write(benchmark, arguments.out) for module in (study, page)]
+    print("", page.text(benchmark), "", *written, sep="\n")
+
+
 @contextmanager
 def _kept_if_used(folder: Path) -> Iterator[None]:
     """Make sure of the folder before the work; where the work fails, leave none that is empty."""
@@ -159,8 +234,10 @@ def _kept_if_used(folder: Path) -> Iterator[None]:
 
 COMMANDS = {
     "ablation": (ablation_parser, run_ablation),
+    "benchmark": (benchmark_parser, run_benchmark),
     "compare": (compare_parser, run_compare),
     "semantics": (semantics_parser, run_semantics),
+    "transfer": (transfer_parser, run_transfer),
 }
 
 

@@ -93,15 +93,26 @@ class FastCodec(ScoredCodec):
         data: Supplies the training windows.
         scale: FAST's scale.
         total: The stronger FAST, whose own encodings always decode.
+        training: Chunks [T, C] in scored space to fit on instead; of other robots, say.
     """
 
-    def __init__(self, data: EvalSet, scale: float, total: bool = False) -> None:
+    def __init__(
+        self,
+        data: EvalSet,
+        scale: float,
+        total: bool = False,
+        training: Sequence[np.ndarray] | None = None,
+    ) -> None:
         vocabulary = 2048 if scale > 10 else 1024
         kind = "fast-total" if total else "fast"
         super().__init__(f"{kind}@{scale:g}", kind, vocabulary, data)
         bound = LIMIT if total else None
         self.tokenizer = FastTokenizer.fit(
-            data.training, scale, vocabulary, byte_level=not total, bound=bound
+            data.training if training is None else training,
+            scale,
+            vocabulary,
+            byte_level=not total,
+            bound=bound,
         )
 
     def encode(self, batch: Batch) -> np.ndarray:

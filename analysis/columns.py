@@ -62,6 +62,17 @@ FAILURES = Column("decode_failures", "fails", _share, "own encodings that do not
 RANDOM = Column(
     "random_sequence_failures", "random fails", _share, "random token sequences that do not decode"
 )
+AR_SCORE = Column(
+    "ar_score", "AR", _ratio, "bits of a small autoregressive model over FAST's at equal error"
+)
+AR_ADAPTIVE = Column("ar_score_adaptive", "AR, adaptive", _ratio, "the same of adaptive length")
+MODELLED = (AR_SCORE, AR_ADAPTIVE)
+TOKEN_RATIO_MAX = Column(
+    "token_ratio_max",
+    "most tokens",
+    _ratio,
+    "largest number of tokens of a prefix over FAST's mean at the same MSE",
+)
 RATIO = Column("ratio", "vs FAST", _ratio, "MSE over FAST's at the same bits")
 
 COLUMNS = (
@@ -69,6 +80,9 @@ COLUMNS = (
     BITS,
     MSE,
     RATIO,
+    Column("token_ratio", "tokens vs FAST", _ratio, "mean tokens over FAST's mean at the same MSE"),
+    Column("ar_bits", "AR bits", lambda v: f"{v:.0f}", "bits that a small causal model needs"),
+    Column("ar_ratio", "AR vs FAST", _ratio, "those bits over FAST's at the same MSE"),
     Column("l1", "L1", _small, "mean absolute error in scored space"),
     Column("p99_abs", "p99", _small, "99th percentile of the absolute error"),
     Column("max_abs", "max", _small, "largest absolute error"),
@@ -84,6 +98,12 @@ COLUMNS = (
     Column("perplexity", "perplexity", lambda v: f"{v:.0f}", "of the codes, mean over codebooks"),
     Column("token_overlap", "overlap", _share, "tokens equal to the next frame's window's"),
     Column("noise_wer", "noise WER", _ratio, "token edit distance under noise, mean over three σ"),
+    Column(
+        "noise_wer_ratio",
+        "WER vs FAST",
+        _ratio,
+        "over that of FAST, where one has these bits ±15 %",
+    ),
     Column("flip_ratio", "flip cost", _times, "MSE after one wrong token over MSE without"),
     Column("jerk_ratio", "jerk", _ratio, "jerk relative to the recording"),
     Column("dct_l1", "DCT L1", _small, "mean absolute DCT of the error"),

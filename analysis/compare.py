@@ -6,10 +6,17 @@ Beside the protocol's metrics a row NAME (a whole tokenizer, or its closed form)
     score, score_ci, score_points     against FAST as published, over that many of its prefixes
     score_adaptive                    the same over its tolerances, the rows NAME~e
     score_total, score_adaptive_total the same against the FAST whose encodings always decode
+    ar_score, ar_score_adaptive       bits of a small autoregressive model relative to FAST's at
+                                      equal error, likewise; where asked for
+    token_ratio_max                   largest number of tokens over FAST's mean at equal error
     prefix_rise                       largest relative rise of the MSE from a prefix to the next
 
-and each of its points `ratio` and `ratio_total`, its MSE over FAST's at equal bits. Failures and
-`out_of_range` are shares; `error_GROUP_UNIT` is the mean unclipped error of a channel group.
+and each of its points `ratio`, `ar_ratio`, `token_ratio`: the same of that point alone, and
+`noise_wer_ratio`, its word error rate over that of FAST where one has its bits within 15 %. Each
+also stands with `_total`. `ar_bits` are the bits of that model; a tokenizer that emits level by
+level has `ar_bits_slot_major`, too. Failures and `out_of_range` are shares; `error_GROUP_UNIT` is
+the mean unclipped error of a channel group; `flip_ratio_level_K` the MSE after a wrong token of a
+level over the MSE without.
 """
 
 from __future__ import annotations
@@ -23,13 +30,13 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from analysis import rows, score, stability, timing, trajectories
-from analysis.adaptive import AdaptiveCodec, tolerances
-from analysis.bootstrap import EpisodeBootstrap
+from analysis import against_fast, rows, timing, trajectories
 from analysis.codecs import FAST_SCALES, BinsCodec, Codec, FastCodec
 from analysis.evalset import EvalSet, load_eval_sets
 from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
-from analysis.rows import Row, measure
+from analysis.measuring import Bench
+from analysis.modelability import LONGEST
+from analysis.rows import Row
 from analysis.rvq_codec import RvqCodec, prefixes
 from analysis.trajectories import Trajectories
 from analysis.yardstick import Yardstick, row_bits
@@ -68,7 +75,17 @@ class DatasetComparison:
                     f"{name} has no score: fewer than two of its prefixes lie in FAST's range of "
                     f"bits, within {min(fast):.0f} to {max(fast):.0f}"
                 )
-        return notes
+        return notes + self._long_notes()
+
+    def _long_notes(self) -> list[str]:
+        """Which rows are too long to be modelled, where others are."""
+        whole = [r for r in self.rows if r.prefix is None and r.point and "~" not in r.name]
+        long = [row.name for row in whole if row.ar_point is None]
+        if len(long) == len(whole) or not long:
+            return []
+        return [
+            f"Without AR bits, since their sequences exceed {LONGEST} tokens: {', '.join(long)}"
+        ]
 
     @property
     def families(self) -> list[str]:
@@ -99,6 +116,7 @@ def compute(
     fit_data: Sequence[Path] = (),
     mapping: Path | str | None = None,
     fast_total: bool = True,
+    ar: bool = False,
     quiet: bool = False,
 ) -> Comparison:
     """Measure every tokenizer on every dataset.
@@ -109,6 +127,7 @@ def compute(
         fit_data: Datasets to fit FAST, bins and the scored space on.
         mapping: Of the datasets; None to find each one's own.
         fast_total: Also measure the stronger FAST, whose own encodings always decode.
+        ar: Also measure AR-modelability, which trains a small model per row.
         quiet: Draw no progress bar.
 
     Raises:
@@ -117,7 +136,7 @@ def compute(
     loaded = load_tokenizers(tokenizers)
     sets = load_eval_sets(data, fit_data, mapping, splits_of(loaded))
     _check_scorable(sets, loaded)
-    compared = [_compare(eval_set, loaded, fast_total, quiet) for eval_set in sets]
+    compared = [_compare(eval_set, loaded, fast_total, ar, quiet) for eval_set in sets]
     return Comparison(compared, timing.hardware())
 
 
@@ -142,7 +161,7 @@ def _check_scorable(sets: Sequence[EvalSet], loaded: Sequence[LoadedTokenizer]) 
 
 
 def _compare(
-    data: EvalSet, loaded: Sequence[LoadedTokenizer], fast_total: bool, quiet: bool
+    data: EvalSet, loaded: Sequence[LoadedTokenizer], fast_total: bool, ar: bool, quiet: bool
 ) -> DatasetComparison:
     result = DatasetComparison(data)
     known = {}
@@ -157,7 +176,7 @@ def _compare(
     ]
     steps = len(variants) + 1 + sum(len(prefixes(codec.length)) for codec in known.values())
     with tqdm(total=steps, desc=data.name, unit="row", disable=quiet) as progress:
-        bench = _Bench(result, progress)
+        bench = Bench(data, result.rows, progress, ar)
         tokens: dict[str, tuple[Codec, np.ndarray]] = {}
         for scale, total in variants:
             fast = FastCodec(data, scale, total)
@@ -166,61 +185,9 @@ def _compare(
         for name, codec in known.items():
             tokens[name] = codec, bench.add_ours(codec)
     _add_yardstick(result)
-    _add_scores(result, bench.bootstrap)
+    against_fast.add(result.rows, result.families, bench.bootstrap)
     result.trajectories = trajectories.compute(data, _drawn(tokens, list(known)))
     return result
-
-
-class _Bench:
-    """Measures codecs on one dataset and collects their rows."""
-
-    def __init__(self, result: DatasetComparison, progress: tqdm) -> None:
-        self.data, self.rows, self.progress = result.data, result.rows, progress
-        self.bootstrap = EpisodeBootstrap(result.data.episode_of)
-        self.disturbed = stability.disturb(result.data)
-
-    def add(self, codec: Codec) -> np.ndarray:
-        """One row for the whole codec, with its timings; returns its tokens."""
-        self.progress.set_postfix_str(codec.name)
-        tokens = codec.encode(self.data.batch)
-        self._measure(codec, tokens, self.disturbed.map(codec.encode), None)
-        return tokens
-
-    def add_ours(self, codec: RvqCodec) -> np.ndarray:
-        """Rows for all tokens, for every prefix and for tolerances; returns the tokens."""
-        self.progress.set_postfix_str(codec.name)
-        tokens, disturbed = codec.encode(self.data.batch), self.disturbed.map(codec.encode)
-        self._measure(codec, tokens, disturbed, None)
-        for prefix in prefixes(codec.length)[:-1]:
-            self._measure(codec, tokens, disturbed, prefix)
-        self._add_adaptive(codec)
-        return tokens
-
-    def _add_adaptive(self, codec: RvqCodec) -> None:
-        self.progress.set_postfix_str(f"{codec.name}~")
-        best, disturbed = codec.best(self.data.batch), self.disturbed.map(codec.best)
-        chosen = tolerances(best.errors)
-        self.progress.total = (self.progress.total or 0) + len(chosen)
-        for tolerance in chosen:
-            adaptive = AdaptiveCodec(codec, tolerance)
-            cut = disturbed.map(adaptive.cut)
-            self._measure(adaptive, adaptive.cut(best), cut, None, timed=False)
-
-    def _measure(
-        self,
-        codec: Codec,
-        tokens: np.ndarray,
-        disturbed: stability.Disturbed[np.ndarray],
-        prefix: int | None,
-        timed: bool = True,
-    ) -> None:
-        kind = "rvq-prefix" if prefix is not None and codec.kind == "rvq" else codec.kind
-        row = measure(codec, tokens, self.data, self.bootstrap, disturbed, prefix, kind)
-        if prefix is None and timed:
-            for metric, estimate in timing.measure(codec, self.data).items():
-                row.add(metric, estimate)
-        self.rows.append(row)
-        self.progress.update()
 
 
 def _add_yardstick(result: DatasetComparison) -> None:
@@ -228,45 +195,6 @@ def _add_yardstick(result: DatasetComparison) -> None:
     bits = [row.metrics["bits_mean"] for row in result.rows if row.kind != "bins"]
     for level in row_bits(min(bits) / 1.3, max(bits) * 1.3):
         result.rows.append(rows.yardstick_row(level, yardstick.mse(level)))
-
-
-def _add_scores(result: DatasetComparison, bootstrap: EpisodeBootstrap) -> None:
-    """`score` of the prefixes and `score_adaptive` of the tolerances, against FAST as published;
-    with `_total` against the stronger FAST."""
-    for family in result.families:
-        for suffix, kind in (("", "fast"), ("_total", "fast-total")):
-            fast = [row.point for row in result.rows if row.kind == kind and row.point]
-            if fast:
-                _add_score(result, family, family, f"score{suffix}", fast, bootstrap)
-                _add_score(result, family, f"{family}~", f"score_adaptive{suffix}", fast, bootstrap)
-        mse = np.array([row.metrics["mse"] for row in by_bits(result, family)])
-        result.row(family).add("prefix_rise", float(max(0, *(mse[1:] / mse[:-1] - 1))))
-
-
-def _add_score(
-    result: DatasetComparison,
-    family: str,
-    curve: str,
-    metric: str,
-    fast: list,
-    bootstrap: EpisodeBootstrap,
-) -> None:
-    members = by_bits(result, curve)
-    scored = score.compute([row.point for row in members if row.point], fast, bootstrap)
-    if scored is None:
-        return
-    whole = result.row(family)
-    whole.add(metric, scored.estimate)
-    whole.add(f"{metric}_points", float(scored.points))
-    name = "ratio_total" if metric.endswith("_total") else "ratio"
-    for row, ratio in zip(members, scored.ratios, strict=True):
-        row.add(name, float(ratio))
-
-
-def by_bits(result: DatasetComparison, family: str) -> list[Row]:
-    """The rows of one curve, by rising bits."""
-    members = [row for row in result.rows if row.family == family]
-    return sorted(members, key=lambda row: row.metrics["bits_mean"])
 
 
 def _drawn(

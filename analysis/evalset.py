@@ -73,7 +73,8 @@ class EvalSet:
         indices: [N] those of `windows` that are scored.
         batch: The N scored windows.
         episode_of: [N] episode of each.
-        training: [M, T, C] training windows in scored space.
+        fit_windows: All training windows at stride 1.
+        training: [M, T, C] of them in scored space, thinned out where they are many.
         space: The scored space.
     """
 
@@ -88,6 +89,7 @@ class EvalSet:
     indices: np.ndarray
     batch: Batch
     episode_of: np.ndarray
+    fit_windows: Windows
     training: np.ndarray
     space: ScoredSpace
 
@@ -103,6 +105,12 @@ class EvalSet:
     def cut(self, windows: Windows, indices: np.ndarray) -> Batch:
         """Windows of other episodes of the same robot, by number, in this scored space."""
         return _batch(windows, indices, self.layout, self.channels, self.space)
+
+    def training_windows(self, most: int) -> tuple[np.ndarray, Batch]:
+        """[M] episode numbers and the batch of at most so many training windows."""
+        count = len(self.fit_windows)
+        chosen = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+        return self.fit_windows.episode_ids[chosen], self.cut(self.fit_windows, chosen)
 
     def to_relative(self, absolute: Tensor, batch: Batch) -> np.ndarray:
         """[N, T, D] absolute -> [N, T, C] valid channels in relative model space."""
@@ -135,7 +143,7 @@ def load_eval_set(
     windows = Windows([dataset.episodes[i] for i in split.held_out], horizon)
     fit_windows = Windows(_fit_episodes(dataset, fit_data, split, splits), horizon)
     _check_alike(windows, fit_windows)
-    indices, fit_indices = _thinned(windows), _thinned(fit_windows)
+    indices, fit_indices = thinned(windows), thinned(fit_windows)
     channels = _valid_channels(windows, fit_windows)
     fit_relative = _relative(fit_windows, fit_indices, dataset.layout, channels)
     space = ScoredSpace.fit(fit_relative)
@@ -151,6 +159,7 @@ def load_eval_set(
         indices=indices,
         batch=_batch(windows, indices, dataset.layout, channels, space),
         episode_of=windows.episode_ids[indices],
+        fit_windows=fit_windows,
         training=space.clip(space.transform(fit_relative)),
         space=space,
     )
@@ -201,7 +210,8 @@ def _valid_channels(*groups: Windows) -> np.ndarray:
     return np.flatnonzero(np.all(masks, axis=0))
 
 
-def _thinned(windows: Windows) -> np.ndarray:
+def thinned(windows: Windows) -> np.ndarray:
+    """Numbers of the windows that are scored: all, or evenly spread ones where they are many."""
     values = windows.horizon * windows.episodes[0].layout.width
     most = min(len(windows), MAX_WINDOWS, max(1, MAX_VALUES // values))
     return np.unique(np.linspace(0, len(windows) - 1, most).round().astype(int))

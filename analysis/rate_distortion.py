@@ -1,4 +1,4 @@
-"""The rate-distortion curve: MSE in scored space over bits per chunk."""
+"""The rate-distortion curve: MSE in scored space over bits per chunk, nominal or modelled."""
 
 from __future__ import annotations
 
@@ -36,16 +36,22 @@ class Curve:
     high: np.ndarray
 
 
-def compute(rows: Iterable[Row]) -> list[Curve]:
-    """Group rows into curves by their family."""
+def compute(rows: Iterable[Row], metric: str = "bits_mean") -> list[Curve]:
+    """Group rows into curves by their family.
+
+    Args:
+        rows: Those without the metric are left out.
+        metric: What a curve's bits are.
+    """
     families: dict[str, list[Row]] = {}
     for row in rows:
-        families.setdefault(row.family, []).append(row)
-    return [_curve(name, members) for name, members in families.items()]
+        if metric in row.metrics:
+            families.setdefault(row.family, []).append(row)
+    return [_curve(name, members, metric) for name, members in families.items()]
 
 
-def _curve(name: str, rows: list[Row]) -> Curve:
-    rows = sorted(rows, key=lambda row: row.metrics["bits_mean"])
+def _curve(name: str, rows: list[Row], metric: str) -> Curve:
+    rows = sorted(rows, key=lambda row: row.metrics[metric])
     intervals = np.array([row.intervals.get("mse", (np.nan, np.nan)) for row in rows])
     bits, mse = (np.array([row.metrics[key] for row in rows]) for key in ("bits_mean", "mse"))
     return Curve(name, rows[0].kind, bits, mse, intervals[:, 0], intervals[:, 1])

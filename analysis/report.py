@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from analysis import autoregression
 from analysis import report_figures as figures
 from analysis.columns import COLUMNS, TIMES
 from analysis.compare import Comparison, DatasetComparison
@@ -22,6 +23,15 @@ RANGE_NOTE = (
     "whose alphabet covers every chunk, so that its own encodings always decode; where the "
     "published FAST fails on chunks, each counted as zeros, that is the fairer figure. "
     "“Adaptive”: as few tokens as a tolerance allows, end token counted."
+)
+
+FLIP_NOTE = "The error after one wrong token, by its level; the line: FAST nearest in bits."
+AR_NOTE = (
+    "How hard the tokens are to predict: held-out cross-entropy of a causal transformer of "
+    f"{autoregression.LAYERS} layers and width {autoregression.WIDTH} that sees the robot's state "
+    f"and the tokens before. One model per point of FAST, bins and adaptive length, "
+    f"{autoregression.STEPS} steps of {autoregression.BATCH} chunks each; one for all prefixes of "
+    "a tokenizer."
 )
 
 
@@ -62,6 +72,7 @@ def _dataset(result: DatasetComparison, colours: dict[str, str]) -> str:
     parts = [f"<h2>{escape(result.data.name)}</h2>", _facts(result)]
     parts += [f'<p class="note">{escape(note)}.</p>' for note in result.notes()]
     parts += [_tiles(result), "<h3>Rate and distortion</h3>", _rate_distortion(result, colours)]
+    parts += _modelability(result, colours)
     parts += ["<h3>Held-out chunks over their reconstructions</h3>", _trajectories(result)]
     parts += ["<h3>Error in physical units</h3>", _groups(result, colours)]
     parts += _details(result, colours)
@@ -132,6 +143,11 @@ def _rate_distortion(result: DatasetComparison, colours: dict[str, str]) -> str:
     )
 
 
+def _modelability(result: DatasetComparison, colours: dict[str, str]) -> list[str]:
+    drawing = figures.modelability_figure(result, colours)
+    return [] if drawing is None else ["<h3>AR-modelability</h3>", figure(drawing, AR_NOTE)]
+
+
 def _trajectories(result: DatasetComparison) -> str:
     assert result.trajectories is not None
     drawn = result.trajectories
@@ -170,6 +186,8 @@ def _details(result: DatasetComparison, colours: dict[str, str]) -> list[str]:
         for family in result.families
     ]
     noise = "Edit distance between the tokens of a chunk and of the same chunk with noise."
+    flips = figures.flip_figure(result, colours)
+    drawn += [figure(flips, FLIP_NOTE)] if flips else []
     drawn += [
         figure(figures.stability_figure(result, colours), noise),
         figure(figures.spectrum_figure(result, colours), "The error by frequency, all tokens."),

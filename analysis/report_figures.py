@@ -16,10 +16,11 @@ from analysis import (
     svg,
     trajectories,
 )
-from analysis.compare import DatasetComparison, by_bits
+from analysis.compare import DatasetComparison
 from analysis.group_errors import GroupCurve
+from analysis.rows import Row, by_bits
 from analysis.score import pareto_front
-from analysis.stability import SIGMAS, NoiseCurve
+from analysis.stability import SIGMAS, FlipCurve, NoiseCurve
 from analysis.style import BINS, CLOSED, FAST, SERIES, TRAINED
 
 RECONSTRUCTIONS = (SERIES[1], SERIES[2], SERIES[0])
@@ -57,6 +58,20 @@ def rate_distortion_figure(result: DatasetComparison, colours: dict[str, str]) -
         axes[0, 0].legend(loc="lower left")
 
     return svg.draw(f"{result.data.name}: MSE over bits", (9.5, 5.0), paint)
+
+
+def modelability_figure(result: DatasetComparison, colours: dict[str, str]) -> str | None:
+    """MSE over the bits of a small autoregressive model; None where they were not measured."""
+    curves = rate_distortion.compute(result.rows, "ar_bits")
+    if not curves:
+        return None
+
+    def paint(figure, axes) -> None:
+        rate_distortion.plot(curves, colours, axes[0, 0])
+        axes[0, 0].set(xlabel="bits per chunk that a small causal model needs")
+        axes[0, 0].legend(loc="lower left")
+
+    return svg.draw(f"{result.data.name}: MSE over modelled bits", (9.5, 4.4), paint)
 
 
 def trajectory_figure(result: DatasetComparison) -> str:
@@ -116,7 +131,7 @@ def group_figure(result: DatasetComparison, colours: dict[str, str]) -> str:
 
 def _group_curve(result: DatasetComparison, name: str, metric: str) -> GroupCurve:
     family = {"FAST": "fast", "256 bins": "bins256"}.get(name, name)
-    rows = [row for row in by_bits(result, family) if row.metrics["decode_failures"] < 0.01]
+    rows = [row for row in by_bits(result.rows, family) if row.metrics["decode_failures"] < 0.01]
     bits, error = (np.array([row.metrics[m] for row in rows]) for m in ("bits_mean", metric))
     front = pareto_front(bits, error) if family == "fast" else slice(None)
     return GroupCurve(name, bits[front], error[front])
@@ -128,16 +143,40 @@ def stability_figure(result: DatasetComparison, colours: dict[str, str]) -> str:
     for family in result.families:
         row = result.row(family)
         curves.append((_noise_curve(row), colours[family]))
-    target = [c.bits for c, _ in curves] or [0.0]
-    fast = [row for row in result.rows if row.kind == "fast"]
-    nearest = min(fast, key=lambda row: abs(np.log(row.metrics["bits_mean"] / max(target[0], 1))))
-    curves.append((_noise_curve(nearest), FAST))
+    curves.append((_noise_curve(_fast_nearest(result)), FAST))
 
     def paint(figure, axes) -> None:
         stability.plot(curves, axes[0, 0])
         axes[0, 0].legend(loc="upper left")
 
     return svg.draw(f"{result.data.name}: token stability", (5.6, 3.1), paint)
+
+
+def _fast_nearest(result: DatasetComparison) -> Row:
+    """The row of FAST nearest in bits to our first tokenizer."""
+    bits = [result.row(family).metrics["bits_mean"] for family in result.families] or [1.0]
+    fast = [row for row in result.rows if row.kind == "fast"]
+    return min(fast, key=lambda row: abs(np.log(row.metrics["bits_mean"] / bits[0])))
+
+
+def flip_figure(result: DatasetComparison, colours: dict[str, str]) -> str | None:
+    """What a wrong token of every level costs; None where no tokenizer has levels."""
+    curves = []
+    for family in result.families:
+        metrics = result.row(family).metrics
+        names = [name for name in metrics if name.startswith("flip_ratio_level_")]
+        ratio = np.array([metrics[name] for name in names])
+        if len(ratio):
+            curves.append((FlipCurve(family, ratio), colours[family]))
+    if not curves:
+        return None
+    nearest = _fast_nearest(result)
+
+    def paint(figure, axes) -> None:
+        stability.plot_flips(curves, nearest.metrics["flip_ratio"], axes[0, 0])
+        axes[0, 0].legend(loc="upper right")
+
+    return svg.draw(f"{result.data.name}: cost of a wrong token", (5.6, 3.1), paint)
 
 
 def _noise_curve(row) -> NoiseCurve:

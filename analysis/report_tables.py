@@ -9,10 +9,12 @@ from analysis.columns import (
     BITS,
     COLUMNS,
     FAILURES,
+    MODELLED,
     MSE,
     SCORES,
     TIME_REFERENCE,
     TIMES,
+    TOKEN_RATIO_MAX,
     TOKENS,
     Column,
 )
@@ -22,22 +24,29 @@ from analysis.rows import Row
 from analysis.style import CSS_VARIABLES
 from analysis.table import cell, time_cell
 
-HEADLINE = (*SCORES, TOKENS, BITS, MSE, FAILURES)
-WITH_INTERVAL = (MSE, *SCORES)
+HEADLINE = (*SCORES, *MODELLED, TOKEN_RATIO_MAX, TOKENS, BITS, MSE, FAILURES)
+WITH_INTERVAL = (MSE, *SCORES, *MODELLED)
 
 
 def headline_table(datasets: Sequence[DatasetComparison], colours: dict[str, str]) -> str:
     """One line per dataset and tokenizer."""
+    shown = headline_columns(datasets)
     lines = []
     for dataset in datasets:
         for number, name in enumerate(dataset.families):
             row = dataset.row(name)
-            cells = "".join(cell_html(row, column, WITH_INTERVAL) for column in HEADLINE)
+            cells = "".join(cell_html(row, column, WITH_INTERVAL) for column in shown)
             style = ' class="gap"' if number == 0 and lines else ""
             label = f'<td class="text">{_swatch(colours[name])}{escape(name)}</td>'
             lines.append(f"<tr{style}><td>{escape(dataset.data.name)}</td>{label}{cells}</tr>")
     headings = '<th>dataset</th><th class="text">tokenizer</th>'
-    return table(headings + "".join(heading(column) for column in HEADLINE), lines)
+    return table(headings + "".join(heading(column) for column in shown), lines)
+
+
+def headline_columns(datasets: Sequence[DatasetComparison]) -> list[Column]:
+    """The columns of the headline that any tokenizer has a figure for."""
+    rows = [dataset.row(name) for dataset in datasets for name in dataset.families]
+    return [c for c in HEADLINE if any(c.metric in row.metrics for row in rows)]
 
 
 def full_table(result: DatasetComparison, colours: dict[str, str]) -> str:

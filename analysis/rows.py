@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +29,9 @@ class Row:
         kind: SCORING's kind.
         metrics: Value by name.
         intervals: 95 % interval by name, where there is one.
+        prefix: The first so many tokens are judged; None for all of them.
         point: Bits and error per window, for the score; None for the yardstick.
+        ar_point: The same with the bits of a small autoregressive model.
         use: Codebook use, where the row is a whole tokenizer's.
         smoothness: Likewise.
     """
@@ -38,7 +41,9 @@ class Row:
     kind: str
     metrics: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    prefix: int | None = None
     point: RatePoint | None = None
+    ar_point: RatePoint | None = None
     use: CodebookUse | None = None
     smoothness: Smoothness | None = None
 
@@ -81,13 +86,8 @@ def measure(
         prefix: Judge the first so many tokens only.
         kind: Kind of the row; the codec's where omitted.
     """
-    name = codec.name if prefix is None else f"{codec.name}@{prefix}"
-    row = Row(name, family_of(name), kind or codec.kind)
+    row, decoded = measure_rate(codec, tokens, data, bootstrap, prefix, kind)
     tokens = tokens[:, :prefix]
-    decoded = codec.decode(tokens, data.batch)
-    bits = bits_per_window(tokens, codec.sizes(tokens.shape[1]))
-    _add_length(row, tokens, bits, bootstrap)
-    _add_error(row, decoded, bits, data, bootstrap)
     _add_shape(row, decoded, data, bootstrap)
     _add_use(row, codebook.compute(codec, tokens))
     _add_stability(row, tokens, disturbed, data, prefix)
@@ -96,6 +96,26 @@ def measure(
         error = group_errors.compute(group, decoded.relative, data.batch.relative)
         row.add(group.metric, bootstrap.mean(error))
     return row
+
+
+def measure_rate(
+    codec: Codec,
+    tokens: np.ndarray,
+    data: EvalSet,
+    bootstrap: EpisodeBootstrap,
+    prefix: int | None = None,
+    kind: str | None = None,
+) -> tuple[Row, Decoded]:
+    """Length, error and failures alone, with what was decoded; arguments as in `measure`."""
+    name = codec.name if prefix is None else f"{codec.name}@{prefix}"
+    row = Row(name, family_of(name), kind or codec.kind, prefix=prefix)
+    tokens = tokens[:, :prefix]
+    decoded = codec.decode(tokens, data.batch)
+    bits = bits_per_window(tokens, codec.sizes(tokens.shape[1]))
+    _add_length(row, tokens, bits, bootstrap)
+    _add_error(row, decoded, bits, data, bootstrap)
+    row.add("decode_failures", bootstrap.mean(decoded.failed))
+    return row, decoded
 
 
 def _add_length(
@@ -136,7 +156,6 @@ def _add_shape(row: Row, decoded: Decoded, data: EvalSet, bootstrap: EpisodeBoot
     row.add("jerk_ratio", bootstrap.ratio(result.jerk, result.true_jerk))
     row.add("dct_l1", bootstrap.mean(result.dct_l1))
     row.add("out_of_range", bootstrap.mean(data.space.outside(decoded.relative)))
-    row.add("decode_failures", bootstrap.mean(decoded.failed))
     row.smoothness = result
 
 
@@ -182,7 +201,10 @@ def _add_faults(
     row.add("flip_failures", seen.mean(cost.failed))
     levels = np.unique(cost.level)
     for level in levels if len(levels) > 1 else ():
-        row.add(f"flip_mse_level_{level}", float(cost.mse[cost.level == level].mean()))
+        hit = cost.level == level
+        where = EpisodeBootstrap(data.episode_of[indices[hit]])
+        row.add(f"flip_mse_level_{level}", where.mean(cost.mse[hit]))
+        row.add(f"flip_ratio_level_{level}", where.ratio(cost.mse[hit], base[hit]))
     decoded = codec.decode(stability.random_tokens(codec, plain), batch)
     row.add("random_sequence_failures", seen.mean(decoded.failed))
     outside = data.space.outside(decoded.relative) & ~decoded.failed
@@ -192,6 +214,12 @@ def _add_faults(
 def family_of(name: str) -> str:
     """The curve that a row is a point of: `NAME` of `NAME@8`, `NAME~` of `NAME~0.001`."""
     return name.split("~")[0] + "~" if "~" in name else name.split("@")[0]
+
+
+def by_bits(rows: Iterable[Row], family: str) -> list[Row]:
+    """The rows of one curve, by rising bits."""
+    members = [row for row in rows if row.family == family]
+    return sorted(members, key=lambda row: row.metrics["bits_mean"])
 
 
 def yardstick_row(bits: float, mse: float) -> Row:

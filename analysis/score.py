@@ -1,13 +1,14 @@
-"""The score: error relative to FAST at equal bits.
+"""The score: error relative to FAST at equal bits; and the cost relative to FAST at equal error.
 
 FAST's points are its rows at several scales, of which only the Pareto front counts. At equal bits
 means: its log-MSE interpolated linearly in bits between those points, inside their range only. A
-tokenizer's score is the geometric mean of MSE / FAST's MSE over its prefixes in that range.
+tokenizer's score is the geometric mean of MSE / FAST's MSE over its prefixes in that range. At
+equal error means the same lines read the other way: bits (or tokens) linear in log-MSE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,24 +68,39 @@ def ratios_at_equal_bits(
     return mse / np.exp(reference)
 
 
+def ratios_at_equal_error(
+    cost: np.ndarray, mse: np.ndarray, fast_cost: np.ndarray, fast_mse: np.ndarray
+) -> np.ndarray:
+    """[P] bits (or tokens) over FAST's at the same MSE; NaN outside its Pareto front's range."""
+    front = pareto_front(fast_cost, fast_mse)[::-1]
+    x, y = np.log(fast_mse[front]), fast_cost[front]
+    return cost / np.interp(np.log(mse), x, y, left=np.nan, right=np.nan)
+
+
+Ratios = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
 def compute(
-    points: Sequence[RatePoint], fast: Sequence[RatePoint], bootstrap: EpisodeBootstrap
+    points: Sequence[RatePoint],
+    fast: Sequence[RatePoint],
+    bootstrap: EpisodeBootstrap,
+    ratios_of: Ratios = ratios_at_equal_bits,
 ) -> Score | None:
     """Score points of one tokenizer against FAST's; None with fewer than two in its range."""
-    if len(points) < MIN_PREFIXES:
+    if len(points) < MIN_PREFIXES or not fast:
         return None
-    ratios = ratios_at_equal_bits(*_totals(points), *_totals(fast))
+    ratios = ratios_of(*totals(points), *totals(fast))
     if np.isfinite(ratios).sum() < MIN_PREFIXES:
         return None
     ours, theirs = _replicates(points, bootstrap), _replicates(fast, bootstrap)
     replicates = [
-        _geometric_mean(ratios_at_equal_bits(*ours[:, :, r], *theirs[:, :, r]))
-        for r in range(ours.shape[-1])
+        _geometric_mean(ratios_of(*ours[:, :, r], *theirs[:, :, r])) for r in range(ours.shape[-1])
     ]
     return Score(interval(_geometric_mean(ratios), np.array(replicates)), ratios)
 
 
-def _totals(points: Sequence[RatePoint]) -> tuple[np.ndarray, np.ndarray]:
+def totals(points: Sequence[RatePoint]) -> tuple[np.ndarray, np.ndarray]:
+    """[P] bits and MSE of points, over all windows."""
     bits = np.array([p.bits.mean() for p in points])
     return bits, np.array([p.squared_error.sum() / p.values.sum() for p in points])
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.codecs import ABSENT, Codec
 from analysis.evalset import Batch, EvalSet
-from analysis.style import GRID
+from analysis.style import FAST, GRID, number_ticks
 
 SIGMAS = (0.004, 0.006, 0.008)
 WINDOWS = 512
@@ -159,3 +159,37 @@ def plot(curves: list[tuple[NoiseCurve, str]], ax) -> None:
     ax.set(xlabel="noise σ (scored units)", ylabel="word error rate", xticks=SIGMAS)
     ax.set_ylim(bottom=0)
     ax.grid(color=GRID)
+
+
+@dataclass(frozen=True)
+class FlipCurve:
+    """What a wrong token costs, by the level it is of.
+
+    Attributes:
+        name: Name of the row.
+        ratio: [K] MSE after one wrong token of a level over the MSE without.
+    """
+
+    name: str
+    ratio: np.ndarray
+
+
+def plot_flips(curves: list[tuple[FlipCurve, str]], reference: float, ax) -> None:
+    """Bars by level, each tokenizer with its colour.
+
+    Args:
+        curves: The tokenizers.
+        reference: The ratio of FAST, whose tokens have no levels, as a line across.
+        ax: Axes.
+    """
+    width = 0.8 / max(len(curves), 1)
+    for number, (curve, colour) in enumerate(curves):
+        place = np.arange(len(curve.ratio)) + (number - (len(curves) - 1) / 2) * width
+        ax.bar(place, curve.ratio, 0.9 * width, color=colour, label=curve.name)
+    ax.axhline(reference, color=FAST, linewidth=1.4, label="FAST, any token")
+    levels = range(max((len(curve.ratio) for curve, _ in curves), default=0))
+    ax.set_yscale("log")
+    ax.set_xticks(levels, [f"level {level + 1}" for level in levels])
+    ax.set(ylabel="MSE with a wrong token / without")
+    number_ticks(ax.yaxis)
+    ax.grid(axis="y", color=GRID)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.columns import COLUMNS, SCORES, TIME_REFERENCE, TIMES, Column
+from analysis.columns import COLUMNS, MODELLED, SCORES, TIME_REFERENCE, TIMES, Column
 from analysis.compare import Comparison, DatasetComparison
 from analysis.rows import Row
 
-SHOWN = {"MSE", "tokens", "bits", "vs FAST", "L1", "fails", "random fails", "used", "noise WER"}
+SHOWN = {"MSE", "tokens", "bits", "vs FAST", "AR bits", "AR vs FAST", "tokens vs FAST", "fails"}
+SHOWN |= {"random fails", "used", "noise WER"}
 PREFIXES_SHOWN = 8
 
 
@@ -30,19 +31,25 @@ def render(comparison: Comparison) -> str:
 
 
 def _dataset(result: DatasetComparison) -> str:
-    columns = [column for column in COLUMNS if column.heading in SHOWN]
+    columns = _present(result, [column for column in COLUMNS if column.heading in SHOWN])
+    scores = _present(result, (*SCORES, *MODELLED))
     reference = result.row(TIME_REFERENCE)
-    lines = [["row", *(c.heading for c in (*columns, *TIMES, *SCORES))]]
+    lines = [["row", *(c.heading for c in (*columns, *TIMES, *scores))]]
     for row in _shown(result):
         times = [time_cell(row, column, reference) for column in TIMES]
-        scores = [with_interval(row, column) for column in SCORES]
-        lines.append([row.name, *(cell(row, column) for column in columns), *times, *scores])
+        cells = [cell(row, column) for column in columns]
+        lines.append([row.name, *cells, *times, *(with_interval(row, c) for c in scores)])
     data = result.data
     title = (
         f"{data.name}: {len(data.batch)} held-out windows of {data.horizon} x "
         f"{len(data.channels)}, episodes {list(data.split.held_out)} ({data.split_source})"
     )
     return "\n".join([title, aligned(lines), *result.notes()])
+
+
+def _present(result: DatasetComparison, columns: Sequence[Column]) -> list[Column]:
+    """Those of the columns that any row has a figure for."""
+    return [c for c in columns if any(c.metric in row.metrics for row in result.rows)]
 
 
 def with_interval(row: Row, column: Column) -> str:

@@ -82,6 +82,7 @@ def _write(tokenizer: ActionTokenizer, path: Path, settings: ProcessorSettings) 
     save_statistics({name: e.statistics for name, e in known.items()}, path / STATISTICS)
     embodiments = {
         name: {"layout": e.layout.to_dict(), "fps": e.fps, "mapping": e.mapping}
+        | ({} if e.fitted else {"fitted": False})
         for name, e in known.items()
     }
     write_json(embodiments, path / EMBODIMENTS)
@@ -130,7 +131,8 @@ def _load_embodiments(path: Path) -> dict[str, Embodiment]:
         try:
             layout = ActionLayout.from_dict(entry["layout"])
             mapping, fps = entry["mapping"], float(entry["fps"])
-            embodiments[name] = Embodiment(layout, statistics[name], fps, mapping)
+            fitted = entry.get("fitted", True)
+            embodiments[name] = Embodiment(layout, statistics[name], fps, mapping, fitted)
         except KeyError as error:
             raise ValueError(f"{path / EMBODIMENTS}: {name!r} lacks {error}.") from error
         except (TypeError, ValueError) as error:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from rvq_action.derived import Derived
+
+
+def full_precision(tensor: Tensor) -> AbstractContextManager:
+    """Autocast switched off for the linear path, whose rounding would decide codes.
+
+    What is worth less precision are the networks around it.
+    """
+    kind = tensor.device.type
+    if not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,19 @@ class ResidualNetwork(nn.Module):
         self.leave = nn.Linear(hidden, out_features)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
+        self._silent: Derived[bool] = Derived()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the output is 0 whatever the input, so that nobody need ask for it.
+
+        So it is before training, and for good in a half that a recipe leaves at its closed form.
+        Always False where gradients are recorded, for these are not 0, and in a compiled graph.
+        """
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return False
+        last = (self.leave.weight, self.leave.bias)
+        return self._silent.get(last, lambda: not any(bool(t.any()) for t in last))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         hidden = self.enter(x) + condition

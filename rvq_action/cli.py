@@ -10,10 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rvq_action.commands import check, decode, encode, inspect
+from rvq_action.commands import check, decode, encode, export, inspect
 from rvq_action.console import guarded
 
-COMMANDS = (check, encode, decode, inspect)
+COMMANDS = (check, encode, decode, export, inspect)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,4 +31,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parsed = build_parser().parse_args(words)
-    return guarded("rvq-action", words, "data", lambda: parsed.run(parsed))
+    extra = getattr(parsed, "extra", "data")
+    return guarded("rvq-action", words, extra, lambda: parsed.run(parsed))

@@ -1,4 +1,4 @@
-"""Decoder: quantised latents -> cosine components of a chunk.
+"""Decoder: quantised latents -> frames of a chunk.
 
 The transposed linear path of the encoder plus a network that starts at zero. The network sees
 which share of each slot's codes is there, so that one decoder serves every prefix.
@@ -6,15 +6,22 @@ which share of each slot's codes is there, so that one decoder serves every pref
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor, nn
 
-from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork
+from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork, full_precision
 from rvq_action.config import TokenizerConfig
+from rvq_action.derived import Derived
+from rvq_action.time_basis import to_frames
+
+HORIZONS = 16
+"""Numbers of frames whose linear maps are kept."""
 
 
 class Decoder(nn.Module):
-    """Quantised latents [B, S, C] and presence [B, S, K] -> [B, F, D]."""
+    """Quantised latents [B, S, C] and presence [B, S, K] -> frames [B, T, D]."""
 
     mean: Tensor
     components: Tensor
@@ -36,14 +43,51 @@ class Decoder(nn.Module):
         if config.depth:
             tokens = config.num_slots * config.num_quantizers
             self.network = ResidualNetwork(latent + tokens, latent, config.hidden, config.depth)
+        self._frames: dict[int, Derived[tuple[Tensor, Tensor]]] = defaultdict(Derived)
 
-    def forward(self, quantized: Tensor, present: Tensor, condition: Condition) -> Tensor:
+    @property
+    def listens(self) -> bool:
+        """Whether presence and condition make a difference."""
+        return self.network is not None and not self.network.is_silent
+
+    def forward(
+        self, quantized: Tensor, present: Tensor | None, condition: Condition | None, horizon: int
+    ) -> Tensor:
+        """Decode.
+
+        Args:
+            quantized: [B, S, C].
+            present: bool [B, S, K], the codes that are there. None only where it does not listen:
+                then the network is not asked.
+            condition: None only where present is.
+            horizon: T.
+        """
         latents = quantized.flatten(1)
-        if self.network is not None:
+        if self.network is not None and present is not None:
+            assert condition is not None
             seen = torch.cat([latents / self.latent_scale, present.flatten(1).to(latents)], dim=-1)
             step = self.network(seen, self.condition(condition))
             latents = latents + step * self._expected_error(present)
-        return (self.mean + latents @ self.components).unflatten(-1, self.shape)
+        with full_precision(latents):
+            return self._to_frames(latents, horizon)
+
+    def _to_frames(self, latents: Tensor, horizon: int) -> Tensor:
+        """The linear path, [B, S·C] -> [B, T, D]: one map for both of its steps, once known."""
+        if torch.compiler.is_compiling():
+            flat = torch.addmm(self.mean, latents, self.components)
+            return to_frames(flat.unflatten(-1, self.shape), horizon)
+        if len(self._frames) > HORIZONS:
+            self._frames.clear()
+        mean, components = self._frames[horizon].get(
+            (self.mean, self.components), lambda: self._straight_to_frames(horizon)
+        )
+        return torch.addmm(mean, latents, components).view(-1, horizon, self.shape[1])
+
+    def _straight_to_frames(self, horizon: int) -> tuple[Tensor, Tensor]:
+        """What `mean` and `components` are to frames: [T·D] and [S·C, T·D]."""
+        both = torch.cat([self.mean[None], self.components]).unflatten(-1, self.shape)
+        frames = to_frames(both, horizon).flatten(1)
+        return frames[0], frames[1:]
 
     def _expected_error(self, present: Tensor) -> Tensor:
         """What is usually left over in each component, given how many levels are there.

@@ -52,12 +52,14 @@ class Embodiment:
         statistics: Of relative actions and proprio, on training episodes.
         fps: Frames per second of its training data.
         mapping: How its dataset's features become the layout, as `Mapping.to_dict` gives it.
+        fitted: Whether the model was fitted on its data; else it was added by statistics alone.
     """
 
     layout: ActionLayout
     statistics: EmbodimentStatistics
     fps: float
     mapping: dict | None = field(default=None, compare=False)
+    fitted: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.fps < math.inf:
@@ -102,6 +104,17 @@ class Embodiment:
         """bool [D], channels that had data in training."""
         return self.actions.seen
 
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether every channel had data in training."""
+        return bool(self.valid.all())
+
+    @cached_property
+    @torch.inference_mode(False)
+    def needed(self) -> Tensor:
+        """bool [D], proprio entries that absolute actions in all valid channels are relative to."""
+        return (self.valid[:, None] & self._origins).any(0)
+
     def anchored(self, real: Tensor, relative: bool) -> Tensor:
         """Which proprio entries the real channels cannot do without; bool [B, D] -> [B, D].
 
@@ -136,21 +149,34 @@ class Embodiment:
         actions = torch.where(mask, chunk.actions, 0.0)
         if not relative:
             actions = to_relative(actions, chunk.anchor, self.layout, mask)
-        extra = width - self.layout.width
-        x = pad(self.actions.normalize(actions, mask), (0, extra))
-        batch = len(chunk)
-        condition = Condition(
-            *self._condition_on(chunk, extra),
-            torch.full((batch,), number, device=x.device),
-            torch.full((batch,), chunk.horizon / chunk.fps, device=x.device),
-        )
-        return ModelInput(x, pad(mask, (0, extra)), condition)
+        x = self.actions.normalize(actions, mask)
+        duration = x.new_full((x.shape[0],), chunk.horizon / chunk.fps)
+        condition = self.condition(chunk.anchor, chunk.anchor_mask, number, width, duration)
+        return ModelInput(_widen(x, width), _widen(mask, width), condition)
 
-    def _condition_on(self, chunk: ActionChunk, extra: int) -> tuple[Tensor | None, Tensor | None]:
-        if chunk.anchor is None or chunk.anchor_mask is None:
-            return None, None
-        known = chunk.anchor_mask & self.proprio.seen.to(chunk.anchor_mask.device)
-        return pad(self.proprio.normalize(chunk.anchor, known), (0, extra)), pad(known, (0, extra))
+    def condition(
+        self,
+        anchor: Tensor | None,
+        anchor_mask: Tensor | None,
+        number: int,
+        width: int,
+        duration: Tensor,
+    ) -> Condition:
+        """What the networks may know beside the chunk.
+
+        Args:
+            anchor: [B, D] proprio, or None.
+            anchor_mask: bool [B, D], or None.
+            number: Row of the embodiment table; 0 = none.
+            width: Channels of the model.
+            duration: [B] seconds covered by the chunk.
+        """
+        embodiment = torch.full_like(duration, number, dtype=torch.int64)
+        if anchor is None or anchor_mask is None:
+            return Condition(None, None, embodiment, duration)
+        known = anchor_mask & self.proprio.seen.to(duration.device)
+        normalized = self.proprio.normalize(anchor, known)
+        return Condition(_widen(normalized, width), _widen(known, width), embodiment, duration)
 
     def from_model(
         self, x: Tensor, anchor: Tensor | None, relative: bool, fps: float | None = None
@@ -177,7 +203,13 @@ class Embodiment:
         inside = self.range.clamp(motion)
         if fps is None or fps >= self.fps * (1 - RATE_TOLERANCE):
             inside = self.start.join(inside)
-        mask = self.valid.to(motion.device).expand_as(inside)
-        if relative:
-            return torch.where(mask, inside, 0.0)
-        return to_absolute(inside, anchor, self.layout, mask)
+        mask = None if self.is_whole else self.valid.to(motion.device).expand_as(inside)
+        if not relative:
+            return to_absolute(inside, anchor, self.layout, mask)
+        return inside if mask is None else torch.where(mask, inside, 0.0)
+
+
+def _widen(tensor: Tensor, width: int) -> Tensor:
+    """[..., D] -> [..., width], the other channels 0 or False."""
+    extra = width - tensor.shape[-1]
+    return pad(tensor, (0, extra)) if extra else tensor

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork
+from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork, full_precision
 from rvq_action.config import TokenizerConfig
 
 
@@ -36,9 +36,9 @@ class Encoder(nn.Module):
             self.network = ResidualNetwork(latent, latent, config.hidden, config.depth)
 
     def forward(self, coefficients: Tensor, condition: Condition) -> Tensor:
-        flat = coefficients.flatten(1) - self.mean
-        latents = flat @ self.components.T
-        if self.network is not None:
+        with full_precision(coefficients):
+            latents = (coefficients.flatten(1) - self.mean) @ self.components.T
+        if self.network is not None and not self.network.is_silent:
             step = self.network(latents / self.latent_scale, self.condition(condition))
             latents = latents + step * self.error_scale
         return latents.unflatten(-1, self.slots)

@@ -32,8 +32,9 @@ def read_actions(
     """
     actions = _read(value, device, "actions", ("B", "T"), layout)
     real = _read_mask(mask, actions)
-    actions = torch.where(real, actions, 0.0)
-    if not actions.isfinite().all():
+    if mask is not None:
+        actions = torch.where(real, actions, 0.0)
+    if not _is_finite(actions) and not actions.isfinite().all():
         row, frame, channel = (~actions.isfinite()).nonzero()[0].tolist()
         raise ValueError(
             f"actions[{row}, {frame}, {layout.names[channel]!r}] is not finite. Mask it "
@@ -67,16 +68,18 @@ def read_anchor(
     anchor = _read(value, device, "proprio", ("B",), layout)
     if len(anchor) != len(required):
         raise ValueError(f"proprio holds {len(anchor)} rows for {len(required)} chunks.")
-    known = ~anchor.isnan()
-    missing = (required & ~known).any(0).nonzero().flatten().tolist()
-    if missing:
-        names = [layout.names[i] for i in missing]
+    if _is_finite(anchor):
+        return anchor, torch.ones_like(anchor, dtype=torch.bool)
+    known = anchor == anchor
+    if not torch.equal(required & known, required):
+        missing = (required & ~known).any(0).nonzero().flatten()
+        names = [layout.names[i] for i in missing.tolist()]
         raise ValueError(
             f"proprio is NaN for {names}, which actions are relative to. Give the robot's state "
             "there, or relative=True."
         )
     anchor = torch.where(known, anchor, 0.0)
-    if not anchor.isfinite().all():
+    if not _is_finite(anchor) and not anchor.isfinite().all():
         raise ValueError("proprio holds infinite values; check the robot's state.")
     return anchor, known
 
@@ -148,7 +151,7 @@ def read_codes(value: AnyArray, config: TokenizerConfig, device: torch.device) -
             f"They may come from another tokenizer.{batch_hint('codes', codes, 3)}"
         )
     codes = codes.long()
-    low, high = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
+    low, high = map(int, codes.aminmax()) if codes.numel() else (0, 0)
     if low < ABSENT or high >= config.codebook_size:
         raise ValueError(
             f"codes must be {ABSENT} (absent) or 0..{config.codebook_size - 1}, got "
@@ -173,6 +176,11 @@ def _read(
             f"{batch_hint(what, tensor, len(leading) + 1)}"
         )
     return tensor.float()
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all entries are finite, by their sum: one pass; finite numbers may also say no."""
+    return math.isfinite(tensor.sum())
 
 
 def _read_mask(mask: AnyArray | None, actions: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from rvq_action.decoder import Decoder
 from rvq_action.encoder import Encoder
 from rvq_action.quantizer import SlotResidualVQ
 from rvq_action.semantic import SemanticEncoder, with_semantic_part
-from rvq_action.time_basis import fill_masked, to_frames, to_frequencies
+from rvq_action.time_basis import fill_masked, to_frequencies
 from rvq_action.vocabulary import ABSENT
 
 
@@ -49,7 +49,11 @@ class TokenizerModel(nn.Module):
 
     def latents(self, x: Tensor, mask: Tensor, condition: Condition) -> Tensor:
         """[B, T, D] with its mask -> latents [B, S, C]."""
-        coefficients = to_frequencies(fill_masked(x, mask), self.config.num_frequencies)
+        return self.latents_of_whole(fill_masked(x, mask), condition)
+
+    def latents_of_whole(self, x: Tensor, condition: Condition) -> Tensor:
+        """[B, T, D] in which no channel has gaps -> latents [B, S, C]."""
+        coefficients = to_frequencies(x, self.config.num_frequencies)
         latents = self.encoder(coefficients, condition)
         if self.semantic is None:
             return latents
@@ -59,12 +63,16 @@ class TokenizerModel(nn.Module):
         """[B, T, D] with its mask -> codes int64 [B, S, K]."""
         return self.quantizer.encode(self.latents(x, mask, condition))
 
-    def decode(self, codes: Tensor, horizon: int, condition: Condition) -> Tensor:
-        """Codes int64 [B, S, k], absent = -1 -> [B, horizon, D] in model space."""
-        quantized = self.quantizer.dequantize(codes)
-        missing = self.config.num_quantizers - codes.shape[-1]
-        present = nn.functional.pad(codes != ABSENT, (0, missing))
-        return to_frames(self.decoder(quantized, present, condition), horizon)
+    def decode(self, codes: Tensor, horizon: int, condition: Condition | None) -> Tensor:
+        """Codes int64 [B, S, k], absent = -1 -> [B, horizon, D] in model space.
+
+        The condition may be None unless the decoder listens to it.
+        """
+        quantized, present = self.quantizer.dequantize(codes), None
+        if self.decoder.listens:
+            missing = self.config.num_quantizers - codes.shape[-1]
+            present = nn.functional.pad(codes != ABSENT, (0, missing))
+        return self.decoder(quantized, present, condition, horizon)
 
     def forward(
         self, x: Tensor, mask: Tensor, condition: Condition, keep: Tensor | None = None
@@ -85,5 +93,5 @@ class TokenizerModel(nn.Module):
         else:
             kept = self.quantizer.dequantize(result.codes.masked_fill(~keep, ABSENT))
             vectors = latents + (kept - latents).detach()
-        frames = to_frames(self.decoder(vectors, keep, condition), x.shape[1])
+        frames = self.decoder(vectors, keep, condition, x.shape[1])
         return TokenizerOutput(frames, latents, result.vectors, result.codes, result.commitment)

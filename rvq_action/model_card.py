@@ -37,7 +37,8 @@ def model_card(tokenizer: ActionTokenizer) -> str:
     c = tokenizer.config
     name, first = next(iter(tokenizer.embodiments.items()))
     rows = [
-        f"| {n} | {e.layout.name} | {e.layout.width} | {e.fps:g} |"
+        f"| {n}{'' if e.fitted else ' (statistics only)'} | {e.layout.name} | "
+        f"{e.layout.width} | {e.fps:g} |"
         for n, e in tokenizer.embodiments.items()
     ]
     figures = tokenizer.metadata.get("figures", {})

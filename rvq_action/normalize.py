@@ -11,24 +11,39 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rvq_action.branching import may_look
 from rvq_action.statistics import ChannelStatistics
 
 FLOOR = 0.05
 KNEE, SOFTNESS = 1.5, 0.25
+SMALL = 4096
+"""Numbers that are looked at for less than a call of torch costs."""
 
 
 def compress(x: Tensor) -> Tensor:
     """Identity up to ±1.5, logarithmic beyond."""
-    beyond = (x.abs() - KNEE).clamp(min=0.0)
     inner = x.clamp(-KNEE, KNEE)
-    return inner + x.sign() * SOFTNESS * torch.log1p(beyond / SOFTNESS)
+    if _is_inner(x, inner):
+        return inner
+    beyond = x - inner
+    return inner + beyond.sign() * SOFTNESS * torch.log1p(beyond.abs() / SOFTNESS)
 
 
 def expand(x: Tensor) -> Tensor:
     """Inverse of `compress`."""
-    beyond = (x.abs() - KNEE).clamp(min=0.0)
     inner = x.clamp(-KNEE, KNEE)
-    return inner + x.sign() * SOFTNESS * torch.expm1(beyond / SOFTNESS)
+    if _is_inner(x, inner):
+        return inner
+    beyond = x - inner
+    return inner + beyond.sign() * SOFTNESS * torch.expm1(beyond.abs() / SOFTNESS)
+
+
+def _is_inner(x: Tensor, inner: Tensor) -> bool:
+    """Whether a small tensor has nothing beyond the knee, as most single chunks have not.
+
+    To look takes a fifth of the time of going on.
+    """
+    return may_look(x) and x.numel() <= SMALL and torch.equal(x, inner)
 
 
 class Normalizer:
@@ -53,4 +68,4 @@ class Normalizer:
     def denormalize(self, x: Tensor) -> Tensor:
         """Inverse of `normalize`, kept within the training range so that it stays finite."""
         inside = torch.clamp(x, self.lowest.to(x), self.highest.to(x))
-        return expand(inside) * self.scale.to(x) + self.middle.to(x)
+        return torch.addcmul(self.middle.to(x), expand(inside), self.scale.to(x))

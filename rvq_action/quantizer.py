@@ -13,13 +13,12 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, distributed, nn
 
+from rvq_action.codebook_tables import CodebookTables, half_norms, nearest
 from rvq_action.config import TokenizerConfig
+from rvq_action.derived import Derived
 from rvq_action.metrics import masked_mean
 from rvq_action.semantic import LEVEL
-from rvq_action.vocabulary import ABSENT
 
-SCORES = 2**20
-"""Distances held at a time: more of them only leave the processor's cache."""
 MOVING_AVERAGE_SAMPLES = 512
 """What the codebooks' moving averages start from counts as so many samples."""
 LEAST_USAGE = 0.1
@@ -81,6 +80,8 @@ class SlotResidualVQ(nn.Module):
         support = torch.ones(config.num_quantizers, slots, width, dtype=torch.bool)
         self.register_buffer("support", support)
         self.register_load_state_dict_pre_hook(_fit_library_version)
+        self._books = [cast(_Codebook, level._codebook) for level in self.levels]
+        self._tables: Derived[CodebookTables] = Derived()
 
     @property
     def codebooks(self) -> Tensor:
@@ -88,7 +89,18 @@ class SlotResidualVQ(nn.Module):
         return torch.stack([self._book(k).embed for k in range(self.config.num_quantizers)])
 
     def _book(self, level: int) -> _Codebook:
-        return cast(_Codebook, self.levels[level]._codebook)
+        return self._books[level]
+
+    @property
+    def tables(self) -> CodebookTables:
+        """The codebooks as they are, laid out for looking up.
+
+        Kept from call to call: laying them out anew takes half of encoding one chunk.
+        """
+        if torch.compiler.is_compiling():
+            return CodebookTables.build(self.codebooks)
+        books = [book.embed for book in self._books]
+        return self._tables.get(books, lambda: CodebookTables.build(self.codebooks))
 
     @torch.no_grad()
     def set_codebooks(self, codebooks: Tensor, support: Tensor, usage: Tensor) -> None:
@@ -134,25 +146,19 @@ class SlotResidualVQ(nn.Module):
     @torch.no_grad()
     def encode(self, latents: Tensor) -> Tensor:
         """Latents [B, S, C] -> codes int64 [B, S, K]; never moves a codebook."""
-        residual, codes = latents.float(), []
-        for index in range(self.config.num_quantizers):
-            codes.append(self._nearest(index, residual))
-            residual = residual - self._lookup(index, codes[-1])
-        return torch.stack(codes, dim=-1)
+        return self.tables.encode(latents)
 
     def quantize(self, latents: Tensor) -> Quantized:
         """Latents [B, S, C] -> `Quantized`; never moves a codebook."""
-        residual = latents.float()
-        vectors, codes, distances = torch.zeros_like(residual), [], []
-        for index in range(self.config.num_quantizers):
-            code = self._nearest(index, residual.detach())
-            chosen = self._lookup(index, code)
-            distances.append(masked_mean((residual - chosen).square(), self.support[index]))
+        tables, residual = self.tables, latents.float()
+        codes = tables.encode(latents.detach())
+        vectors, distances = torch.zeros_like(residual), []
+        for level, code in enumerate(codes.unbind(-1)):
+            chosen = tables.lookup(level, code)
+            distances.append(masked_mean((residual - chosen).square(), self.support[level]))
             vectors, residual = vectors + chosen, residual - chosen
-            codes.append(code)
         straight = latents + (vectors - latents).detach()
-        commitment = torch.stack(distances).mean()
-        return Quantized(straight, torch.stack(codes, dim=-1), commitment)
+        return Quantized(straight, codes, torch.stack(distances).mean())
 
     @torch.no_grad()
     def follow(self, latents: Tensor) -> None:
@@ -167,23 +173,13 @@ class SlotResidualVQ(nn.Module):
             if index > 0:
                 signs = torch.randint_like(residual, 2) * 2 - 1
                 samples = torch.cat([residual, residual * signs])
-            codes = self._nearest(index, samples)
+            book = self._book(index)
             with torch.autocast(residual.device.type, enabled=False):
-                self._book(index).update_indices(samples.transpose(0, 1)[:, :, None], codes.T)
+                codes = nearest(samples, book.embed.mT, half_norms(book.embed))
+                book.update_indices(samples.transpose(0, 1)[:, :, None], codes.T)
             self._tend(index, samples)
-            residual = residual - self._lookup(index, codes[: len(residual)])
-
-    def _nearest(self, index: int, residual: Tensor) -> Tensor:
-        """Nearest codes [B, S] of one level for [B, S, C]."""
-        book = self._book(index).embed
-        half_norm = book.square().sum(-1)[:, None] / 2
-        rows = max(1, SCORES // (book.shape[0] * book.shape[1]))
-        with torch.autocast(residual.device.type, enabled=False):
-            codes = [
-                torch.baddbmm(half_norm, part.transpose(0, 1), book.mT, alpha=-1).argmin(-1).T
-                for part in residual.split(rows)
-            ]
-        return torch.cat(codes)
+            residual = residual - _lookup(book.embed, codes[: len(residual)])
+        self._tables.forget()
 
     @torch.no_grad()
     def _tend(self, index: int, residual: Tensor) -> None:
@@ -203,28 +199,22 @@ class SlotResidualVQ(nn.Module):
         for tensor in (book.embed, book.embed_avg):
             tensor.mul_(keep)
 
-    def _lookup(self, index: int, codes: Tensor) -> Tensor:
-        """Codes [B, S] of one level -> vectors [B, S, C]; absent codes -> 0."""
-        book = self._book(index).embed
-        slots = torch.arange(self.config.num_slots, device=codes.device)
-        present = codes != ABSENT
-        return book[slots, codes.clamp(min=0)] * present[..., None]
-
     def first_level(self, latents: Tensor, codes: Tensor) -> Tensor:
         """First-level codes [B, S] of latents [B, S, C] -> vectors [B, S, C].
 
         Gradients pass straight through to the latents that the level is about.
         """
         about = latents * self.support[0]
-        return about + (self._lookup(0, codes) - about).detach()
+        return about + (self.dequantize(codes[..., None]) - about).detach()
 
     def dequantize(self, codes: Tensor) -> Tensor:
         """Codes int64 [B, S, k] with k <= K -> [B, S, C]; absent codes add nothing."""
-        shape = (len(codes), self.config.num_slots, self.config.slot_width)
-        vectors = self._book(0).embed.new_zeros(shape)
-        for level in range(codes.shape[-1]):
-            vectors = vectors + self._lookup(level, codes[..., level])
-        return vectors
+        return self.tables.dequantize(codes)
+
+
+def _lookup(book: Tensor, codes: Tensor) -> Tensor:
+    """Codes [B, S] of one level's codebook [S, V, C] -> vectors [B, S, C]."""
+    return book[torch.arange(len(book), device=codes.device), codes]
 
 
 def _fit_library_version(module: nn.Module, state: dict[str, Tensor], prefix: str, *_) -> None:

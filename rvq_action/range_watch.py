@@ -46,9 +46,9 @@ class RangeWatch:
             return
         width = self.layout.width
         x, mask = x[..., :width], mask[..., :width]
-        far = ((x < self.low.to(x)) | (x > self.high.to(x))) & mask
-        if not far.any():
+        if torch.equal(x, x.clamp(self.low.to(x), self.high.to(x))):
             return
+        far = ((x < self.low.to(x)) | (x > self.high.to(x))) & mask
         share = far.sum((0, 1)) / mask.sum((0, 1)).clamp(min=1)
         channels = (share > SHARE).nonzero().flatten().tolist()
         if channels:

@@ -13,12 +13,12 @@ rotations.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from rvq_action.branching import may_look
 from rvq_action.layout import ActionLayout, DeltaRule
 from rvq_action.rotation import matrix_to_rot6d, rot6d_to_matrix
 
@@ -52,15 +52,31 @@ def to_absolute(
 
 
 class _Plan(NamedTuple):
-    """Channel indices by rule; a position is paired with the rotation of its part."""
+    """Channels by rule; a position is paired with the rotation of its part.
 
-    subtract: list[int]
-    rotations: list[list[int]]
-    positions: list[tuple[list[int], list[int]]]
+    Attributes:
+        subtract: bool [D].
+        rotations: The six channels of every rotation.
+        positions: The channels of every position, and of its part's rotation.
+    """
+
+    subtract: Tensor
+    rotations: list[slice]
+    positions: list[tuple[list[int], slice]]
 
 
-@lru_cache(maxsize=64)
 def _plan(layout: ActionLayout) -> _Plan:
+    """Kept on the layout, as its cached properties are: to look it up by the channels takes longer
+    than to move a chunk, and compiled graphs know no caches."""
+    plan = getattr(layout, "_plan", None)
+    if plan is None:
+        plan = _make_plan(layout)
+        object.__setattr__(layout, "_plan", plan)
+    return plan
+
+
+@torch.inference_mode(False)
+def _make_plan(layout: ActionLayout) -> _Plan:
     by_rule: dict[DeltaRule, list[int]] = {rule: [] for rule in DeltaRule}
     for index, channel in enumerate(layout.channels):
         by_rule[channel.delta].append(index)
@@ -75,8 +91,15 @@ def _plan(layout: ActionLayout) -> _Plan:
             f"Layout {layout.name!r} uses se3 on {positions}, but a part's position has exactly "
             "three channels. Use subtract for the others."
         )
-    paired = [(indices, layout.rotation_of(part) or []) for part, indices in positions.items()]
-    return _Plan(by_rule[DeltaRule.SUBTRACT], rotations, paired)
+    paired = [(ix, _run(layout.rotation_of(part) or [])) for part, ix in positions.items()]
+    subtract = torch.zeros(layout.width, dtype=torch.bool)
+    subtract[by_rule[DeltaRule.SUBTRACT]] = True
+    return _Plan(subtract, [_run(block) for block in rotations], paired)
+
+
+def _run(block: list[int]) -> slice:
+    """The consecutive channels of a rotation; a slice is read without being copied."""
+    return slice(block[0], block[-1] + 1)
 
 
 def _apply(
@@ -85,19 +108,27 @@ def _apply(
     _check_width(actions, layout, "actions")
     if layout.needs_anchor:
         anchor = _check_anchor(anchor, layout).to(actions).unsqueeze(-2)
-        actions = _move(actions, anchor, _plan(layout), inverse)
-    return actions if mask is None else torch.where(mask, actions, torch.zeros_like(actions))
+        actions = _move(actions, anchor, _plan(layout), mask, inverse)
+    return actions if mask is None else torch.where(mask, actions, 0.0)
 
 
-def _move(actions: Tensor, anchor: Tensor, plan: _Plan, inverse: bool) -> Tensor:
-    def turn(block: list[int]) -> Tensor:
+def _is_absent(mask: Tensor | None, block: slice) -> bool:
+    """Whether a rotation is masked throughout: an arm that is not there need not be turned."""
+    return mask is not None and may_look(mask) and not mask[..., block].any()
+
+
+def _move(
+    actions: Tensor, anchor: Tensor, plan: _Plan, mask: Tensor | None, inverse: bool
+) -> Tensor:
+    def turn(block: slice) -> Tensor:
         rotation = rot6d_to_matrix(anchor[..., block])
         return rotation if inverse else rotation.transpose(-1, -2)
 
-    moved = actions.clone()
-    shift = anchor if inverse else -anchor
-    moved[..., plan.subtract] = actions[..., plan.subtract] + shift[..., plan.subtract]
+    shift = torch.where(plan.subtract.to(anchor.device), anchor, 0.0)
+    moved = actions + shift if inverse else actions - shift
     for block in plan.rotations:
+        if _is_absent(mask, block):
+            continue
         moved[..., block] = matrix_to_rot6d(turn(block) @ rot6d_to_matrix(actions[..., block]))
     for indices, block in plan.positions:
         position, origin = actions[..., indices], anchor[..., indices]

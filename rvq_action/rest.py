@@ -46,7 +46,7 @@ class Rest:
             anchor: [B, D] proprio in physical units, or None.
             anchor_mask: bool [B, D], True = known.
         """
-        rest = self.standstill.to(x).expand(len(x), -1)
+        rest = self.standstill.to(x).expand(x.shape[0], -1)
         if anchor is not None and anchor_mask is not None:
             rest = torch.where(self.keeps.to(x.device) & anchor_mask, anchor, rest)
         held = pad(self._normalizer.normalize(rest), (0, x.shape[-1] - rest.shape[-1]))

@@ -12,11 +12,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rvq_action.branching import may_look
+
 AXES = "xyz"
 _TINY = 1e-16
 """Squared length below which a vector has no direction."""
 _PARALLEL = 1e-8
 """Squared sine below which two directions count as parallel."""
+_CLEAR = 1e-3
+"""Lengths and sines above this are far from both."""
 
 
 def rot6d_to_matrix(rot6d: Tensor) -> Tensor:
@@ -32,15 +36,45 @@ def rot6d_to_matrix(rot6d: Tensor) -> Tensor:
         [..., 3, 3] rotation matrices.
     """
     _check_last(rot6d, 6, "A 6-D rotation")
-    first = _unit(
-        rot6d[..., :3], _axis_like(rot6d[..., :3], torch.zeros_like(rot6d[..., 0]).long())
-    )
+    first, second = _clear_axes(rot6d) or _any_axes(rot6d[..., :3], rot6d[..., 3:])
+    return torch.stack((first, second, torch.linalg.cross(first, second)), dim=-1)
+
+
+def straighten(rot6d: Tensor) -> tuple[Tensor, Tensor]:
+    """6-D near a rotation -> the rotation's own 6-D, in few steps.
+
+    Args:
+        rot6d: [..., 6].
+
+    Returns:
+        [..., 6], not finite where a column has no direction of its own; and [..., 1], the smallest
+        of the lengths and the sine that were divided by, near 0 there.
+    """
+    first, second = rot6d[..., :3], rot6d[..., 3:]
+    lengths = first.norm(dim=-1, keepdim=True), second.norm(dim=-1, keepdim=True)
+    first, second = first / lengths[0], second / lengths[1]
+    second = _reject(_reject(second, first), first)
+    across = second.norm(dim=-1, keepdim=True)
+    smallest = torch.minimum(torch.minimum(*lengths), across)
+    return torch.cat((first, second / across), dim=-1), smallest
+
+
+def _clear_axes(rot6d: Tensor) -> tuple[Tensor, Tensor] | None:
+    """What `_any_axes` returns, in a third of the time, or None where a direction is missing."""
+    if not may_look(rot6d) or not rot6d.numel():
+        return None
+    straight, smallest = straighten(rot6d)
+    return (straight[..., :3], straight[..., 3:]) if smallest.amin() > _CLEAR else None
+
+
+def _any_axes(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two orthonormal axes near any two columns [..., 3]."""
+    first = _unit(first, first.new_tensor((1.0, 0.0, 0.0)))
     spare = _axis_like(first, first.detach().abs().argmin(-1))
-    second = _unit(rot6d[..., 3:], spare)
+    second = _unit(second, spare)
     parallel = _reject(second, first).square().sum(-1, keepdim=True) <= _PARALLEL
     second = _reject(torch.where(parallel, spare, second), first)
-    second = _unit(_reject(second, first), spare)
-    return torch.stack((first, second, torch.linalg.cross(first, second)), dim=-1)
+    return first, _unit(_reject(second, first), spare)
 
 
 def matrix_to_rot6d(matrix: Tensor) -> Tensor:
@@ -87,7 +121,7 @@ def matrix_to_quaternion(matrix: Tensor, order: str = "xyzw") -> Tensor:
     )
     rows = torch.stack(outer, dim=-1).unflatten(-1, (4, 4))
     longest = rows.detach().diagonal(dim1=-2, dim2=-1).argmax(-1)
-    q = rows.take_along_dim(longest[..., None, None], dim=-2).squeeze(-2)
+    q = rows.gather(-2, longest[..., None, None].expand_as(rows[..., :1, :])).squeeze(-2)
     q = q / q.norm(dim=-1, keepdim=True)
     q = torch.where(q[..., 3:] < 0, -q, q)
     return q.roll(1, -1) if _is_scalar_first(order) else q

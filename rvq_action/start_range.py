@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rvq_action.branching import may_look
 from rvq_action.layout import ActionLayout
 from rvq_action.statistics import ChannelStatistics, EmbodimentStatistics
 from rvq_action.training_range import TrainingRange
@@ -33,17 +34,23 @@ class StartRange:
         """Chunks [B, T, D] inside the training range -> the same, setting off inside theirs."""
         if self.first is None:
             return relative
-        outside = (~self.first.contains(relative[:, 0])).any(-1)
+        start = relative[:, 0]
+        outside = (~self.first.contains(start)).any(-1)
+        if not may_look(relative):
+            return torch.where(outside[:, None, None], self._moved(relative, start), relative)
         if not outside.any():
             return relative
-        late = relative[outside]
-        first = self.first.clamp(late[:, 0])
-        fade = torch.linspace(1.0, 0.0, late.shape[1]).to(late)[:, None]
-        moved = self.whole.clamp(late + (first - late[:, 0])[:, None] * fade)
-        moved[:, 0] = first
         joined = relative.clone()
-        joined[outside] = moved
+        joined[outside] = self._moved(relative[outside], start[outside])
         return joined
+
+    def _moved(self, relative: Tensor, start: Tensor) -> Tensor:
+        """Chunks [n, T, D] that set off elsewhere, [n, D], brought inside."""
+        assert self.first is not None
+        first = self.first.clamp(start)
+        fade = torch.linspace(1.0, 0.0, relative.shape[1], device=start.device)[:, None]
+        moved = self.whole.clamp(relative + (first - start)[:, None] * fade.to(start.dtype))
+        return torch.cat([first[:, None], moved[:, 1:]], dim=1)
 
 
 def _completed(start: ChannelStatistics, whole: ChannelStatistics) -> ChannelStatistics:

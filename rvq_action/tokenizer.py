@@ -199,18 +199,19 @@ class ActionTokenizer(TokenizerState):
             ValueError: Codes that are no codes, a missing anchor, a horizon outside 2..128.
             KeyError: An unknown embodiment.
         """
-        horizon = read_horizon(horizon)
+        horizon, device = read_horizon(horizon), self.device
         name, known = self._embodiment(embodiment)
-        integers = read_codes(codes, self.config, self.device)
-        blank = torch.zeros(len(integers), horizon, known.layout.width, device=self.device)
-        required = known.anchored(torch.ones_like(blank[:, 0], dtype=torch.bool), relative)
-        anchor, anchor_mask = read_anchor(proprio, known.layout, required, self.device)
+        row = self._row(name, condition_on)
+        integers = read_codes(codes, self.config, device)
+        required = (known.needed & (not relative)).to(device).expand(len(integers), -1)
+        anchor, anchor_mask = read_anchor(proprio, known.layout, required, device)
         rate = known.fps if fps is None else read_rate(fps)
-        real = torch.zeros_like(blank, dtype=torch.bool)
-        chunk = ActionChunk(blank, real, anchor, anchor_mask, rate, name)
         with torch.inference_mode():
-            given = self.prepare(chunk, relative=True, condition_on=condition_on)
-            condition = given.condition
+            condition = None
+            if self.model.decoder.listens:
+                seen = (anchor, anchor_mask) if "anchor" in condition_on else (None, None)
+                duration = torch.full((len(integers),), horizon / rate, device=device)
+                condition = known.condition(*seen, row, self.config.width, duration)
             decoded = decode_frames(
                 self.model, known, integers, horizon, condition, (anchor, anchor_mask)
             )

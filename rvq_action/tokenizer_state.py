@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 
+from rvq_action import embodiment_table
 from rvq_action.chunk import ActionChunk
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment, ModelInput
@@ -33,17 +34,7 @@ class TokenizerState:
     metadata: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.embodiments) != self.config.num_embodiments:
-            raise ValueError(
-                f"{len(self.embodiments)} embodiments ({sorted(self.embodiments)}) for a model "
-                f"fitted on {self.config.num_embodiments}. To add a robot, fit on its data."
-            )
-        for name, known in self.embodiments.items():
-            if known.layout.width > self.config.width:
-                raise ValueError(
-                    f"{name!r} has {known.layout.width} channels, but this tokenizer takes at "
-                    f"most {self.config.width}. Fit one on that robot's data."
-                )
+        embodiment_table.check(self.embodiments, self.config)
 
     def __repr__(self) -> str:
         robots = ", ".join(f"{n} {e.fps:g} Hz" for n, e in self.embodiments.items())
@@ -94,6 +85,19 @@ class TokenizerState:
             )
         return RowMapping(Mapping.from_dict(known.mapping, f"the mapping of {name!r}"))
 
+    def with_embodiment(self, name: str, embodiment: Embodiment) -> Self:
+        """The same tokenizer with a robot more that it was not fitted on, by statistics alone.
+
+        The robot's channels take the model's in order, normalised by its own statistics, and the
+        networks are told no embodiment. How good that is depends on how its motions resemble those
+        of the fitted robots: measure it with `rvq-analysis transfer`.
+
+        Raises:
+            ValueError: The name is taken, or the robot has more channels than the model.
+        """
+        known = embodiment_table.added(self.embodiments, name, embodiment)
+        return replace(self, embodiments=known)
+
     def prepare(
         self,
         chunk: ActionChunk,
@@ -102,12 +106,16 @@ class TokenizerState:
     ) -> ModelInput:
         """What the model takes of a chunk: relative, normalised, padded to the model's width."""
         name, known = self._embodiment(chunk.embodiment)
-        unknown = sorted(set(condition_on) - {"anchor", "embodiment"})
-        if unknown:
-            raise ValueError(f"condition_on takes 'anchor' and 'embodiment', not {unknown}.")
-        number = 1 + list(self.embodiments).index(name) if "embodiment" in condition_on else 0
-        given = known.to_model(chunk, number, self.config.width, relative)
+        row = self._row(name, condition_on)
+        given = known.to_model(chunk, row, self.config.width, relative)
         return given if "anchor" in condition_on else given.without_anchor()
+
+    def _row(self, name: str, condition_on: tuple[str, ...]) -> int:
+        """Row of the embodiment table; 0 = none."""
+        if unknown := sorted({*condition_on} - {"anchor", "embodiment"}):
+            raise ValueError(f"condition_on takes 'anchor' and 'embodiment', not {unknown}.")
+        known = "embodiment" in condition_on
+        return embodiment_table.row(self.embodiments, name) if known else 0
 
     def _embodiment(self, name: str | None) -> tuple[str, Embodiment]:
         if name is None:

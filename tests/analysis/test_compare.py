@@ -66,7 +66,20 @@ def test_the_figures_mean_what_they_say(comparison):
     assert all("score" not in row for name, row in rows.items() if "@" in name or "~" in name)
     assert rows["mine"]["flip_mse"] > rows["mine"]["mse"]
     assert rows["mine"]["flip_mse_level_0"] > rows["mine"]["flip_mse_level_1"]
+    assert rows["mine"]["flip_ratio_level_0"] > rows["mine"]["flip_ratio_level_2"] > 1
     assert rows["fast@5"]["noise_wer_0.004"] < rows["fast@5"]["noise_wer_0.008"]
+
+
+def test_tokens_and_stability_are_held_against_fast(comparison):
+    rows = comparison.metrics()["so101_pick_tape"]
+    ours = {name: row for name, row in rows.items() if row["kind"] in ("rvq", "rvq-prefix")}
+    ratios = [row["token_ratio"] for row in ours.values() if "token_ratio" in row]
+    assert len(ratios) >= 3 and rows["mine"]["token_ratio_max"] == max(ratios)
+    assert not any("token_ratio" in rows[f"fast@{scale}"] for scale in ("5", "10"))
+    bits = np.array([rows[f"fast@{s}"]["bits_mean"] for s in ("1.25", "2.5", "5", "10", "20")])
+    for row in ours.values():
+        away = np.abs(row["bits_mean"] / bits - 1).min()
+        assert ("noise_wer_ratio" in row) == (away <= 0.15)
 
 
 def test_fast_reproduces_its_known_rate_and_distortion_on_real_data(comparison):

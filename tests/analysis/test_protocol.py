@@ -7,7 +7,12 @@ from analysis import score, smoothness
 from analysis.bootstrap import EpisodeBootstrap
 from analysis.codecs import bits_per_window, padded
 from analysis.columns import COLUMNS
-from analysis.score import RatePoint, pareto_front, ratios_at_equal_bits
+from analysis.score import (
+    RatePoint,
+    pareto_front,
+    ratios_at_equal_bits,
+    ratios_at_equal_error,
+)
 from analysis.scored import ScoredSpace
 from analysis.stability import edit_distance, overlap, word_error_rate
 from analysis.yardstick import Yardstick
@@ -80,6 +85,16 @@ def test_equal_bits_means_log_mse_linear_in_bits_inside_the_range_only():
         np.array([1e-2, 1e-4]),
     )
     np.testing.assert_allclose(ratios, [np.nan, 1.0, 1.0, np.nan])
+
+
+def test_equal_error_means_cost_linear_in_log_mse_inside_the_range_only():
+    ratios = ratios_at_equal_error(
+        np.array([50.0, 50, 300, 75]),
+        np.array([1.0, 1e-2, 1e-4, 1e-3]),
+        np.array([100.0, 200, 250]),
+        np.array([1e-2, 1e-4, 2e-4]),
+    )
+    np.testing.assert_allclose(ratios, [np.nan, 0.5, 1.5, 0.5])
 
 
 def rate_points(bits, mse, windows=40):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rvq_action import quantizer as module
+from rvq_action import codebook_tables as module
 from rvq_action.config import TokenizerConfig
 from rvq_action.metrics import code_usage
 from rvq_action.quantizer import SlotResidualVQ

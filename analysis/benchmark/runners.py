@@ -1,0 +1,147 @@
+"""The ways in which a tokenizer can be asked, and FAST beside them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from analysis.benchmark.race import Runner
+from analysis.evalset import Batch, EvalSet
+from rvq_action.baselines.fast import FastTokenizer
+from rvq_action.chunk import ActionChunk
+from rvq_action.deploy import ChunkDecoder, ChunkEncoder
+from rvq_action.tokenizer import ActionTokenizer
+
+PUBLIC, MODEL, COMPILED, BF16 = "public", "model", "compiled", "bf16"
+WAYS = {
+    PUBLIC: "`ActionTokenizer`: input checked, physical units in and out",
+    MODEL: "the network and its codebooks alone, in model space",
+    COMPILED: "`ChunkEncoder` and `ChunkDecoder` under `torch.compile`, physical units",
+    BF16: "`ActionTokenizer` under bf16 autocast, quantising in float32",
+}
+
+
+@dataclass(frozen=True)
+class Robot:
+    """The chunks as one tokenizer takes them, on its device.
+
+    Attributes:
+        tokenizer: On the device.
+        data: The dataset.
+        batches: What is encoded, one entry per call.
+    """
+
+    tokenizer: ActionTokenizer
+    data: EvalSet
+    batches: list[Batch]
+
+    def on(self, device: str) -> Robot:
+        """The same on another device; a copy of the model, batches as they are."""
+        model = copy.deepcopy(self.tokenizer.model).to(device)
+        return replace(self, tokenizer=replace(self.tokenizer, model=model))
+
+    @property
+    def context(self) -> dict:
+        return {"embodiment": self.data.embodiment, "fps": self.data.fps}
+
+    def proprios(self) -> list[Tensor | None]:
+        """Of each batch, NaN where unknown."""
+        return [
+            b.anchor
+            if b.anchor is None or b.anchor_mask is None
+            else torch.where(b.anchor_mask, b.anchor, torch.nan)
+            for b in self.batches
+        ]
+
+
+def fast_runner(fast: FastTokenizer, batches: list[Batch]) -> Runner:
+    """FAST on chunks in scored space, as it is published."""
+    shape = batches[0].scored.shape[1:]
+    chunks = [batch.scored for batch in batches]
+    return Runner(
+        lambda number: fast.encode(chunks[number]),
+        lambda number, tokens: fast.decode(tokens, *shape),
+        "cpu",
+    )
+
+
+def runner(robot: Robot, way: str) -> Runner:
+    """One of the ways to ask a tokenizer."""
+    make = {PUBLIC: _public, BF16: _public, MODEL: _model, COMPILED: _compiled}[way]
+    return make(robot, _precision(robot, way))
+
+
+def _precision(robot: Robot, way: str) -> Callable[[], AbstractContextManager]:
+    kind = robot.tokenizer.device.type
+    return (lambda: torch.autocast(kind, torch.bfloat16)) if way == BF16 else nullcontext
+
+
+def _public(robot: Robot, precision: Callable[[], AbstractContextManager]) -> Runner:
+    tokenizer, context = robot.tokenizer, robot.context
+    device, horizon = tokenizer.device, robot.data.horizon
+    actions = [batch.actions.to(device) for batch in robot.batches]
+    masks = [batch.mask.to(device) for batch in robot.batches]
+    proprios = [None if p is None else p.to(device) for p in robot.proprios()]
+
+    def encode(number: int) -> Tensor:
+        with precision():
+            given = actions[number], proprios[number]
+            return tokenizer.encode(*given, mask=masks[number], **context)
+
+    def decode(number: int, codes) -> Tensor:
+        with precision():
+            return tokenizer.decode(codes, horizon, proprios[number], **context)
+
+    return Runner(encode, decode, device.type)
+
+
+def _model(robot: Robot, precision: Callable[[], AbstractContextManager]) -> Runner:
+    tokenizer, horizon = robot.tokenizer, robot.data.horizon
+    model, device = tokenizer.model, tokenizer.device
+    given = [
+        tokenizer.prepare(
+            ActionChunk(
+                batch.actions, batch.mask, batch.anchor, batch.anchor_mask, robot.data.fps,
+                robot.data.embodiment,
+            ).to(device)
+        )
+        for batch in robot.batches
+    ]  # fmt: skip
+
+    @torch.inference_mode()
+    def encode(number: int) -> Tensor:
+        return model.encode(given[number].x, given[number].mask, given[number].condition)
+
+    @torch.inference_mode()
+    def decode(number: int, codes) -> Tensor:
+        return model.decode(codes, horizon, given[number].condition)
+
+    return Runner(encode, decode, device.type)
+
+
+def _compiled(robot: Robot, precision: Callable[[], AbstractContextManager]) -> Runner:
+    data, device = robot.data, robot.tokenizer.device
+    fixed = (robot.tokenizer, data.horizon, data.embodiment, data.fps)
+    torch.compiler.reset()
+    encoder, decoder = (
+        torch.compile(module.to(device), fullgraph=True)
+        for module in (ChunkEncoder(*fixed), ChunkDecoder(*fixed))
+    )
+    actions = [batch.actions.to(device) for batch in robot.batches]
+    unknown = torch.full_like(actions[0][:, 0], torch.nan)
+    proprios = [unknown if p is None else p.to(device) for p in robot.proprios()]
+
+    @torch.inference_mode()
+    def encode(number: int) -> Tensor:
+        return encoder(actions[number], proprios[number])
+
+    @torch.inference_mode()
+    def decode(number: int, codes) -> Tensor:
+        return decoder(codes, proprios[number])
+
+    return Runner(encode, decode, device.type)

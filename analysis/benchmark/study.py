@@ -1,0 +1,244 @@
+"""How long tokenizers take to encode and to decode, beside FAST, in one run on one machine.
+
+benchmark.json is `{"hardware": ..., "threads": n, "datasets": {dataset: {"bits": ..., "entries":
+[...]}}}`, an entry per tokenizer, way, device and batch; see `Entry`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from analysis.benchmark.race import CALLS, PASSES, Runner, Times, race
+from analysis.benchmark.runners import BF16, COMPILED, MODEL, PUBLIC, Robot, fast_runner, runner
+from analysis.codecs import FAST_SCALES, FastCodec, bits_per_window
+from analysis.evalset import Batch, EvalSet, load_eval_sets
+from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
+from analysis.timing import hardware
+
+BATCHES = (1, 64, 4096)
+FAST = "FAST"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tokenizer asked in one way, at one size of batch.
+
+    Attributes:
+        tokenizer: Its name; FAST's with its scale.
+        way: One of `runners.WAYS`, or `FAST`.
+        device: `cpu` or `cuda`.
+        batch: Chunks per call.
+        encode_us: Median microseconds per chunk.
+        decode_us: The same.
+        encode_ratio: Median over the passes of the time over FAST's in the same pass.
+        decode_ratio: The same.
+        both_ratio: The same for encoding and decoding together.
+        same_codes: Share of the chunks whose codes are those of `public` on the CPU.
+    """
+
+    tokenizer: str
+    way: str
+    device: str
+    batch: int
+    encode_us: float
+    decode_us: float
+    encode_ratio: float
+    decode_ratio: float
+    both_ratio: float
+    same_codes: float
+
+
+@dataclass(frozen=True)
+class DatasetBenchmark:
+    """All entries of one dataset.
+
+    Attributes:
+        dataset: Its name.
+        horizon: T.
+        channels: How many channels FAST encodes.
+        bits: Mean bits per chunk of every tokenizer, FAST at the scale chosen included.
+        entries: By batch, then by tokenizer and way.
+    """
+
+    dataset: str
+    horizon: int
+    channels: int
+    bits: dict[str, float]
+    entries: list[Entry]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The whole run.
+
+    Attributes:
+        hardware: Processor, graphics processor and versions, in words.
+        threads: Of torch and of FAST's byte-pair encoder.
+        datasets: One entry per dataset.
+    """
+
+    hardware: str
+    threads: int
+    datasets: list[DatasetBenchmark]
+
+
+def compute(
+    tokenizers: Sequence[Path],
+    data: Sequence[Path],
+    threads: int,
+    compiled: bool = True,
+    batches: Sequence[int] = BATCHES,
+    passes: int = PASSES,
+    mapping: str | None = None,
+    quiet: bool = False,
+) -> Benchmark:
+    """Time every tokenizer on every dataset whose robot it knows.
+
+    Args:
+        tokenizers: Artefact directories.
+        data: Datasets; the held-out windows are encoded.
+        threads: Of torch and of FAST's byte-pair encoder.
+        compiled: Also time the compiled modules (a minute of compiling for each).
+        batches: Chunks per call.
+        passes: Passes that count, at least 5.
+        mapping: Of the datasets; None to find each one's own.
+        quiet: Draw no progress bar.
+
+    Raises:
+        ValueError: Fewer than 1 thread or 5 passes, or no tokenizer knows the robot of a dataset.
+    """
+    if threads < 1 or passes < 5:
+        raise ValueError(f"Give at least 1 thread and 5 passes, not {threads} and {passes}.")
+    _use_threads(threads)
+    loaded = load_tokenizers(tokenizers, closed_forms=False)
+    sets = load_eval_sets(data, (), mapping, splits_of(loaded))
+    done = []
+    with tqdm(total=len(sets) * len(batches), unit="batch", disable=quiet) as progress:
+        for eval_set in sets:
+            done.append(_benchmark(eval_set, loaded, compiled, batches, passes, progress))
+    return Benchmark(_machine(), threads, done)
+
+
+def write(benchmark: Benchmark, folder: Path) -> Path:
+    """Write benchmark.json."""
+    path = folder / "benchmark.json"
+    plain = asdict(benchmark)
+    plain["datasets"] = {d.pop("dataset"): d for d in plain["datasets"]}
+    path.write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def _use_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
+    os.environ["RAYON_NUM_THREADS"] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
+
+
+def _machine() -> str:
+    return f"{hardware()}, {torch.cuda.get_device_name()}" if _has_gpu() else hardware()
+
+
+def _has_gpu() -> bool:
+    return torch.cuda.is_available()
+
+
+def _benchmark(
+    data: EvalSet,
+    loaded: Sequence[LoadedTokenizer],
+    compiled: bool,
+    batches: Sequence[int],
+    passes: int,
+    progress: tqdm,
+) -> DatasetBenchmark:
+    known = [entry for entry in loaded if data.embodiment in entry.embodiments]
+    if not known:
+        raise ValueError(
+            f"None of the tokenizers knows {data.embodiment!r}, the robot of {data.name}. Give "
+            "datasets of the robots they were trained on."
+        )
+    bits = {e.name: e.tokenizer.tokens_per_chunk * e.tokenizer.bits_per_token for e in known}
+    codec, fast_bits = _nearest_fast(data, float(np.exp(np.mean(np.log(list(bits.values()))))))
+    entries = []
+    for size in batches:
+        progress.set_postfix_str(f"{data.name}, {size}")
+        drawn = _draw(data, size)
+        racers = {(codec.name, FAST): fast_runner(codec.tokenizer, drawn)}
+        for entry in known:
+            racers |= _racers(entry, Robot(entry.tokenizer, data, drawn), compiled)
+        entries += _timed(racers, drawn, passes)
+        progress.update()
+    horizon, channels = data.batch.scored.shape[1:]
+    bits = {codec.name: fast_bits, **bits}
+    return DatasetBenchmark(data.name, horizon, channels, bits, entries)
+
+
+def _nearest_fast(data: EvalSet, bits: float) -> tuple[FastCodec, float]:
+    """FAST at the scale whose bits per chunk come nearest."""
+    candidates = []
+    for scale in FAST_SCALES:
+        codec = FastCodec(data, scale)
+        tokens = codec.encode(data.batch)
+        spent = bits_per_window(tokens, codec.sizes(tokens.shape[1])).mean()
+        candidates.append((abs(np.log(spent / bits)), codec, float(spent)))
+    return min(candidates, key=lambda candidate: candidate[0])[1:]
+
+
+def _draw(data: EvalSet, size: int) -> list[Batch]:
+    """The batches of a pass: windows spread over the held-out ones, again from the first."""
+    calls = CALLS.get(size, 1)
+    spread = np.linspace(0, len(data.batch) - 1, min(len(data.batch), size * calls)).round()
+    indices = np.resize(spread.astype(int), (calls, size))
+    return [data.batch.take(row) for row in indices]
+
+
+def _racers(entry: LoadedTokenizer, robot: Robot, compiled: bool) -> dict[tuple[str, str], Runner]:
+    """A tokenizer in every way and on every device; cuda's names carry it."""
+    ways = [PUBLIC, MODEL, *([COMPILED] if compiled else [])]
+    racers = {(entry.name, way): runner(robot, way) for way in ways}
+    if _has_gpu():
+        there = robot.on("cuda")
+        racers |= {(entry.name, f"{way} cuda"): runner(there, way) for way in (*ways, BF16)}
+    return racers
+
+
+def _timed(racers: dict[tuple[str, str], Runner], drawn: list[Batch], passes: int) -> list[Entry]:
+    size = len(drawn[0])
+    times = race(list(racers.values()), len(drawn), size * len(drawn), passes)
+    reference = times[0]
+    entries = []
+    for ((name, way), asked), taken in zip(racers.items(), times, strict=True):
+        same = 1.0 if way == FAST else _agreement(asked, racers[name, PUBLIC], len(drawn))
+        entries.append(_entry(name, way.split()[0], asked.device, size, taken, reference, same))
+    return entries
+
+
+def _agreement(asked: Runner, public: Runner, batches: int) -> float:
+    """Share of the chunks that two runners give the same codes."""
+    pairs = [(asked.encode(number), public.encode(number)) for number in range(batches)]
+    equal = [(a.cpu() == b.cpu()).flatten(1).all(1).double().mean() for a, b in pairs]
+    return float(np.mean(equal))
+
+
+def _entry(
+    name: str, way: str, device: str, size: int, times: Times, fast: Times, same: float
+) -> Entry:
+    return Entry(
+        tokenizer=name,
+        way=way,
+        device=device,
+        batch=size,
+        encode_us=float(np.median(times.encode)),
+        decode_us=float(np.median(times.decode)),
+        encode_ratio=float(np.median(times.encode / fast.encode)),
+        decode_ratio=float(np.median(times.decode / fast.decode)),
+        both_ratio=float(np.median(times.both / fast.both)),
+        same_codes=same,
+    )

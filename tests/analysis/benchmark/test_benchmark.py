@@ -1,0 +1,62 @@
+"""What is timed, what the page says of it; never how long it took."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from analysis.benchmark import page, study
+from analysis.benchmark.runners import MODEL, PUBLIC
+
+
+@pytest.fixture(scope="module")
+def artefact(so101_tokenizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("benchmark") / "mine"
+    so101_tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def benchmark(artefact, so101):
+    return study.compute(
+        [artefact], [so101], threads=1, compiled=False, batches=(1, 64), passes=5, quiet=True
+    )
+
+
+def test_fast_is_timed_beside_every_way_at_every_batch(benchmark):
+    (dataset,) = benchmark.datasets
+    ways = {(e.batch, e.way) for e in dataset.entries if e.device == "cpu"}
+    assert {(b, w) for b in (1, 64) for w in (study.FAST, PUBLIC, MODEL)} <= ways
+    fast = [e for e in dataset.entries if e.way == study.FAST]
+    assert all(e.encode_ratio == e.decode_ratio == e.both_ratio == 1.0 for e in fast)
+
+
+def test_fast_is_taken_at_the_scale_with_as_many_bits(benchmark):
+    (dataset,) = benchmark.datasets
+    assert dataset.bits["mine"] == 4 * 3 * 8
+    (fast,) = (bits for name, bits in dataset.bits.items() if name.startswith("fast@"))
+    assert 60 < fast < 150
+
+
+def test_every_way_gives_the_same_codes(benchmark):
+    (dataset,) = benchmark.datasets
+    ours = [e for e in dataset.entries if e.way != study.FAST]
+    assert ours and all(e.same_codes >= 0.99 for e in ours)
+    assert all(e.encode_us > 0 and e.decode_us > 0 for e in ours)
+
+
+def test_the_file_and_the_page_name_the_machine(benchmark, tmp_path):
+    written = json.loads(study.write(benchmark, tmp_path).read_text())
+    assert written["hardware"] == benchmark.hardware and written["threads"] == 1
+    assert set(written["datasets"]) == {"so101_pick_tape"}
+    html = page.write(benchmark, tmp_path).read_text()
+    assert benchmark.hardware in html and not re.search(r"(src|href)=\"http", html)
+    assert "fast@" in page.text(benchmark)
+
+
+@pytest.mark.parametrize(("threads", "passes"), [(0, 5), (1, 4)])
+def test_too_little_to_time_is_refused(artefact, so101, threads, passes):
+    with pytest.raises(ValueError, match="at least 1 thread and 5 passes"):
+        study.compute([artefact], [so101], threads, passes=passes, quiet=True)

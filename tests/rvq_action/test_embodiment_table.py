@@ -1,0 +1,84 @@
+"""Robots that a tokenizer was not fitted on, added by their statistics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rvq_action import ActionTokenizer
+from rvq_action.embodiment import Embodiment
+from rvq_action.layout import joint_space
+from rvq_action.metrics import masked_mean
+from rvq_action.statistics import StatisticsBuilder
+from tests.rvq_action.robots import ARM, ARM_FPS, arm_chunk
+
+
+def scaled_arm(count: int, seed: int):
+    """The arm's motions by a robot that moves three times as far."""
+    chunk = arm_chunk(count, seed=seed)
+    return replace(chunk, actions=3 * chunk.actions, anchor=3 * chunk.anchor, embodiment="big")
+
+
+@pytest.fixture
+def big() -> Embodiment:
+    builder = StatisticsBuilder(ARM)
+    builder.update(scaled_arm(512, seed=3))
+    return Embodiment(ARM, builder.build(), ARM_FPS)
+
+
+def test_a_robot_known_by_its_statistics_is_coded_like_the_one_it_resembles(one_arm, big):
+    tokenizer = one_arm.with_embodiment("big", big)
+    chunk, small = scaled_arm(64, seed=7), arm_chunk(64, seed=7)
+    codes = tokenizer.encode(chunk.actions, chunk.anchor, "big", mask=chunk.mask)
+    back = tokenizer.decode(codes, chunk.horizon, chunk.anchor, "big")
+    error = masked_mean((back - chunk.actions).square(), chunk.mask)
+    theirs = tokenizer.encode(small.actions, small.anchor, "arm", mask=small.mask)
+    known = tokenizer.decode(theirs, small.horizon, small.anchor, "arm")
+    reference = masked_mean((known - small.actions).square(), small.mask)
+    assert error < 2 * 9 * reference
+
+
+def test_fitted_robots_are_not_touched(networked, big):
+    chunk = arm_chunk(16, seed=7)
+    known = (chunk.anchor, "arm", chunk.fps)
+    before = networked.encode(chunk.actions, *known, mask=chunk.mask)
+    grown = networked.with_embodiment("big", big)
+    assert torch.equal(grown.encode(chunk.actions, *known, mask=chunk.mask), before)
+    assert set(networked.embodiments) == {"arm", "wall"}
+
+
+def test_networks_are_told_no_embodiment_for_an_added_robot(networked, big):
+    grown = networked.with_embodiment("big", big)
+    number = {
+        name: grown.prepare(replace(arm_chunk(2), embodiment=name)) for name in ("arm", "big")
+    }
+    assert number["arm"].condition.embodiment.tolist() == [1, 1]
+    assert number["big"].condition.embodiment.tolist() == [0, 0]
+
+
+def test_an_added_robot_is_kept_in_the_artefact(one_arm, big, tmp_path):
+    grown = one_arm.with_embodiment("big", big)
+    grown.save_pretrained(tmp_path / "grown")
+    loaded = ActionTokenizer.from_pretrained(tmp_path / "grown")
+    assert loaded.embodiments == grown.embodiments and not loaded.embodiments["big"].fitted
+    assert "big (statistics only)" in (tmp_path / "grown" / "README.md").read_text()
+    chunk = scaled_arm(8, seed=1)
+    codes = [t.encode(chunk.actions, chunk.anchor, "big", mask=chunk.mask) for t in (grown, loaded)]
+    assert torch.equal(*codes)
+
+
+def test_what_does_not_fit_is_refused(one_arm, big):
+    with pytest.raises(ValueError, match="knows an embodiment 'arm' already"):
+        one_arm.with_embodiment("arm", big)
+    wide = joint_space(ARM.width + 1)
+    builder = StatisticsBuilder(wide)
+    chunk = arm_chunk(64)
+    more = [torch.cat([t, t[..., :1]], -1) for t in (chunk.actions, chunk.mask, chunk.anchor)]
+    known = torch.cat([chunk.anchor_mask, chunk.anchor_mask[:, :1]], -1)
+    builder.update(replace(chunk, actions=more[0], mask=more[1], anchor=more[2], anchor_mask=known))
+    with pytest.raises(ValueError, match=f"has {ARM.width + 1} channels, but this tokenizer takes"):
+        one_arm.with_embodiment("wide", Embodiment(wide, builder.build(), ARM_FPS))
+    with pytest.raises(ValueError, match=r"0 embodiments \(\[\]\) for a model fitted on 1"):
+        replace(one_arm, embodiments={"big": replace(big, fitted=False)})
