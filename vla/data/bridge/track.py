@@ -1,4 +1,4 @@
-"""Track: what a robot did in an episode, as shares of the range that each channel has."""
+"""Track: what a robot did in an episode, as shares of the range that channels have in training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from rvq_action.data.episode import Episode
 
 LEAST_RANGE = 0.05
-"""A gripper that moves less in all episodes together is at rest; of 0 = closed to 1 = open."""
+"""A gripper that moves less in all training together is at rest; of 0 = closed to 1 = open."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,21 @@ class Track:
         return max(1, round(seconds * self.fps))
 
 
-def read_tracks(episodes: Sequence[Episode]) -> list[Track]:
+def read_tracks(episodes: Sequence[Episode], train: Sequence[int]) -> list[Track]:
     """Tracks of a dataset's episodes.
 
     Measured states tell where a limb is. A gripper that no state tells of is taken to follow its
     command.
 
     Args:
-        episodes: All of one dataset, over which ranges are taken.
+        episodes: All of one dataset.
+        train: Positions of those over which ranges are taken.
     """
     layout = episodes[0].layout
     rows = [_positions(episode) for episode in episodes]
-    everything = np.concatenate(rows)
-    low = everything.min(0)
-    size = everything.max(0) - low
+    seen = np.concatenate([rows[i] for i in train])
+    low = seen.min(0)
+    size = seen.max(0) - low
     known = np.isfinite(size)
     parts: dict[str, dict[str, list[int]]] = {"grippers": {}, "limbs": {}}
     for index, channel in enumerate(layout.channels):

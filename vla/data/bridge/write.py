@@ -141,7 +141,7 @@ def choose_questions(
         rng: Where chance comes from.
     """
     split = choose_split(dataset, metadata)
-    tracks = read_tracks(dataset.episodes)
+    tracks = read_tracks(dataset.episodes, split.train)
     tasks = sorted({tracks[i].task for i in split.train} - {""})
 
     def possible(episodes: Sequence[int]) -> list[Question]:

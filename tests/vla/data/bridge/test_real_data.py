@@ -14,7 +14,8 @@ from vla.data.bridge.write import choose_questions
 
 def test_a_gripper_that_only_commands_tell_of(shared_data):
     """The CR5's state has no gripper; it closes and opens once per episode, with one exception."""
-    tracks = read_tracks(RobotDataset.open(shared_data / "cr5_banana").episodes)
+    episodes = RobotDataset.open(shared_data / "cr5_banana").episodes
+    tracks = read_tracks(episodes, range(len(episodes)))
     assert {name for track in tracks for name in track.grippers} == {"the gripper"}
     phases = [[q.answer for q in ask_phase(track, ())] for track in tracks]
     whole = [list(dict.fromkeys(found)) for found in phases if set(found) == set(PHASES)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,7 +101,8 @@ def test_tracks_take_the_measured_state_and_else_the_gripper_command():
     known = np.array([True, False, False, False])
     all_real = np.ones(4, bool)
     episode = Episode(0, "go.", 10.0, "arm", layout, actions, all_real, proprio, known)
-    (found,) = read_tracks([episode])
+    further = replace(episode, proprio=2 * proprio)
+    found, _ = read_tracks([episode, further], train=[0])
     assert list(found.limbs) == ["the robot"] and list(found.grippers) == ["the gripper"]
     np.testing.assert_allclose(found.limbs["the robot"][:, 0], np.linspace(0, 1, 20), atol=1e-6)
     np.testing.assert_allclose(found.grippers["the gripper"], np.linspace(0, 1, 20), atol=1e-6)
