@@ -49,11 +49,11 @@ class BatchStream:
         self.sampler = WindowSampler(self.windows, seed=seed)
         self.batch_size, self.seed = batch_size, seed
         self.rank, self.world_size = rank, world_size
-        self._epoch = (-1, np.empty((0, 2), np.int64))
 
     def batch(self, step: int) -> list[Sample]:
         """The samples of a step, one entry for every dataset that is present in it."""
-        draws = self._draws((step * self.world_size + self.rank) * self.batch_size)
+        first = (step * self.world_size + self.rank) * self.batch_size
+        draws = self.sampler.draws(first, self.batch_size)
         rng = np.random.default_rng([self.seed, step, self.rank])
         samples = []
         for number in np.unique(draws[:, 0]):
@@ -65,21 +65,6 @@ class BatchStream:
             targets = None if visual is None else visual.targets(indices, chunk.horizon)
             samples.append(Sample(source.name, chunk, targets))
         return samples
-
-    def _draws(self, first: int) -> np.ndarray:
-        """[B, 2] (dataset, window) from a position of the epochs laid end to end."""
-        parts, missing = [], self.batch_size
-        while missing:
-            epoch, offset = divmod(first, len(self.sampler))
-            part = self._draws_of_epoch(epoch)[offset : offset + missing]
-            parts.append(part)
-            first, missing = first + len(part), missing - len(part)
-        return np.concatenate(parts)
-
-    def _draws_of_epoch(self, epoch: int) -> np.ndarray:
-        if self._epoch[0] != epoch:
-            self._epoch = (epoch, self.sampler.epoch(epoch))
-        return self._epoch[1]
 
 
 class StepLoader:

@@ -1,4 +1,4 @@
-"""`rvq-vla`: demonstrations for the policy, and the policy."""
+"""`rvq-vla`: demonstrations and questions for the policy, and the policy."""
 
 from __future__ import annotations
 
@@ -74,6 +74,39 @@ def _demos(config: Namespace) -> None:
     )
 
 
+def _bridge_parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    description = "Write questions about a robot's pictures that its trajectories answer."
+    parser = ArgumentParser(description=description)
+    add = parser.add_argument
+    add("--data", nargs="+", type=str, required=True, help="folders of LeRobotDatasets")
+    add("--out", type=str, required=True, help="folder of the samples")
+    add("--tokenizer", type=str | None, default=None, help="its held-out episodes stay held out")
+    add("--mapping", type=str | None, default=None, help="each dataset's own if not given")
+    add("--cameras", nargs="+", type=str, default=[], help="camera names; all if not given")
+    add("--kinds", nargs="+", type=str, default=[], help="kinds of questions; all if not given")
+    add("--per_answer", type=int, default=200, help="most questions with one answer")
+    add("--seed", type=int, default=0, help="of the choice")
+    return parser
+
+
+def _bridge(config: Namespace) -> None:
+    from vla.data.bridge.settings import BridgeSettings
+    from vla.data.bridge.write import write_bridge
+
+    options = config.as_dict()
+    out = options.pop("out")
+    writable_folder(Path(out).parent)
+    lists = {key: tuple(options.pop(key)) for key in ("data", "cameras", "kinds")}
+    options |= {key: value for key, value in lists.items() if value}
+    report = write_bridge(BridgeSettings(**options), out)
+    print(f"{'Reusing' if report.reused else 'Wrote'} {report.path}")
+    for part, kinds in report.answers.items():
+        for kind, answers in kinds.items():
+            print(f"  {part:<9} {kind:<9} {json.dumps(answers, ensure_ascii=False)}")
+
+
 def _inspect_parser() -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
@@ -107,6 +140,7 @@ def _inspect(config: Namespace) -> None:
 
 COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], None]]] = {
     "demos": (_demos_parser, _demos),
+    "bridge": (_bridge_parser, _bridge),
     "inspect": (_inspect_parser, _inspect),
 }
 """Subcommand -> (its parser, what it runs)."""

@@ -71,15 +71,28 @@ class Prompter:
         token = [self.proprio_id] if with_token else []
         return head + token + self._ids(self._answer_begins())
 
-    def question(self, views: Sequence[int], question: str) -> list[int]:
-        """What comes before an answer; `views` are the tokens of every picture.
+    def question(
+        self, views: Sequence[int], question: str, before: Sequence[tuple[str, str]] = ()
+    ) -> list[int]:
+        """What comes before an answer.
+
+        Args:
+            views: Tokens of every picture; they come first.
+            question: What is asked.
+            before: Questions and answers of the same talk, oldest first.
 
         Raises:
-            ValueError: The question is empty or holds a special token.
+            ValueError: A question or an answer is empty or holds a special token.
         """
+        talk = ""
+        for asked, answered in before:
+            self.check(asked, "question")
+            self.check(answered, "answer")
+            talk += f"{asked}{self._answer_begins()}{answered}{END}\n{BEGIN}user\n"
         self.check(question, "question")
         pictures = "".join(self._picture(tokens) for tokens in views)
-        return self._ids(self._turns(HELPFUL, f"{pictures}{question}") + self._answer_begins())
+        user = f"{pictures}{talk}{question}"
+        return self._ids(self._turns(HELPFUL, user) + self._answer_begins())
 
     def answer(self, answer: str) -> list[int]:
         """A text answer with its end.

@@ -133,19 +133,26 @@ class SampleBuilder:
         pixels = self._pictures(images)
         return self._sample(self.prompter.question(pixels.tokens, question), [], pixels)
 
-    def to_answer(self, images: Sequence[Image], question: str, answer: str) -> Sample:
+    def to_answer(
+        self,
+        images: Sequence[Image],
+        question: str,
+        answer: str,
+        before: Sequence[tuple[str, str]] = (),
+    ) -> Sample:
         """A question about pictures and its answer, for training.
 
         Args:
             images: uint8 [H, W, 3] each, of any size; may be none.
             question: What is asked.
             answer: What is to be said.
+            before: Questions and answers that led to it, oldest first; they are not learnt.
 
         Raises:
             ValueError: No picture where one should be, empty words, special tokens in them.
         """
         pixels = self._pictures(images)
-        head = self.prompter.question(pixels.tokens, question)
+        head = self.prompter.question(pixels.tokens, question, before)
         return self._sample(head, self.prompter.answer(answer), pixels)
 
     def embodiment(self, name: str | None) -> str:

@@ -10,7 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from rvq_action.data.images import read_images, stream_images
-from rvq_action.data.metadata import DatasetInfo, EpisodeRecord, load_info, load_records, load_tasks
+from rvq_action.data.metadata import (
+    DatasetInfo,
+    EpisodeRecord,
+    load_info,
+    load_records,
+    load_subtasks,
+    load_tasks,
+)
 from rvq_action.data.parquet import read_table, to_numpy
 from rvq_action.data.stored_statistics import FeatureStatistics, load_statistics
 from rvq_action.data.video import read_frames, stream_frames
@@ -61,6 +68,11 @@ class LeRobotReader:
     def tasks(self) -> dict[int, str]:
         """Task texts by task index."""
         return load_tasks(self.info)
+
+    @cached_property
+    def subtasks(self) -> dict[int, str]:
+        """Texts of the steps within tasks by subtask index; empty where the dataset has none."""
+        return load_subtasks(self.info)
 
     @cached_property
     def statistics(self) -> FeatureStatistics:

@@ -131,10 +131,29 @@ def load_tasks(info: DatasetInfo) -> dict[int, str]:
     if info.version in V2:
         rows = json_lines(info.path / "meta" / "tasks.jsonl")
         return {row["task_index"]: row["task"] for row in rows}
-    table = read_table(info.path / "meta" / "tasks.parquet", None)
-    text = "task" if "task" in table.column_names else "__index_level_0__"
-    rows = table.select(["task_index", text]).to_pylist()
-    return {row["task_index"]: row[text] for row in rows}
+    return _texts(info.path / "meta" / "tasks.parquet", "task")
+
+
+def load_subtasks(info: DatasetInfo) -> dict[int, str]:
+    """Texts of the steps that tasks consist of, by subtask index; none where it has no such table.
+
+    Raises:
+        ValueError: The table is damaged.
+    """
+    file = info.path / "meta" / "subtasks.parquet"
+    return _texts(file, "subtask") if file.is_file() else {}
+
+
+def _texts(file: Path, name: str) -> dict[int, str]:
+    """The texts of a table by their index; pandas' unnamed index holds them, or a column does."""
+    table = read_table(file, None)
+    text = name if name in table.column_names else "__index_level_0__"
+    if not {text, f"{name}_index"} <= set(table.column_names):
+        raise ValueError(
+            f"{file} must have the columns {name}_index and {name}, got {table.column_names}."
+        )
+    rows = table.select([f"{name}_index", text]).to_pylist()
+    return {row[f"{name}_index"]: row[text] for row in rows}
 
 
 def _records_v2(info: DatasetInfo) -> list[EpisodeRecord]:

@@ -56,19 +56,84 @@ class Batch(NamedTuple):
     indices: np.ndarray
 
 
-class WindowSampler:
-    """Draws windows from several datasets, deterministic by (seed, epoch, position).
+class GroupSampler:
+    """Draws items of several sources, deterministic by (seed, epoch, position).
 
     Args:
-        sources: One `Windows` per dataset.
-        epoch_size: Windows in an epoch; as many as there are where omitted.
+        tasks: The task of every item, per source.
+        epoch_size: Items in an epoch; as many as there are where omitted.
         seed: Of every draw.
         power: See `group_shares`.
         cap: See `group_shares`.
 
     Attributes:
-        groups: (position of the dataset, task) of every group.
+        groups: (position of the source, task) of every group.
         shares: [G] share of every group.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Sequence[str]],
+        epoch_size: int | None = None,
+        seed: int = 0,
+        power: float = 0.5,
+        cap: float = 1.0,
+    ) -> None:
+        members: dict[tuple[int, str], list[int]] = {}
+        for source, names in enumerate(tasks):
+            for index, task in enumerate(names):
+                members.setdefault((source, task), []).append(index)
+        self.groups = tuple(members)
+        self._members = [np.array(indices) for indices in members.values()]
+        self.shares = group_shares([len(m) for m in self._members], power, cap)
+        self.seed = seed
+        self.epoch_size = epoch_size or sum(map(len, tasks))
+        self._epoch = (-1, np.empty((0, 2), np.int64))
+
+    def __len__(self) -> int:
+        return self.epoch_size
+
+    def epoch(self, epoch: int) -> np.ndarray:
+        """All draws of an epoch: [epoch_size, 2] int64 of (source, item), shuffled.
+
+        Within a group no item comes a second time before every one has come once.
+        """
+        rng = np.random.default_rng([self.seed, epoch])
+        draws = [
+            np.stack((np.full(count, source), _cycled(rng, members, count)), axis=1)
+            for (source, _), members, count in zip(
+                self.groups, self._members, self._counts(), strict=True
+            )
+        ]
+        return rng.permutation(np.concatenate(draws))
+
+    def draws(self, first: int, count: int) -> np.ndarray:
+        """[count, 2] (source, item) from a position of the epochs laid end to end."""
+        parts = [np.empty((0, 2), np.int64)]
+        while count:
+            epoch, offset = divmod(first, len(self))
+            if self._epoch[0] != epoch:
+                self._epoch = (epoch, self.epoch(epoch))
+            part = self._epoch[1][offset : offset + count]
+            parts.append(part)
+            first, count = first + len(part), count - len(part)
+        return np.concatenate(parts)
+
+    def _counts(self) -> np.ndarray:
+        """[G] draws per group: the shares of the epoch, rounded so that they add up to it."""
+        exact = self.shares * self.epoch_size
+        counts = np.floor(exact).astype(np.int64)
+        largest = np.argsort(counts - exact, kind="stable")[: self.epoch_size - counts.sum()]
+        counts[largest] += 1
+        return counts
+
+
+class WindowSampler(GroupSampler):
+    """Draws windows from several datasets; a group is a task of a dataset.
+
+    Args:
+        sources: One `Windows` per dataset.
+        epoch_size: As everything else, see `GroupSampler`.
     """
 
     def __init__(
@@ -79,32 +144,7 @@ class WindowSampler:
         power: float = 0.5,
         cap: float = 1.0,
     ) -> None:
-        members: dict[tuple[int, str], list[int]] = {}
-        for source, windows in enumerate(sources):
-            for index, task in enumerate(windows.tasks):
-                members.setdefault((source, task), []).append(index)
-        self.groups = tuple(members)
-        self._members = [np.array(indices) for indices in members.values()]
-        self.shares = group_shares([len(m) for m in self._members], power, cap)
-        self.seed = seed
-        self.epoch_size = epoch_size or sum(map(len, sources))
-
-    def __len__(self) -> int:
-        return self.epoch_size
-
-    def epoch(self, epoch: int) -> np.ndarray:
-        """All draws of an epoch: [epoch_size, 2] int64 of (dataset, window), shuffled.
-
-        Within a group no window comes a second time before every one has come once.
-        """
-        rng = np.random.default_rng([self.seed, epoch])
-        draws = [
-            np.stack((np.full(count, source), _cycled(rng, members, count)), axis=1)
-            for (source, _), members, count in zip(
-                self.groups, self._members, self._counts(), strict=True
-            )
-        ]
-        return rng.permutation(np.concatenate(draws))
+        super().__init__([windows.tasks for windows in sources], epoch_size, seed, power, cap)
 
     def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, each of one dataset; a dataset's last one may be smaller.
@@ -123,14 +163,6 @@ class WindowSampler:
         ]
         order = np.random.default_rng([self.seed, epoch, 1]).permutation(len(batches))
         return (batches[i] for i in order[start:])
-
-    def _counts(self) -> np.ndarray:
-        """[G] draws per group: the shares of the epoch, rounded so that they add up to it."""
-        exact = self.shares * self.epoch_size
-        counts = np.floor(exact).astype(np.int64)
-        largest = np.argsort(counts - exact, kind="stable")[: self.epoch_size - counts.sum()]
-        counts[largest] += 1
-        return counts
 
 
 def _cycled(rng: np.random.Generator, members: np.ndarray, count: int) -> np.ndarray:

@@ -81,7 +81,8 @@ class TestStream:
         path = write_v3(tmp_path / "one", (30, 30, 30, 30), tasks=("go",))
         stream = BatchStream(open_sources([path]), 7, 0, PLAIN)
         count = len(stream.windows[0])
-        drawn = np.concatenate([stream._draws(first) for first in range(0, count - 6, 7)])
+        places = range(0, count - 6, 7)
+        drawn = np.concatenate([stream.sampler.draws(first, 7) for first in places])
         assert len(np.unique(drawn, axis=0)) == len(drawn)
 
     def test_processes_get_different_samples(self, dataset):
