@@ -225,4 +225,4 @@ def train(
         warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    logger.info("Best on validation: step %d, score %.3g.", best.step, best.score)
+    logger.info("Best: step %d, validation score %.3g (lower is better).", best.step, best.score)
