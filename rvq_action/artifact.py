@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import safetensors.torch
 from safetensors import SafetensorError
 
+from rvq_action import hub
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment
 from rvq_action.json_file import read_json, write_json
@@ -149,7 +150,7 @@ def locate(path: str | Path, revision: str | None, **options: Any) -> Path:
         options: More for the hub's client (`cache_dir`, `token` ...).
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither, or the hub cannot be reached.
         ImportError: It may be an id, but the hub's client is not installed.
     """
     if Path(path).is_dir():
@@ -158,19 +159,13 @@ def locate(path: str | Path, revision: str | None, **options: Any) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ValueError(f"{name!r} is neither a directory nor a hub id of the form owner/name.")
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
+        return hub.download(name, FILES, revision, **options)
     except ImportError as error:
         raise ImportError(
             f"{name!r} is no local directory; to load it from the hub install rvq-action[hub]."
         ) from error
-    try:
-        wanted = {"revision": revision, "allow_patterns": list(FILES), **options}
-        return Path(snapshot_download(name, **wanted))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ValueError(
-            f"{name!r} is no directory here, and the hub gave no such repository: {error}"
-        ) from error
+    except ValueError as error:
+        raise ValueError(f"{name!r} is no directory here, and {error}") from error
 
 
 def push(
