@@ -103,7 +103,11 @@ def fit(
     if not trainer.is_global_zero:
         folder.wait_for_closed_form()
     elif not folder.closed_form.is_dir():
-        fit_start(run, folder, sources, began, data)
+        try:
+            fit_start(run, folder, sources, began, data)
+        except Exception:
+            folder.release()
+            raise
     if steps > 0:
         train(run, folder, module, data, trainer)
     done = trainer.global_step
