@@ -37,6 +37,8 @@ CONFIG, WEIGHTS, STATISTICS = "config.json", "model.safetensors", "statistics.js
 EMBODIMENTS, METADATA, CARD = "embodiments.json", "metadata.json", "README.md"
 REQUIRED = (CONFIG, WEIGHTS, STATISTICS, EMBODIMENTS, METADATA)
 FILES = (*REQUIRED, CARD, SETTINGS, CODE)
+PART = "tokenizer"
+"""Where the folder of a run keeps its artefact."""
 USUAL = ProcessorSettings()
 
 
@@ -100,10 +102,12 @@ def load(path: Path) -> tuple[TokenizerModel, dict[str, Embodiment], dict]:
     """
     missing = [name for name in REQUIRED if not (path / name).is_file()]
     if missing:
-        raise ValueError(
-            f"{path} is no tokenizer artefact: {missing} missing. Export one with "
-            "`rvq-train export`, or give the directory that holds config.json."
+        fix = (
+            f"Its tokenizer is {path / PART}: give that."
+            if (path / PART / CONFIG).is_file()
+            else "Export one with `rvq-train export`, or give the directory that holds config.json."
         )
+        raise ValueError(f"{path} is no tokenizer artefact: {missing} missing. {fix}")
     config = TokenizerConfig.load(path / CONFIG)
     model = TokenizerModel(config)
     try:

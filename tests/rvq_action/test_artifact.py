@@ -113,7 +113,12 @@ def test_artefacts_without_the_files_for_autoprocessor_are_read(saved):
 
 def test_a_foreign_directory_is_no_artefact(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
-    fails(tmp_path, r"no tokenizer artefact.*model.safetensors")
+    fails(tmp_path, r"no tokenizer artefact.*model.safetensors.*rvq-train export")
+
+
+def test_the_folder_of_a_run_points_at_its_tokenizer(saved, tmp_path):
+    saved.rename(tmp_path / "tokenizer")
+    fails(tmp_path, rf"no tokenizer artefact.*Its tokenizer is {tmp_path / 'tokenizer'}: give that")
 
 
 @pytest.mark.parametrize("size", [0, 5, 1000, -1])
