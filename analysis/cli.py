@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rvq_action.console import guarded, writable_folder
+from rvq_action.console import guarded, kept_if_used
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -52,7 +51,7 @@ def run_compare(arguments: Namespace) -> None:
     from analysis.semantics import page, study, text
 
     studies: list[Study] = []
-    with _kept_if_used(arguments.out):
+    with kept_if_used(arguments.out):
         comparison = compare.compute(
             arguments.tokenizers,
             arguments.data,
@@ -98,7 +97,7 @@ def run_semantics(arguments: Namespace) -> None:
     """Measure, print the table, write semantics.json and index.html."""
     from analysis.semantics import page, study, text
 
-    with _kept_if_used(arguments.out):
+    with kept_if_used(arguments.out):
         studies = study.compute(
             arguments.tokenizers,
             arguments.features,
@@ -135,7 +134,7 @@ def run_transfer(arguments: Namespace) -> None:
     """Measure, print the tables, write transfer.json and index.html."""
     from analysis.transfer import page, study, text
 
-    with _kept_if_used(arguments.out):
+    with kept_if_used(arguments.out):
         results = study.compute(
             arguments.tokenizers,
             arguments.data,
@@ -174,7 +173,7 @@ def run_ablation(arguments: Namespace) -> None:
     """Measure what is new, print the table, write ablation.json, table.md and index.html."""
     from analysis.ablation import markdown, page, study
 
-    with _kept_if_used(arguments.out):
+    with kept_if_used(arguments.out):
         ablations = study.compute(
             arguments.rows,
             arguments.runs_dir,
@@ -207,7 +206,7 @@ def run_benchmark(arguments: Namespace) -> None:
     """Measure, print the tables, write benchmark.json and index.html."""
     from analysis.benchmark import page, study
 
-    with _kept_if_used(arguments.out):
+    with kept_if_used(arguments.out):
         benchmark = study.compute(
             arguments.tokenizers,
             arguments.data,
@@ -218,18 +217,6 @@ def run_benchmark(arguments: Namespace) -> None:
         )
     written = [module.write(benchmark, arguments.out) for module in (study, page)]
     print("", page.text(benchmark), "", *written, sep="\n")
-
-
-@contextmanager
-def _kept_if_used(folder: Path) -> Iterator[None]:
-    """Make sure of the folder before the work; where the work fails, leave none that is empty."""
-    folder = writable_folder(folder)
-    try:
-        yield
-    except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
 
 
 COMMANDS = {

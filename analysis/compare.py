@@ -33,7 +33,7 @@ from tqdm.auto import tqdm
 from analysis import against_fast, rows, timing, trajectories
 from analysis.codecs import FAST_SCALES, BinsCodec, Codec, FastCodec
 from analysis.evalset import EvalSet, load_eval_sets
-from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
+from analysis.loading import LoadedTokenizer, check_robots, load_tokenizers, splits_of
 from analysis.measuring import Bench
 from analysis.modelability import LONGEST
 from analysis.rows import Row
@@ -135,7 +135,7 @@ def compute(
     """
     loaded = load_tokenizers(tokenizers)
     sets = load_eval_sets(data, fit_data, mapping, splits_of(loaded))
-    _check_scorable(sets, loaded)
+    check_robots([eval_set.embodiment for eval_set in sets], loaded)
     compared = [_compare(eval_set, loaded, fast_total, ar, quiet) for eval_set in sets]
     return Comparison(compared, timing.hardware())
 
@@ -146,18 +146,6 @@ def write_metrics(comparison: Comparison, folder: Path) -> Path:
     path = folder / "metrics.json"
     path.write_text(json.dumps(comparison.metrics(), indent=1, allow_nan=False) + "\n")
     return path
-
-
-def _check_scorable(sets: Sequence[EvalSet], loaded: Sequence[LoadedTokenizer]) -> None:
-    """Refuse to measure for long where none of the tokenizers would be in the result."""
-    found = sorted({data.embodiment for data in sets})
-    known = sorted({name for entry in loaded for name in entry.embodiments})
-    if loaded and not set(known).intersection(found):
-        raise ValueError(
-            f"The tokenizers know the embodiments {known}, but the datasets are of {found}: "
-            "nothing could be compared. Give datasets of the same robots, or the --mapping that "
-            "the tokenizers were trained with."
-        )
 
 
 def _compare(

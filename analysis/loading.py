@@ -80,3 +80,22 @@ def splits_of(loaded: Sequence[LoadedTokenizer]) -> dict[str, Split]:
                     "split seed, or compare them separately."
                 )
     return splits
+
+
+def check_robots(found: Sequence[str], loaded: Sequence[LoadedTokenizer]) -> None:
+    """Refuse to measure for long where none of the tokenizers would be in the result.
+
+    Args:
+        found: The embodiments of the datasets.
+        loaded: The tokenizers.
+
+    Raises:
+        ValueError: There are tokenizers, but none knows any of the embodiments.
+    """
+    known = sorted({name for entry in loaded for name in entry.embodiments})
+    if loaded and not set(known).intersection(found):
+        raise ValueError(
+            f"The tokenizers know the embodiments {known}, but the datasets are of "
+            f"{sorted(set(found))}: nothing could be compared. Give datasets of the same robots, "
+            "or the --mapping that the tokenizers were trained with."
+        )

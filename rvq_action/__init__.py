@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rvq_action.tolerance import ToleranceWarning as ToleranceWarning
     from rvq_action.vocabulary import ActionVocabulary as ActionVocabulary
 
+    __version__: str
+
 _HOMES = {
     "WALL_26": "layout",
     "ActionChunk": "chunk",
@@ -35,10 +37,12 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("rvq-action")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

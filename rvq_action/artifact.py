@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import safetensors.torch
 from safetensors import SafetensorError
 
+from rvq_action import hub
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment
 from rvq_action.json_file import read_json, write_json
@@ -36,6 +37,8 @@ CONFIG, WEIGHTS, STATISTICS = "config.json", "model.safetensors", "statistics.js
 EMBODIMENTS, METADATA, CARD = "embodiments.json", "metadata.json", "README.md"
 REQUIRED = (CONFIG, WEIGHTS, STATISTICS, EMBODIMENTS, METADATA)
 FILES = (*REQUIRED, CARD, SETTINGS, CODE)
+PART = "tokenizer"
+"""Where the folder of a run keeps its artefact."""
 USUAL = ProcessorSettings()
 
 
@@ -99,10 +102,12 @@ def load(path: Path) -> tuple[TokenizerModel, dict[str, Embodiment], dict]:
     """
     missing = [name for name in REQUIRED if not (path / name).is_file()]
     if missing:
-        raise ValueError(
-            f"{path} is no tokenizer artefact: {missing} missing. Export one with "
-            "`rvq-train export`, or give the directory that holds config.json."
+        fix = (
+            f"Its tokenizer is {path / PART}: give that."
+            if (path / PART / CONFIG).is_file()
+            else "Export one with `rvq-train export`, or give the directory that holds config.json."
         )
+        raise ValueError(f"{path} is no tokenizer artefact: {missing} missing. {fix}")
     config = TokenizerConfig.load(path / CONFIG)
     model = TokenizerModel(config)
     try:
@@ -149,7 +154,7 @@ def locate(path: str | Path, revision: str | None, **options: Any) -> Path:
         options: More for the hub's client (`cache_dir`, `token` ...).
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither, or the hub cannot be reached.
         ImportError: It may be an id, but the hub's client is not installed.
     """
     if Path(path).is_dir():
@@ -158,19 +163,13 @@ def locate(path: str | Path, revision: str | None, **options: Any) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ValueError(f"{name!r} is neither a directory nor a hub id of the form owner/name.")
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
+        return hub.download(name, FILES, revision, **options)
     except ImportError as error:
         raise ImportError(
             f"{name!r} is no local directory; to load it from the hub install rvq-action[hub]."
         ) from error
-    try:
-        wanted = {"revision": revision, "allow_patterns": list(FILES), **options}
-        return Path(snapshot_download(name, **wanted))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ValueError(
-            f"{name!r} is no directory here, and the hub gave no such repository: {error}"
-        ) from error
+    except ValueError as error:
+        raise ValueError(f"{name!r} is no directory here, and {error}") from error
 
 
 def push(

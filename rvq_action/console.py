@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 OURS = ("rvq_action", "tokenizer_training", "vla", "analysis")
@@ -75,6 +76,24 @@ def writable_folder(path: str | Path) -> Path:
             f"Cannot write into the folder {path}: {reason}. Choose another one."
         ) from error
     return path
+
+
+@contextmanager
+def kept_if_used(path: str | Path) -> Iterator[Path]:
+    """Make sure of a folder before the work; where that fails, leave no new folder that is empty.
+
+    Raises:
+        ValueError: Nothing can be written there; says why.
+    """
+    path = Path(path)
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield writable_folder(path)
+    except BaseException:
+        for folder in new:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
 
 
 def _say(line: str, status: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import reprlib
 from numbers import Real
 from typing import Any
 
@@ -80,7 +81,11 @@ def read_anchor(
         )
     anchor = torch.where(known, anchor, 0.0)
     if not _is_finite(anchor) and not anchor.isfinite().all():
-        raise ValueError("proprio holds infinite values; check the robot's state.")
+        row, channel = (~anchor.isfinite()).nonzero()[0].tolist()
+        raise ValueError(
+            f"proprio[{row}, {layout.names[channel]!r}] is infinite. Check the robot's state, or "
+            "give NaN where it is unknown."
+        )
     return anchor, known
 
 
@@ -141,7 +146,7 @@ def read_codes(value: AnyArray, config: TokenizerConfig, device: torch.device) -
     Raises:
         ValueError: They are no codes of this tokenizer.
     """
-    codes = _tensor(value, device)
+    codes = _tensor(value, device, "codes")
     slots, levels = config.num_slots, config.num_quantizers
     if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:
         raise ValueError(f"codes must be integers as encode returns them, got {codes.dtype}.")
@@ -167,7 +172,7 @@ def _read(
     leading: tuple[str, ...],
     layout: ActionLayout,
 ) -> Tensor:
-    tensor = _tensor(value, device)
+    tensor = _tensor(value, device, what)
     if tensor.ndim != len(leading) + 1 or tensor.shape[-1] != layout.width:
         form = ", ".join((*leading, str(layout.width)))
         raise ValueError(
@@ -186,7 +191,7 @@ def _is_finite(tensor: Tensor) -> bool:
 def _read_mask(mask: AnyArray | None, actions: Tensor) -> Tensor:
     if mask is None:
         return torch.ones_like(actions, dtype=torch.bool)
-    real = _tensor(mask, actions.device)
+    real = _tensor(mask, actions.device, "mask")
     fits = real.ndim <= 3 and all(
         size in (1, whole)
         for size, whole in zip(real.shape[::-1], actions.shape[::-1], strict=False)
@@ -199,8 +204,17 @@ def _read_mask(mask: AnyArray | None, actions: Tensor) -> Tensor:
     return real.expand_as(actions)
 
 
-def _tensor(value: AnyArray, device: torch.device) -> Tensor:
+def _tensor(value: AnyArray, device: torch.device, what: str) -> Tensor:
     """As a tensor; arrays that torch cannot share (read-only, reversed) are copied."""
-    if isinstance(value, np.ndarray):
-        value = np.array(value, order="C")
-    return torch.as_tensor(value, device=device)
+    if isinstance(value, Tensor):
+        return value.to(device)
+    try:
+        array = np.array(value, order="C") if isinstance(value, np.ndarray) else value
+        tensor = torch.as_tensor(array)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = f" of {value.dtype}" if isinstance(value, np.ndarray) else ""
+        raise ValueError(
+            f"{what} must be an array or tensor of numbers, got {type(value).__name__}{kind}: "
+            f"{' '.join(reprlib.repr(value).split())}."
+        ) from error
+    return tensor.to(device)

@@ -14,7 +14,8 @@ class ClosedFormRecipe:
         slots_per_channel: Latent slots per moving channel.
         slots: Latent slots in all, whatever the robot; None leaves it to `slots_per_channel`.
         num_quantizers: K, levels per slot.
-        codebook_size: V at most; the largest power of two not above a quarter of the windows.
+        codebook_size: V at most, any number; where a quarter of the windows is fewer, the largest
+            power of two not above that quarter, 16 at least.
         max_frequencies: F at most; the longest horizon of the samples where that is smaller.
         max_windows: Windows that k-means sees.
         iterations: Passes of k-means.

@@ -1,6 +1,7 @@
 """The arguments of `rvq-train fit`, as people type them -> as LightningCLI takes them.
 
 LightningCLI knows paths of configurations, not names, and lists as one JSON word, not as several.
+It takes words in turn, so that a configuration given after an option would undo it.
 """
 
 from __future__ import annotations
@@ -15,17 +16,23 @@ LISTS = ("--data.datasets",)
 
 
 def prepare(args: Sequence[str]) -> list[str]:
-    """Resolve `--config NAME` and gather `--data.datasets A B C`.
+    """Resolve `--config NAME` and put it first, and gather `--data.datasets A B C`.
+
+    Returns:
+        The configurations in their order, then all other words in theirs: an option always wins
+        against a configuration, wherever that stands.
 
     Raises:
         ValueError: No packaged configuration has that name.
     """
-    words, prepared = list(args), []
+    words = list(args)
+    configs: list[str] = []
+    prepared: list[str] = []
     while words:
         word = words.pop(0)
         option, equals, value = word.partition("=")
         if option in CONFIG and (equals or words):
-            prepared.append(f"--config={resolve_config(value if equals else words.pop(0))}")
+            configs.append(f"--config={resolve_config(value if equals else words.pop(0))}")
         elif option in LISTS and not equals:
             values = []
             while words and not words[0].startswith("--"):
@@ -33,7 +40,7 @@ def prepare(args: Sequence[str]) -> list[str]:
             prepared.append(f"{option}={json.dumps(values)}")
         else:
             prepared.append(word)
-    return prepared
+    return [*configs, *prepared]
 
 
 def packaged_configs() -> dict[str, Path]:

@@ -83,6 +83,7 @@ class BestTokenizer(Callback):
     ) -> None:
         self.settings, self.samples, self.target = settings, samples, target
         self.score, self.step = float("inf"), -1
+        self.latest: Evaluation | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.step < 0:
@@ -112,7 +113,7 @@ class BestTokenizer(Callback):
         if pl_module.weights.alignment:
             surprise = {name: pl_module.surprise(s) for name, s in samples.items() if s.sighted}
             result = replace(result, surprise=surprise)
-        pl_module.log("validation", result.score, prog_bar=True, logger=False, rank_zero_only=True)
+        self.latest = result
         if trainer.logger is not None:
             trainer.logger.log_metrics(result.scalars(), step=trainer.global_step)
         if result.score < self.score:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvq_action.console import guarded, writable_folder
+from rvq_action.console import guarded, kept_if_used, writable_folder
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -55,8 +55,9 @@ def _fit(words: Sequence[str] | Namespace) -> None:
 
     _quieten_lightning()
     cli = FitCLI(list(words))
-    writable_folder(cli.run_settings().run_dir)
-    fit(cli.run_settings(), cli.model, cli.datamodule, cli.trainer)
+    run = cli.run_settings()
+    with kept_if_used(run.run_dir):
+        fit(run, cli.model, cli.datamodule, cli.trainer)
 
 
 def _quieten_lightning() -> None:

@@ -53,6 +53,11 @@ class Evaluation:
         surprise = sum(self.surprise.values()) / max(len(self.surprise), 1)
         return self.error * math.exp(surprise)
 
+    @property
+    def kind(self) -> str:
+        """What the score is: the error itself, `mse`, or `score` where surprise has a part."""
+        return "score" if self.surprise else "mse"
+
     def scalars(self) -> dict[str, float]:
         """Everything, under the names it has in the log."""
         named = {"validation/mse": self.error}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,9 @@ def export_checkpoint(source: Path, target: Path) -> ActionTokenizer:
 def read_checkpoint(path: Path) -> ActionTokenizer:
     """The tokenizer of a checkpoint."""
     data = _load(path)
-    if "tokenizer" not in data:
-        raise ValueError(f"{path} is no checkpoint of `rvq-train fit`; its keys are {list(data)}.")
+    if not isinstance(data, dict) or "tokenizer" not in data:
+        holds = f"keys are {list(data)}" if isinstance(data, dict) else f"type is {type(data)}"
+        raise ValueError(f"{path} is no checkpoint of `rvq-train fit`; its {holds}.")
     weights = {
         name.removeprefix(PREFIX): tensor
         for name, tensor in data["state_dict"].items()
@@ -51,8 +53,15 @@ def read_checkpoint(path: Path) -> ActionTokenizer:
     return replace(tokenizer, metadata={**metadata, "steps": data["global_step"]})
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> Any:
+    """What a checkpoint holds; torch's own messages have many lines, so ours stands for them."""
+    unusable = (
+        f"{path} is damaged, or no checkpoint of `rvq-train fit`. Give the folder of a run, or its "
+        "checkpoints/last.ckpt."
+    )
+    if not zipfile.is_zipfile(path):
+        raise ValueError(unusable)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} is damaged or not a checkpoint: {error}") from error
+        raise ValueError(unusable) from error

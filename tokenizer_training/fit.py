@@ -103,7 +103,11 @@ def fit(
     if not trainer.is_global_zero:
         folder.wait_for_closed_form()
     elif not folder.closed_form.is_dir():
-        fit_start(run, folder, sources, began, data)
+        try:
+            fit_start(run, folder, sources, began, data)
+        except Exception:
+            folder.release()
+            raise
     if steps > 0:
         train(run, folder, module, data, trainer)
     done = trainer.global_step
@@ -225,4 +229,4 @@ def train(
         warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    logger.info("Best on validation: step %d, score %.3g.", best.step, best.score)
+    logger.info("Best: step %d, validation score %.3g (lower is better).", best.step, best.score)

@@ -84,6 +84,11 @@ class RunFolder:
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.record, json.dumps(settings, indent=2) + "\n")
 
+    def release(self) -> None:
+        """Take back a claim that nothing has come of."""
+        if not self.tokenizer.is_dir():
+            self._clear()
+
     def differs(self, settings: dict[str, Any]) -> list[str]:
         """What differs between the settings of the run in the folder and these; JSON types."""
         return differences(json.loads(self.record.read_text()), settings)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.evalset import EvalSet, load_eval_set
-from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
+from analysis.loading import LoadedTokenizer, check_robots, load_tokenizers, splits_of
 from analysis.rows import Row
 from analysis.rvq_codec import RvqCodec, artefact_name
 from analysis.semantics import context, labels, latents, next_frame, noise, price, retrieval, seen
@@ -63,7 +63,8 @@ def compute(
         quiet: Draw no progress bar.
 
     Raises:
-        ValueError: A dataset has no features, a plain tokenizer is none, or there is no gallery.
+        ValueError: A dataset has no features, a plain tokenizer is none, no tokenizer knows the
+            robot of any dataset, or there is no gallery.
     """
     from tokenizer_training.features.cache import FeatureCache
 
@@ -73,6 +74,7 @@ def compute(
     loaded, plain_names = _load(tokenizers, named)
     caches = [FeatureCache.open(path) for path in features]
     opened = [RobotDataset.open(path, mapping) for path in data]
+    check_robots([dataset.embodiment for dataset in opened], loaded)
     found = [seen.cache_of(caches, dataset.name) for dataset in opened]
     splits = splits_of(loaded)
     studies = []

@@ -17,6 +17,8 @@ from rvq_action.data.parquet import read_table
 V2, V3 = ("v2.0", "v2.1"), ("v3.0",)
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 """owner/name."""
+INFO, MOST = "meta/info.json", 8
+"""What makes a folder a dataset; and the most datasets that an error names."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,20 @@ class EpisodeRecord:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a dataset that is no folder.
+    """Refuse a dataset that is no folder, or a folder of datasets.
 
     Raises:
-        FileNotFoundError: Says how to get one, where the name may be one of the hub's.
+        FileNotFoundError: Says how to get one, where the name may be one of the hub's; or which
+            datasets lie inside.
     """
     if path.is_dir():
+        inside = sorted(str(file.parents[1]) for file in path.glob(f"*/{INFO}"))
+        if inside and not (path / INFO).is_file():
+            more = f" and {len(inside) - MOST} more" if len(inside) > MOST else ""
+            raise FileNotFoundError(
+                f"{path} is no LeRobotDataset, but a folder with some: {', '.join(inside[:MOST])}"
+                f"{more}. Give one of them."
+            )
         return
     hint = ""
     if HUB_ID.fullmatch(str(path)):
@@ -84,9 +94,9 @@ def load_info(path: Path) -> DatasetInfo:
         ValueError: A key is missing, the version is foreign, or there are no episodes.
     """
     check_folder(path)
-    file = path / "meta" / "info.json"
+    file = path / INFO
     if not file.is_file():
-        raise FileNotFoundError(f"{path} is no LeRobotDataset: it has no meta/info.json.")
+        raise FileNotFoundError(f"{path} is no LeRobotDataset: it has no {INFO}.")
     raw = parse_json(file.read_text(), file)
     needed = ("codebase_version", "fps", "features", "total_episodes", "data_path")
     missing = [key for key in needed if key not in raw]

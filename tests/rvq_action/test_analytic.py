@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -62,6 +63,18 @@ def test_networks_start_as_nothing():
     assert torch.equal(codes, without.encode(chunk.actions, *robot))
     backs = [t.decode(codes, 20, *robot) for t in (with_networks, without)]
     assert torch.equal(*backs)
+
+
+def test_a_codebook_may_have_any_size():
+    chunk = arm_chunk(256)
+    tokenizer = fit({"arm": (ARM, chunk)}, replace(RECIPE, codebook_size=25))
+    assert tokenizer.config.codebook_size == 25
+    assert tokenizer.bits_per_token == pytest.approx(math.log2(25))
+    robot = (chunk.anchor, "arm", chunk.fps)
+    codes = tokenizer.encode(chunk.actions, *robot)
+    assert 16 <= codes.max() < 25
+    vocabulary = tokenizer.vocabulary
+    assert torch.equal(vocabulary.to_codes(vocabulary.to_ids(codes)), codes)
 
 
 def test_a_fit_is_reproducible():

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -112,7 +113,12 @@ def test_artefacts_without_the_files_for_autoprocessor_are_read(saved):
 
 def test_a_foreign_directory_is_no_artefact(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
-    fails(tmp_path, r"no tokenizer artefact.*model.safetensors")
+    fails(tmp_path, r"no tokenizer artefact.*model.safetensors.*rvq-train export")
+
+
+def test_the_folder_of_a_run_points_at_its_tokenizer(saved, tmp_path):
+    saved.rename(tmp_path / "tokenizer")
+    fails(tmp_path, rf"no tokenizer artefact.*Its tokenizer is {tmp_path / 'tokenizer'}: give that")
 
 
 @pytest.mark.parametrize("size", [0, 5, 1000, -1])
@@ -234,15 +240,39 @@ def test_the_hub_is_asked_for_ids_only(saved, monkeypatch):
 
     def download(name: str, revision: str | None, allow_patterns: list[str]) -> str:
         asked.append((name, revision))
-        if name == "owner/missing":
-            raise FileNotFoundError("no such repository")
         assert set(allow_patterns) == FILES
         return str(saved)
 
     monkeypatch.setattr(hub, "snapshot_download", download)
     assert ActionTokenizer.from_pretrained("owner/name", revision="v1").metadata == METADATA
-    fails("owner/missing", "no directory here, and the hub gave no such repository")
-    assert asked == [("owner/name", "v1"), ("owner/missing", None)]
+    assert asked == [("owner/name", "v1")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("RepositoryNotFoundError", "the hub has no repository of that name"),
+        ("GatedRepoError", "those who were given access"),
+        ("RevisionNotFoundError", "has no revision 'v2'"),
+        ("HfHubHTTPError", r"the hub refused \(first line\)"),
+        ("HFValidationError", "no valid id"),
+        ("LocalEntryNotFoundError", r"the hub cannot be reached \(no route\), nor is a copy"),
+    ],
+)
+def test_a_missing_repository_is_told_from_a_hub_out_of_reach(monkeypatch, kind, message):
+    hub = pytest.importorskip("huggingface_hub")
+
+    def download(*_: object, **__: object) -> str:
+        error = getattr(hub.errors, kind)
+        if issubclass(error, hub.errors.HfHubHTTPError):
+            raise error("first line\nsecond", response=SimpleNamespace(headers={}, request=None))
+        raise error("first line\nsecond") from ConnectionError("no route")
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    with pytest.raises(ValueError, match=message) as raised:
+        ActionTokenizer.from_pretrained("owner/name", revision="v2")
+    said = str(raised.value)
+    assert said.startswith("'owner/name' is no directory here, and ") and "\n" not in said
 
 
 def test_pushing_uploads_the_artefact(networked, monkeypatch):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rvq_action.console import guarded, in_words, writable_folder
+from rvq_action.console import guarded, in_words, kept_if_used, writable_folder
 
 
 def run(error: BaseException, **options) -> int:
@@ -82,3 +82,15 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path, name, reason):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=rf"Cannot write into the folder .*{name}: .*{reason}"):
         writable_folder(tmp_path / name)
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_failed_work_leaves_no_new_empty_folder(tmp_path, used):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(KeyError), kept_if_used(tmp_path / "old" / "new" / "out") as folder:
+        if used:
+            (folder / "half").write_text("")
+        raise KeyError
+    left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
+    whole = ["old", "old/new", "old/new/out", "old/new/out/half"]
+    assert sorted(left) == (whole if used else ["old"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -79,7 +80,22 @@ class TestEncode:
         refuses(encode, r"NaN for \['joint_2'\]", proprio=proprio)
 
     def test_infinite_anchor(self, encode):
-        refuses(encode, "infinite", proprio=changed(CHUNK.anchor, (1, 2), float("inf")))
+        where = r"proprio\[1, 'joint_2'\] is infinite"
+        refuses(encode, where, proprio=changed(CHUNK.anchor, (1, 2), float("inf")))
+
+    @pytest.mark.parametrize(
+        ("value", "shown"),
+        [
+            ("hello", "str: 'hello'"),
+            ({"a": 1}, "dict: {'a': 1}"),
+            ([[1.0], [1.0, 2.0]], r"list: \[\[1.0\], \[1.0, 2.0\]\]"),
+            (np.array(["a", None]), "ndarray of object: array"),
+        ],
+    )
+    @pytest.mark.parametrize("what", ["actions", "proprio", "mask"])
+    def test_what_is_no_array(self, encode, what, value, shown):
+        match = f"{what} must be an array or tensor of numbers, got {shown}"
+        refuses(encode, match, **{what: value})
 
     @pytest.mark.parametrize("shape", [(4, 3), (4,), (4, 1, 4), (3, 4)])
     def test_anchor_of_another_shape(self, encode, shape):
@@ -192,6 +208,11 @@ class TestChunk:
 
 
 class TestPublicSurface:
+    def test_version(self):
+        assert rvq_action.__version__ == version("rvq-action") and "__version__" in dir(rvq_action)
+        with pytest.raises(AttributeError, match="no attribute 'Tokenizer'"):
+            assert rvq_action.Tokenizer
+
     def test_names(self):
         assert sorted(rvq_action.__all__) == [
             "ActionChunk",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.tokenizer_training.conftest import TINY
 from tokenizer_training.arguments import packaged_configs, prepare, resolve_config
+from tokenizer_training.fit_cli import FitCLI
 
 
 def test_a_packaged_name_becomes_its_path():
@@ -23,6 +25,21 @@ def test_a_list_is_gathered_up_to_the_next_option():
     words = ["--data.datasets", "a b", "c", "--run_dir", "d", "e"]
     assert prepare(words) == ['--data.datasets=["a b", "c"]', "--run_dir", "d", "e"]
     assert prepare(["--data.datasets=[a,b]"]) == ["--data.datasets=[a,b]"]
+
+
+def test_configurations_go_first_in_their_order():
+    base, demo = (f"--config={packaged_configs()[name]}" for name in ("base", "demo"))
+    words = ["--trainer.max_steps", "20", "--config", "base", "--run_dir=d", "-c", "demo"]
+    assert prepare(words) == [base, demo, "--trainer.max_steps", "20", "--run_dir=d"]
+
+
+@pytest.mark.parametrize("config_first", [True, False])
+def test_an_option_wins_wherever_the_configuration_stands(config_first, tmp_path):
+    option, config = ["--trainer.max_steps", "20"], ["--config", str(TINY)]
+    words = [*config, *option] if config_first else [*option, *config]
+    cli = FitCLI([*words, "--data.datasets", "nowhere", "--run_dir", str(tmp_path)])
+    assert cli.trainer.max_steps == 20
+    assert cli.config_name == "tiny"
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from rvq_action import ActionTokenizer
+from rvq_action.data.writer import LeRobotWriter
 from rvq_action.statistics import load_statistics
+from tests.synthetic import FEATURES, FPS, columns
 from tests.tokenizer_training.conftest import TINY
 from tokenizer_training.cli import main
 
@@ -75,6 +77,40 @@ def test_a_folder_that_cannot_be_written_is_said_before_training(fit_words, tmp_
     (tmp_path / "run").write_text("")
     assert main(fit_words) == 1
     assert capsys.readouterr().err.strip().endswith("it is a file. Choose another one.")
+
+
+def standstill(folder):
+    """A dataset of a robot that never moves."""
+    still = columns(30)
+    still = {name: values * 0 for name, values in still.items()}
+    with LeRobotWriter(folder, FPS, FEATURES, "test_arm") as writer:
+        for _ in range(6):
+            writer.add_episode(still, task="go")
+    return folder
+
+
+@pytest.mark.parametrize("refused", ["nowhere", "no cache", "standstill"])
+def test_a_refused_run_leaves_nothing(fit_words, tmp_path, refused, capsys):
+    before = sorted(tmp_path.iterdir())
+    words = [*fit_words, "--run_dir", str(tmp_path / "runs" / "mine")]
+    if refused == "no cache":
+        words += ["--model.weights.alignment", "1"]
+    else:
+        data = tmp_path / refused
+        if refused == "standstill":
+            before = sorted([*before, standstill(data)])
+        words += ["--data.datasets", str(data)]
+    assert main(words) == 1
+    assert capsys.readouterr().err.startswith("rvq-train fit: ")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_refused_run_leaves_what_was_there(fit_words, tmp_path, capsys):
+    assert main(fit_words) == 0
+    before = sorted((tmp_path / "run").rglob("*"))
+    assert main([*fit_words, "--model.learning_rate", "0.5"]) == 1
+    assert "other settings" in capsys.readouterr().err
+    assert sorted((tmp_path / "run").rglob("*")) == before
 
 
 @pytest.mark.parametrize("command", ["statistics", "features", "fit", "ablate", "export"])

@@ -80,7 +80,13 @@ def test_export_refuses_what_is_no_checkpoint(tmp_path):
     (tmp_path / "torn.ckpt").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(ValueError, match="damaged"):
         export_checkpoint(tmp_path / "torn.ckpt", tmp_path / "out")
-    torch.save({"weights": torch.ones(2)}, tmp_path / "foreign.ckpt")
-    with pytest.raises(ValueError, match="no checkpoint of `rvq-train fit`"):
-        export_checkpoint(tmp_path / "foreign.ckpt", tmp_path / "out")
+    for foreign in ({"weights": torch.ones(2)}, torch.ones(2)):
+        torch.save(foreign, tmp_path / "foreign.ckpt")
+        with pytest.raises(ValueError, match="no checkpoint of `rvq-train fit`; its"):
+            export_checkpoint(tmp_path / "foreign.ckpt", tmp_path / "out")
+    for text in ("# Title\n", "trainer:\n  max_steps: 1\n", ""):
+        (tmp_path / "notes").write_text(text)
+        with pytest.raises(ValueError, match="no checkpoint of `rvq-train fit`. Give") as raised:
+            export_checkpoint(tmp_path / "notes", tmp_path / "out")
+        assert "\n" not in str(raised.value)
     assert not (tmp_path / "out").exists()

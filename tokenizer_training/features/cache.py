@@ -23,6 +23,7 @@ from tokenizer_training.features.index import (
     load_card,
     shard_file,
 )
+from tokenizer_training.features.recorded import pictures_digest
 from tokenizer_training.features.teacher import TeacherCard
 
 
@@ -139,6 +140,8 @@ class DatasetFeatures:
     def check_complete(self, dataset: RobotDataset) -> None:
         """Refuse features of other recordings than these, or of only a part of them.
 
+        Pictures are compared where their files are here, and the cache remembers them.
+
         Raises:
             ValueError: Says what differs, and the fix.
         """
@@ -155,6 +158,13 @@ class DatasetFeatures:
             raise ValueError(
                 f"{self.path} holds {self.index.done} of {len(lengths)} episodes. Go on with the "
                 "same `rvq-train features` command."
+            )
+        known = self.index.pictures
+        if known is not None and pictures_digest(reader, self.cameras) not in (None, known):
+            raise ValueError(
+                f"{self.path} was made from other pictures than {dataset.path} holds now: the "
+                f"recordings are as long, but files of {', '.join(self.cameras)} have changed. "
+                f"{AGAIN}"
             )
 
     def check_split(self, train: Sequence[int]) -> None:

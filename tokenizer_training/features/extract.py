@@ -18,6 +18,7 @@ from rvq_action.console import writable_folder
 from rvq_action.data.split import split_episodes
 from tokenizer_training.features.index import DatasetIndex
 from tokenizer_training.features.pictures import Pictures
+from tokenizer_training.features.recorded import pictures_digest
 from tokenizer_training.features.teacher import Frames, Teacher
 from tokenizer_training.features.writer import DatasetWriter, claim
 
@@ -89,6 +90,7 @@ def plan(teacher: Teacher, pictures: Pictures, how: Extraction) -> DatasetIndex:
         cameras=pictures.cameras,
         stride=how.stride,
         train=split.train,
+        pictures=pictures_digest(pictures.reader, pictures.cameras),
     )
 
 

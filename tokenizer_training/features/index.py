@@ -40,6 +40,8 @@ class DatasetIndex:
         stride: Frames from one extracted frame to the next; the first one always is.
         train: Training episodes of the split; a fitted teacher has seen no others.
         shards: For every shard written, the number of the episode after its last one.
+        pictures: Digest of the files looked at; None until all episodes are extracted, and where
+            it was never taken.
     """
 
     name: str
@@ -50,6 +52,7 @@ class DatasetIndex:
     stride: int
     train: tuple[int, ...]
     shards: tuple[int, ...] = ()
+    pictures: str | None = None
 
     @property
     def done(self) -> int:
@@ -82,7 +85,7 @@ class DatasetIndex:
         Raises:
             ValueError: It is damaged or of another format.
         """
-        data = _read(folder / INDEX)
+        data = {"pictures": None, **_read(folder / INDEX)}
         try:
             values = {field.name: _frozen(data[field.name]) for field in fields(cls)}
         except KeyError as error:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from rvq_action.hub import download
+
 DECISIVE = (
     *("config.json", "preprocessor_config.json", "processor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"),
@@ -82,15 +84,12 @@ def load_network(folder: Path, dtype: torch.dtype) -> tuple[Any, list[str]]:
 
 
 def _download(model: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     try:
-        return Path(snapshot_download(model, allow_patterns=list(LOADED)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        return download(model, LOADED)
+    except ValueError as error:
         raise FileNotFoundError(
-            f"There is no folder {model}, and the hub gives no such model. Give the folder that "
-            "holds its config.json, or the id of a model that can be downloaded."
+            f"There is no folder {model}, and {error} Give the folder that holds its config.json, "
+            "or the id of a model that can be downloaded."
         ) from error
 
 

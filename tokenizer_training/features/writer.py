@@ -63,7 +63,8 @@ class DatasetWriter:
     Args:
         cache: The cache's folder.
         plan: What the index is to be; its fingerprint names all that decides the features but what
-            the teacher was fitted to, which the writer adds.
+            the teacher was fitted to, which the writer adds. Its pictures are remembered once all
+            episodes are there.
         fit: Fits the teacher, called if that was not done before.
 
     Raises:
@@ -77,13 +78,15 @@ class DatasetWriter:
         self.folder = cache / plan.name
         self._rows: list[Tensor] = []
         self._waiting = 0
+        self._pictures = plan.pictures
         if (self.folder / INDEX).is_file():
             self.index = DatasetIndex.load(self.folder)
             self.state = self._load_state()
             self._check(replace(plan, fingerprint=_digest(plan.fingerprint, self.state)))
         else:
             self.state = fit()
-            self.index = replace(plan, fingerprint=_digest(plan.fingerprint, self.state))
+            fingerprint = _digest(plan.fingerprint, self.state)
+            self.index = replace(plan, fingerprint=fingerprint, pictures=None)
             self.folder.mkdir(exist_ok=True)
             if self.state:
                 _save(self.state, self.folder / STATE)
@@ -106,11 +109,16 @@ class DatasetWriter:
             file = shard_file(self.folder, len(self.index.shards))
             _save({FEATURES: torch.cat(self._rows)}, file)
             self.index = self.index.with_shard(self.index.done + len(self._rows))
+            if self.index.is_complete:
+                self.index = replace(self.index, pictures=self._pictures)
             self.index.save(self.folder)
             self._rows, self._waiting = [], 0
 
     def _check(self, plan: DatasetIndex) -> None:
         """Refuse to go on with something else than was begun."""
+        known = None not in (self.index.pictures, plan.pictures)
+        if not known or plan.cameras != self.index.cameras:
+            plan = replace(plan, pictures=self.index.pictures)
         old, new = asdict(replace(self.index, shards=())), asdict(plan)
         names = [name for name in new if new[name] != old[name]]
         if names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import torch
 from analysis.cli import main
 from analysis.evalset import load_eval_set
 from analysis.semantics import ceiling, seen, study
+from rvq_action import ActionTokenizer
 from rvq_action.analytic import fit_closed_form
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.split import split_episodes
@@ -143,3 +145,13 @@ def test_an_unknown_plain_tokenizer_is_named(place, tmp_path, capsys):
 def test_no_gallery_is_no_measurement(place):
     with pytest.raises(ValueError, match="--seeds 0"):
         study.compute([place / "other"], [place / "cache"], [place / "arm"], seeds=0)
+
+
+def test_tokenizers_of_other_robots_are_refused_before_the_work(place, tmp_path, capsys):
+    known = ActionTokenizer.from_pretrained(place / "other")
+    (arm,) = known.embodiments.values()
+    replace(known, embodiments={"rover": arm}).save_pretrained(tmp_path / "stranger")
+    words = f"semantics --tokenizers {tmp_path}/stranger --features {place}/cache "
+    assert main((words + f"--data {place}/arm --out {tmp_path}/out").split()) == 1
+    assert "know the embodiments ['rover'], but the datasets" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -128,9 +128,17 @@ def test_a_video_truncated_behind_its_index_is_named_too(tmp_path):
         reader.frames(0, CAMERA, [2.9])
 
 
+def test_a_folder_of_datasets_names_them(tmp_path):
+    names = [write_v3(tmp_path / f"set_{i}", (9,)).name for i in range(9)]
+    match = "a folder with some: .* and 1 more. Give"
+    with pytest.raises(FileNotFoundError, match=match) as raised:
+        LeRobotReader(tmp_path)
+    assert [name in str(raised.value) for name in names] == [True] * 8 + [False]
+
+
 def test_missing_files_are_named(dataset, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"is no LeRobotDataset: it has no meta/info\.json"):
-        LeRobotReader(tmp_path)
+        LeRobotReader(dataset / "data")
     for pattern in ("data/**/*.parquet", "videos/**/*.mp4"):
         sorted(dataset.glob(pattern))[0].unlink()
     reader = LeRobotReader(dataset)

@@ -68,6 +68,33 @@ def test_other_recordings_are_refused(cache, tmp_path, lengths):
         cache.dataset("stripes").check_complete(RobotDataset.open(other))
 
 
+@pytest.fixture
+def changed(tmp_path):
+    """Recordings of the same name and lengths, one of which shows other things."""
+    return write(tmp_path / "stripes", change=(5,))
+
+
+def test_other_pictures_of_as_many_frames_are_refused(cache, changed):
+    with pytest.raises(ValueError, match="other pictures than .* extract the features again"):
+        cache.dataset("stripes").check_complete(RobotDataset.open(changed))
+
+
+def test_pictures_are_not_compared_where_nothing_is_known_of_them(cache, changed):
+    """In a cache that does not remember them, and in recordings without their videos."""
+    index = cache.path / "stripes" / "index.json"
+    stored = json.loads(index.read_text())
+    assert stored.pop("pictures")
+    for video in (changed / "videos").rglob("*.mp4"):
+        video.rename(video.with_suffix(".away"))
+    cache.dataset("stripes").check_complete(RobotDataset.open(changed))
+    for video in (changed / "videos").rglob("*.away"):
+        video.rename(video.with_suffix(".mp4"))
+    index.write_text(json.dumps(stored))
+    before = cache.dataset("stripes")
+    before.check_complete(RobotDataset.open(changed))
+    assert before.index.pictures is None
+
+
 def test_a_teacher_fitted_on_held_out_episodes_is_refused(cache):
     found = cache.dataset("stripes")
     found.check_split(found.fitted)

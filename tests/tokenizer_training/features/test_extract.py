@@ -134,6 +134,12 @@ def test_a_cache_of_recordings_that_changed_is_refused(run, tmp_path, capsys):
     assert "other recordings" in capsys.readouterr().err
 
 
+def test_a_cache_of_other_pictures_is_not_taken_for_finished(run, tmp_path, capsys):
+    assert run() == 0
+    assert run(data=write(tmp_path / "stripes", change=(5,))) == 1
+    assert "(other pictures)" in capsys.readouterr().err
+
+
 def test_files_of_others_are_not_written_among(run, tmp_path, capsys):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "thesis.txt").write_text("")

@@ -173,6 +173,20 @@ def test_a_model_of_the_hub_is_the_same_as_its_folder(networks, monkeypatch):
     assert card.fingerprint == vision(networks, "dinov2").card.fingerprint
 
 
+def test_a_hub_out_of_reach_is_no_missing_model(monkeypatch):
+    import huggingface_hub
+
+    def download(*_: object, **__: object) -> str:
+        raise huggingface_hub.errors.LocalEntryNotFoundError("a\nb") from OSError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(FileNotFoundError) as raised:
+        VisionTeacher(VisionSettings("someone/dinov2"))
+    said = str(raised.value)
+    assert "There is no folder someone/dinov2, and the hub cannot be reached (no route)" in said
+    assert "\n" not in said
+
+
 def test_weights_are_told_apart(networks, tmp_path):
     copy = SAVE["dinov2"](tmp_path / "copy")
     assert identity(copy) == identity(networks["dinov2"])
