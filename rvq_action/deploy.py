@@ -9,6 +9,7 @@ caller to notice.
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ def frozen(model: TokenizerModel) -> TokenizerModel:
     return held
 
 
-class _Deployed(nn.Module):
+class _Deployed(nn.Module, ABC):
     """One embodiment of a tokenizer at one horizon and rate.
 
     Args:
@@ -87,9 +88,9 @@ class _Deployed(nn.Module):
         with torch.no_grad():
             self(**self.example(batch=1))
 
+    @abstractmethod
     def example(self, batch: int) -> dict[str, Tensor]:
         """Inputs of `forward` by name, for tracing."""
-        raise NotImplementedError
 
 
 class ChunkEncoder(_Deployed):
