@@ -12,9 +12,10 @@ from rvq_action.derived import Derived
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager:
-    """Autocast switched off for the linear path, whose rounding would decide codes.
+    """Autocast switched off where rounding would decide codes, or move a robot.
 
-    What is worth less precision are the networks around it.
+    That is the linear path and the way between physical units and model space, rotations included;
+    what may round are the networks.
     """
     kind = tensor.device.type
     if not torch.is_autocast_enabled(kind):
@@ -117,6 +118,11 @@ class ResidualNetwork(nn.Module):
             return False
         last = (self.leave.weight, self.leave.bias)
         return self._silent.get(last, lambda: not any(bool(t.any()) for t in last))
+
+    def train(self, mode: bool = True) -> ResidualNetwork:
+        """Training begins or ends: fused optimizers move weights without counting versions."""
+        self._silent.forget()
+        return super().train(mode)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         hidden = self.enter(x) + condition

@@ -14,9 +14,10 @@ Value = TypeVar("Value")
 class Derived(Generic[Value]):
     """A value kept until one of the tensors it follows from changes.
 
-    A tensor has changed when it lives elsewhere or its version counter moved on. Every in-place
-    operation moves that counter except through `.data`, after which `forget` is due. Tensors made
-    under `torch.inference_mode` count no versions: what follows from them is computed anew.
+    A tensor has changed when it lives elsewhere or its version counter moved on. In-place
+    operations move that counter, except through `.data` and in fused optimizers, after which
+    `forget` is due. Tensors made under `torch.inference_mode` count no versions: what follows from
+    them is computed anew.
     """
 
     def __init__(self) -> None:

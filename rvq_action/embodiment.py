@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rvq_action.blocks import Condition
+from rvq_action.blocks import Condition, full_precision
 from rvq_action.chunk import ActionChunk
 from rvq_action.layout import ActionLayout
 from rvq_action.normalize import Normalizer
@@ -148,7 +148,8 @@ class Embodiment:
         mask = chunk.mask & self.valid.to(chunk.mask.device)
         actions = torch.where(mask, chunk.actions, 0.0)
         if not relative:
-            actions = to_relative(actions, chunk.anchor, self.layout, mask)
+            with full_precision(actions):
+                actions = to_relative(actions, chunk.anchor, self.layout, mask)
         x = self.actions.normalize(actions, mask)
         duration = x.new_full((x.shape[0],), chunk.horizon / chunk.fps)
         condition = self.condition(chunk.anchor, chunk.anchor_mask, number, width, duration)
@@ -200,13 +201,14 @@ class Embodiment:
         self, motion: Tensor, anchor: Tensor | None, relative: bool, fps: float | None = None
     ) -> Tensor:
         """The second half of `from_model`: a relative motion [B, T, D] kept in range, absolute."""
-        inside = self.range.clamp(motion)
-        if fps is None or fps >= self.fps * (1 - RATE_TOLERANCE):
-            inside = self.start.join(inside)
-        mask = None if self.is_whole else self.valid.to(motion.device).expand_as(inside)
-        if not relative:
-            return to_absolute(inside, anchor, self.layout, mask)
-        return inside if mask is None else torch.where(mask, inside, 0.0)
+        with full_precision(motion):
+            inside = self.range.clamp(motion)
+            if fps is None or fps >= self.fps * (1 - RATE_TOLERANCE):
+                inside = self.start.join(inside)
+            mask = None if self.is_whole else self.valid.to(motion.device).expand_as(inside)
+            if not relative:
+                return to_absolute(inside, anchor, self.layout, mask)
+            return inside if mask is None else torch.where(mask, inside, 0.0)
 
 
 def _widen(tensor: Tensor, width: int) -> Tensor:
