@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from vla.action_head import ActionHead, ProprioToken
 from vla.backbone import recompute
@@ -171,21 +172,24 @@ class VLAModel(nn.Module):
         assert streams.tokens is not None
         return streams.tokens, streams.cache
 
-    def read_next(self, ids: Tensor, position: int, past: Cache) -> tuple[Tensor, Cache]:
-        """Go on behind sequences without padding.
+    def read_next(
+        self, ids: Tensor, position: Tensor, past: Cache, real: Tensor
+    ) -> tuple[Tensor, Cache]:
+        """Go on behind sequences that end together.
 
         Args:
             ids: int64 [B, n], the next tokens.
-            position: Of the first of them.
+            position: int64 [B], of the first of them.
             past: All tokens before.
+            real: bool [B, L], False where the sequences were padded, on the left.
         """
-        count = ids.shape[1]
-        places = torch.arange(position, position + count, device=ids.device)
+        count, before = ids.shape[1], past[0].key.shape[2]
+        places = position[:, None] + torch.arange(count, device=ids.device)
         embedded = self.vl_expert.get_input_embeddings()(ids)
-        rotary = self.rotary.at(places.expand(3, len(ids), -1), embedded.dtype)
-        before = past[0].key.shape[2]
-        everything = torch.ones(count, before + count, dtype=torch.bool, device=ids.device)
-        mask = everything.tril(before).expand(len(ids), -1, -1)
+        rotary = self.rotary.at(places.expand(3, -1, -1), embedded.dtype)
+        seen = pad(real, (0, before + count - real.shape[1]), value=True)
+        causal = torch.ones(count, before + count, dtype=torch.bool, device=ids.device)
+        mask = causal.tril(before) & seen[:, None, :]
         streams = self.mot(Entrance(embedded, rotary, mask), None, past)
         return streams.tokens, streams.cache
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -123,16 +124,18 @@ class VLAPolicy:
                 shard_size,
             )
 
-    def batch(self, samples: Sequence[Sample]) -> Batch:
+    def batch(
+        self, samples: Sequence[Sample], padding: Literal["left", "right"] = "right"
+    ) -> Batch:
         """Samples side by side, where the network is."""
-        return collate(samples, self.backbone.images.merge_size).to(self.model.device)
+        return collate(samples, self.backbone.images.merge_size, padding).to(self.model.device)
 
     def act(
         self,
         observations: Sequence[Observation],
         horizon: int,
         steps: int | None = None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
     ) -> list[np.ndarray]:
         """The flow head's actions for several robots at once.
 
@@ -140,7 +143,7 @@ class VLAPolicy:
             observations: Of each.
             horizon: T, frames.
             steps: Of the sampler; the configuration's where not given.
-            generator: Of the noise.
+            generator: Of the noise; with one for every robot none depends on the others.
 
         Returns:
             float32 [T, D] each: physical units, absolute, within the training range.
@@ -151,9 +154,8 @@ class VLAPolicy:
             FloatingPointError: The network gave a number that is none.
         """
         batch = self.batch([self.samples.to_act(o, horizon) for o in observations])
-        place = self.model.device if generator is None else generator.device
-        noise = torch.randn(batch.actions.shape, generator=generator, device=place)
-        moved = self.model.sample_actions(batch, noise.to(self.model.device), steps).cpu()
+        noise = _noise(batch.actions, generator).to(self.model.device)
+        moved = self.model.sample_actions(batch, noise, steps).cpu()
         if not moved.isfinite().all():
             raise FloatingPointError("The policy gave actions that are not finite; do not move.")
         return [self._physical(o, x) for o, x in zip(observations, moved, strict=True)]
@@ -207,18 +209,28 @@ class VLAPolicy:
         ends early the chunk is coarser.
         """
         now = Observation(images, proprio, instruction, embodiment, fps)
-        batch = self.batch([self.samples.to_act(now, horizon)])
+        return self.act_by_codes([now], horizon)[0]
+
+    def act_by_codes(self, observations: Sequence[Observation], horizon: int) -> list[ActionCodes]:
+        """The discrete branch's actions for several robots at once; errors as `act`."""
+        samples = [self.samples.to_act(o, horizon) for o in observations]
         end, actions = self.samples.prompter.end_id, self.vocabulary.actions
 
         def allowed(position: int) -> Tensor:
             may_end = [end] if position else []
             return torch.tensor([*self.vocabulary.valid_ids(position), *may_end])
 
-        limit = actions.num_slots * actions.num_levels
-        ids = continue_greedily(self.model, batch, allowed, end, limit)
-        codes = actions.to_codes(torch.tensor([ids])).numpy()
-        name, anchor = self.samples.embodiment(embodiment), torch.as_tensor(proprio).numpy()[None]
-        return ActionCodes(codes[0], self.tokenizer.decode(codes, horizon, anchor, name, fps)[0])
+        batch = self.batch(samples, "left")
+        said = continue_greedily(self.model, batch, allowed, end, actions.tokens_per_chunk)
+        codes = actions.to_codes(said).numpy()
+        return [self._spoken(o, c, horizon) for o, c in zip(observations, codes, strict=True)]
+
+    def _spoken(self, observation: Observation, codes: np.ndarray, horizon: int) -> ActionCodes:
+        """Codes int64 [S, K] -> with their actions."""
+        name = self.samples.embodiment(observation.embodiment)
+        anchor = torch.as_tensor(observation.proprio).numpy()[None]
+        told = horizon, anchor, name, observation.fps
+        return ActionCodes(codes, self.tokenizer.decode(codes[None], *told)[0])
 
     def generate_text(self, images: Sequence[Image], question: str, max_tokens: int = 128) -> str:
         """Answer a question about pictures.
@@ -235,7 +247,7 @@ class VLAPolicy:
         prompter = self.samples.prompter
         words = torch.tensor(prompter.answer_ids)
         end = prompter.end_id
-        ids = continue_greedily(self.model, batch, lambda _: words, end, max_tokens)
+        ids = continue_greedily(self.model, batch, lambda _: words, end, max_tokens)[0]
         return prompter.read(ids)
 
     def _physical(self, observation: Observation, moved: Tensor) -> np.ndarray:
@@ -259,3 +271,14 @@ class VLAPolicy:
         prompter = Prompter(backbone.text, image_id, vocabulary.proprio_id)
         samples = SampleBuilder(config, tokenizer, vocabulary, prompter, backbone.images)
         return cls(config, model, tokenizer, backbone, vocabulary, samples)
+
+
+def _noise(
+    actions: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None
+) -> Tensor:
+    """Noise of the shape [B, T, D] of actions, from one source or from one for every robot."""
+    if isinstance(generator, Sequence):
+        rows = [torch.randn(actions.shape[1:], generator=g, device=g.device) for g in generator]
+        return torch.stack(rows)
+    place = actions.device if generator is None else generator.device
+    return torch.randn(actions.shape, generator=generator, device=place)
