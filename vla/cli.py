@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rvq_action.console import EXPECTED, guarded, writable_folder
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.rendering import RenderingUnavailable
+from vla.evaluation.closed_loop.command import rollout, rollout_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -23,8 +24,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     words = list(sys.argv[1:] if args is None else args)
-    expected = (*EXPECTED, RenderingUnavailable, BrokenExecutor)
-    extra = "sim" if words[:1] == ["demos"] else "vla"
+    expected = (*EXPECTED, RenderingUnavailable, BrokenExecutor, FloatingPointError)
+    extra = EXTRAS.get(words[0], "vla") if words else "vla"
     return guarded("rvq-vla", words, extra, lambda: _run(words), expected)
 
 
@@ -142,8 +143,12 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], No
     "demos": (_demos_parser, _demos),
     "bridge": (_bridge_parser, _bridge),
     "inspect": (_inspect_parser, _inspect),
+    "rollout": (rollout_parser, rollout),
 }
 """Subcommand -> (its parser, what it runs)."""
+
+EXTRAS = {"demos": "sim", "rollout": "vla,sim"}
+"""Subcommand -> the extras that it needs, where those are not the policy's alone."""
 
 
 if __name__ == "__main__":
