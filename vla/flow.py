@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rvq_action.metrics import masked_mean
+from rvq_action.metrics import masked_mean_per_chunk
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class FlowDraw:
 def flow_loss(
     velocity: Tensor, actions: Tensor, mask: Tensor, draw: FlowDraw, objective: str
 ) -> Tensor:
-    """Mean squared error over real channels of real frames; 0 where there are none.
+    """Mean squared error of every sample, over real channels of real frames: [B]; 0 without any.
 
     Args:
         velocity: [B, T, D], predicted at the noisy actions.
@@ -69,7 +69,7 @@ def flow_loss(
         error = draw.noisy(actions, mask) + left * velocity - actions
     else:
         error = velocity - draw.target(actions)
-    return masked_mean(error.square(), mask)
+    return masked_mean_per_chunk(error.square(), mask)
 
 
 def integrate(

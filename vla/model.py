@@ -20,7 +20,7 @@ from vla.backbone import recompute
 from vla.config import VLAConfig
 from vla.experts import ActionLayer
 from vla.flow import FlowDraw, flow_loss, integrate
-from vla.losses import Losses, token_losses
+from vla.losses import Losses, SampleLosses, token_losses
 from vla.masks import flow_mask, vl_mask
 from vla.mot import Cache, Entrance, JointLayer, MixtureOfTransformers
 from vla.rotary import RotarySettings
@@ -33,16 +33,21 @@ class VLAOutput:
     """What a training step needs.
 
     Attributes:
-        losses: The three terms.
+        each: The three terms, sample by sample.
         velocity: float32 [B, T, D], or None where the batch has no flow slots.
         logits: [M, rows], of the labelled places alone.
         targets: int64 [M], the ids to predict there.
     """
 
-    losses: Losses
+    each: SampleLosses
     velocity: Tensor | None
     logits: Tensor
     targets: Tensor
+
+    @property
+    def losses(self) -> Losses:
+        """The three terms of the batch by itself."""
+        return self.each.mean()
 
 
 class VLAModel(nn.Module):
@@ -152,14 +157,16 @@ class VLAModel(nn.Module):
         labelled = labels != UNLABELLED
         logits = self.logits(streams.tokens[labelled])
         is_action = shift_labels(batch.types)[labelled] == TokenType.ACTION
-        action_ce, multimodal_ce = token_losses(logits, labels[labelled], is_action)
-        velocity, flow_term = None, torch.zeros_like(action_ce)
+        place = is_action, labelled.nonzero()[:, 0], len(batch)
+        token_terms = token_losses(logits, labels[labelled], *place)
+        velocity, flow_term = None, torch.zeros_like(token_terms[0])
         if streams.flow is not None:
             velocity = self.action_head.velocity(streams.flow)
             data = batch.actions, batch.action_mask, draw
             flow_term = flow_loss(velocity, *data, config.flow_objective)
-        losses = Losses(flow_term, action_ce, multimodal_ce)
-        return VLAOutput(losses, velocity, logits, labels[labelled])
+        robots = batch.slots.any(-1) | (batch.types == TokenType.ACTION).any(-1)
+        each = SampleLosses(flow_term, *token_terms, robots)
+        return VLAOutput(each, velocity, logits, labels[labelled])
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., width] from the layers -> [..., rows]."""
