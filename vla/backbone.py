@@ -43,9 +43,11 @@ class Backbone:
         """Rows of its vocabulary."""
         return self.model.config.text_config.vocab_size
 
-    def save(self, folder: Path, shard_size: str) -> None:
-        """Write all three as transformers reads them."""
-        self.model.save_pretrained(folder, max_shard_size=shard_size)
+    def save(
+        self, folder: Path, shard_size: str, weights: dict[str, torch.Tensor] | None = None
+    ) -> None:
+        """Write all three as transformers reads them; other weights than the model's if given."""
+        self.model.save_pretrained(folder, max_shard_size=shard_size, state_dict=weights)
         self.text.save_pretrained(folder)
         self.images.save_pretrained(folder)
 

@@ -7,6 +7,7 @@ actions + noise ─ action head ───────┘                    └�
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -271,6 +272,12 @@ class VLAModel(nn.Module):
         visual = self.vl_expert.model.visual
         seen = visual(pixels.to(self.dtype), grid_thw=grids)
         return getattr(seen, "pooler_output", seen)
+
+
+def backbone_name(name: str) -> str:
+    """A weight of the VL Expert as transformers' own model calls it, given our name of it."""
+    layer = re.sub(r"^mot\.(layers\.\d+\.)vl\.", r"model.language_model.\1", name)
+    return layer.removeprefix("vl_expert.")
 
 
 def is_vl(name: str) -> bool:
