@@ -205,7 +205,7 @@ class VLAModel(nn.Module):
         Args:
             batch: Says what the flow slots see, and where they are.
             noisy: 0 where masked.
-            time: 0 = noise, 1 = data.
+            time: [B], or [B, T] frame by frame; 0 = noise, 1 = data.
             past: What `read` left of the batch; without it the tokens are read again.
         """
         flow = self._flow_entrance(batch, noisy, time)
@@ -252,7 +252,7 @@ class VLAModel(nn.Module):
     def _flow_entrance(self, batch: Batch, noisy: Tensor, time: Tensor) -> Entrance:
         embedded = self.action_head.embed(noisy, batch.action_mask, time).to(self.dtype)
         rotary = self.rotary.at(batch.slot_positions, embedded.dtype)
-        return Entrance(embedded, rotary, flow_mask(batch.types, batch.slots))
+        return Entrance(embedded, rotary, flow_mask(batch.types, batch.slots, batch.draws))
 
     def _embed(self, batch: Batch) -> Tensor:
         """[B, L, width]: rows of the table, pictures and state in their places."""

@@ -19,6 +19,7 @@ from rvq_action.data.split import Split
 from rvq_action.data.windows import Windows, horizon_frames
 from vla.config import VLAConfig
 from vla.data.cameras import find_cameras
+from vla.data.frames import FrameStore
 from vla.data.instructions import Script
 from vla.data.splits import choose_split
 from vla.images import Image
@@ -36,6 +37,7 @@ class RobotSource:
         windows: About a second each, at the dataset's rate; tails are masked.
         scripts: Episode -> what is told when.
         cameras: The policy's name of a camera -> the dataset's feature.
+        frames: The pictures of those cameras.
     """
 
     dataset: RobotDataset
@@ -43,6 +45,7 @@ class RobotSource:
     windows: Windows
     scripts: dict[int, Script]
     cameras: dict[str, str]
+    frames: FrameStore
 
     @classmethod
     def open(
@@ -75,7 +78,9 @@ class RobotSource:
         told = _told(dataset, scripts)
         horizon = horizon_frames(dataset.fps, seconds or tokenizer.seconds)
         windows = Windows(told, horizon, tails=True, idle=IdleRule())
-        return cls(dataset, split, windows, scripts, cameras)
+        times = {i: script.times for i, script in scripts.items()}
+        frames = FrameStore(dataset.reader, cameras, config.image_size, times)
+        return cls(dataset, split, windows, scripts, cameras, frames)
 
     @property
     def name(self) -> str:
@@ -95,11 +100,8 @@ class RobotSource:
         return script.choose(self.windows.start_of(index), step_share, rng)
 
     def images(self, index: int) -> dict[str, Image]:
-        """Camera -> its picture at a window's first frame; nothing else is decoded."""
-        episode, start = self.windows.episode_of(index), self.windows.start_of(index)
-        times = self.scripts[episode].times[start : start + 1]
-        reader = self.dataset.reader
-        return {name: reader.frames(episode, key, times)[0] for name, key in self.cameras.items()}
+        """Camera -> its picture at a window's first frame, of the policy's size."""
+        return self.frames.at(self.windows.episode_of(index), self.windows.start_of(index))
 
 
 def check_robot(dataset: RobotDataset, tokenizer: ActionTokenizer) -> None:

@@ -27,6 +27,8 @@ class VLAModule(LightningModule):
         optimizer: What moves the weights, and how fast.
         average: Decay of the moving average of the weights, which is what is exported; 0 exports
             the weights themselves.
+        flow_draws: Draws of noise and flow time for every demonstration in a step, whose prompt is
+            read once for all of them.
         gradient_checkpointing: Compute activations again in the backward pass, to save memory.
         seed: Of noise, flow times and dropout.
 
@@ -44,10 +46,14 @@ class VLAModule(LightningModule):
         weights: LossWeights,
         optimizer: OptimizerSettings,
         average: float = 0.999,
+        flow_draws: int = 1,
         gradient_checkpointing: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if flow_draws < 1:
+            raise ValueError(f"flow_draws must be at least 1, got {flow_draws}.")
+        self.flow_draws = flow_draws
         self.weights, self.optimizer, self.seed = weights, optimizer, seed
         self.decay, self.gradient_checkpointing = average, gradient_checkpointing
         self.average: Average | None = None
@@ -75,6 +81,7 @@ class VLAModule(LightningModule):
         keys = [(self.seed, step, place.number) for place in self.plan.places(step, micro)]
         torch.manual_seed(number_of((*keys[0], 1)))  # of dropout
         config = self.policy.config
+        batch = batch.repeat_flow(self.flow_draws)
         draw = draw_flow(batch, keys, config.time_alpha, config.time_scale)
         return self.model(batch, draw).each
 

@@ -15,21 +15,22 @@ def draw_flow(batch: Batch, keys: Sequence[Sequence[int]], alpha: float, scale: 
     """Noise and flow time of every sample, the same however a global batch is dealt out.
 
     Args:
-        batch: The samples.
+        batch: The samples, their frames as often as there are to be draws of each.
         keys: What each sample's draw depends on, such as (seed, step, number in the batch).
         alpha: See `FlowDraw.sample`.
         scale: See `FlowDraw.sample`.
     """
-    noise = torch.zeros(batch.actions.shape)
-    time = torch.zeros(len(batch))
-    lengths = batch.slots.cpu().long() * torch.arange(1, batch.horizon + 1)
-    for row, (key, length) in enumerate(zip(keys, lengths.tolist(), strict=True)):
-        generator = torch.Generator().manual_seed(number_of(key))
-        own = torch.zeros(1, max(length, default=0), noise.shape[-1])
+    frames = batch.horizon // batch.draws
+    noise = torch.zeros(len(batch), batch.draws, frames, batch.actions.shape[-1])
+    time = torch.zeros(len(batch), batch.draws, 1)
+    slots = batch.slots[:, :frames].cpu().long() * torch.arange(1, frames + 1)
+    for row, (key, slot) in enumerate(zip(keys, slots.tolist(), strict=True)):
+        generator, length = torch.Generator().manual_seed(number_of(key)), max(slot, default=0)
+        own = torch.zeros(batch.draws, length, noise.shape[-1])
         drawn = FlowDraw.sample(own, alpha, scale, generator)
-        noise[row, : own.shape[1]], time[row] = drawn.noise[0], drawn.time[0]
-    device = batch.actions.device
-    return FlowDraw(noise.to(device), time.to(device))
+        noise[row, :, :length], time[row, :, 0] = drawn.noise, drawn.time
+    device, times = batch.actions.device, time.expand(-1, -1, frames)
+    return FlowDraw(noise.flatten(1, 2).to(device), times.flatten(1).to(device))
 
 
 def number_of(key: Sequence[int]) -> int:
