@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RobotSource:
-    """The windows of a dataset's training episodes.
+    """The windows of a dataset's training episodes, or of those that are held out.
 
     Attributes:
         dataset: The dataset.
-        split: Training and held-out episodes; the latter are never in `windows`.
+        split: Training and held-out episodes, of which `windows` has one part alone.
         windows: About a second each, at the dataset's rate; tails are masked.
         scripts: Episode -> what is told when.
         cameras: The policy's name of a camera -> the dataset's feature.
@@ -55,6 +56,7 @@ class RobotSource:
         tokenizer: ActionTokenizer,
         mapping: str | None = None,
         seconds: float | None = None,
+        part: Literal["train", "held_out"] = "train",
     ) -> RobotSource:
         """Open a dataset for a policy.
 
@@ -64,6 +66,7 @@ class RobotSource:
             tokenizer: The policy's; its recorded split is kept to.
             mapping: Of the dataset; its own where None.
             seconds: Of a chunk; the tokenizer's where None, else one.
+            part: Of the episodes; windows in which nothing moves are left out of training alone.
 
         Raises:
             FileNotFoundError: It is no dataset, or a part is missing.
@@ -74,10 +77,10 @@ class RobotSource:
         check_robot(dataset, tokenizer)
         cameras = find_cameras(dataset.reader, config.cameras[dataset.embodiment])
         split = choose_split(dataset, tokenizer.metadata)
-        scripts = {i: Script.read(dataset.reader, i) for i in split.train}
+        scripts = {i: Script.read(dataset.reader, i) for i in getattr(split, part)}
         told = _told(dataset, scripts)
         horizon = horizon_frames(dataset.fps, seconds or tokenizer.seconds)
-        windows = Windows(told, horizon, tails=True, idle=IdleRule())
+        windows = Windows(told, horizon, tails=True, idle=IdleRule() if part == "train" else None)
         times = {i: script.times for i, script in scripts.items()}
         frames = FrameStore(dataset.reader, cameras, config.image_size, times)
         return cls(dataset, split, windows, scripts, cameras, frames)
@@ -138,7 +141,7 @@ def _told(dataset: RobotDataset, scripts: dict[int, Script]) -> list[Episode]:
     told = [dataset.episodes[i] for i, script in scripts.items() if not script.silent]
     if not told:
         raise ValueError(
-            f"{dataset.path} tells no task in its training episodes, so there is nothing to "
+            f"{dataset.path} tells no task in these episodes, so there is nothing to "
             "instruct a policy with. Write the task of each episode into the dataset."
         )
     left_out = len(scripts) - len(told)

@@ -39,6 +39,14 @@ class Average(nn.Module):
         new = [p.detach() for p in self.followed()]
         torch._foreach_lerp_([p.data for p in self.averages], new, share)
 
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange weights and averages, to the bit; a second time undoes it."""
+        for parameter, average in zip(self.followed(), self.averages, strict=True):
+            kept = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(kept)
+
     def lookup(self) -> dict[int, Tensor]:
         """id of a parameter -> its average."""
         pairs = zip(self.followed(), self.averages, strict=True)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from vla.training.average import Average
+from vla.training.lora import merged
 
 
 @torch.no_grad()
 def shipped_weights(model: nn.Module, average: Average | None) -> dict[str, Tensor]:
-    """All weights of a network by name, on the CPU. Every process must call this.
+    """All weights of a network by name, on the CPU, adapters merged. Every process must call this.
 
     Args:
         model: What is trained.
@@ -25,7 +26,7 @@ def shipped_weights(model: nn.Module, average: Average | None) -> dict[str, Tens
         if id(tensor) not in whole:  # tied weights stay tied
             whole[id(tensor)] = in_one_piece(averages.get(id(tensor), tensor))
         weights[name] = whole[id(tensor)]
-    return weights
+    return merged(model, weights)
 
 
 def in_one_piece(tensor: Any) -> Tensor:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
 from vla.data.plan import BatchPlan
 from vla.losses import Losses, LossWeights, SampleLosses
-from vla.model import VLAModel
+from vla.model import VLAModel, is_vl
 from vla.policy import VLAPolicy
 from vla.sequence import Batch
 from vla.training.average import Average
+from vla.training.lora import LoraSettings, adapt
 from vla.training.noise import draw_flow, number_of
 from vla.training.optimizers import OptimizerSettings, build_optimizer, global_norm
+from vla.training.sharding import complete, shard
 
 
 class VLAModule(LightningModule):
@@ -25,6 +30,7 @@ class VLAModule(LightningModule):
     Args:
         weights: Of the three terms.
         optimizer: What moves the weights, and how fast.
+        lora: Adapters that are trained in place of the weights.
         average: Decay of the moving average of the weights, which is what is exported; 0 exports
             the weights themselves.
         flow_draws: Draws of noise and flow time for every demonstration in a step, whose prompt is
@@ -45,6 +51,7 @@ class VLAModule(LightningModule):
         self,
         weights: LossWeights,
         optimizer: OptimizerSettings,
+        lora: LoraSettings,
         average: float = 0.999,
         flow_draws: int = 1,
         gradient_checkpointing: bool = False,
@@ -54,7 +61,7 @@ class VLAModule(LightningModule):
         if flow_draws < 1:
             raise ValueError(f"flow_draws must be at least 1, got {flow_draws}.")
         self.flow_draws = flow_draws
-        self.weights, self.optimizer, self.seed = weights, optimizer, seed
+        self.weights, self.optimizer, self.lora, self.seed = weights, optimizer, lora, seed
         self.decay, self.gradient_checkpointing = average, gradient_checkpointing
         self.average: Average | None = None
         self._terms: dict[str, Tensor] = {}
@@ -63,11 +70,23 @@ class VLAModule(LightningModule):
         """Train this policy on batches that are put together so."""
         self.policy, self.plan, self.model = policy, plan, policy.model.train()
         self.model.checkpoint_gradients(self.gradient_checkpointing)
+        if not self.optimizer.vl_rate:
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(not is_vl(name))
+        adapt(self.model, self.lora, policy.vocabulary.language_size)
+        self._ready = False
         return self
 
     def configure_model(self) -> None:
-        if self.average is None and self.decay:
+        """Spread the weights over the processes, if they are to be, and start their average."""
+        if self._ready:
+            return
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            mesh = self.device_mesh["data_parallel"]  # type: ignore[index]
+            shard(self.model, mesh, "mixed" in self.trainer.precision)
+        if self.decay:
             self.average = Average(self.model, self.decay)
+        self._ready = True
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         step, micro = self.global_step, batch_idx % self.plan.accumulation
@@ -81,6 +100,10 @@ class VLAModule(LightningModule):
         keys = [(self.seed, step, place.number) for place in self.plan.places(step, micro)]
         torch.manual_seed(number_of((*keys[0], 1)))  # of dropout
         config = self.policy.config
+        if self.plan.world_size > 1:
+            visual = self.model.vl_expert.config.vision_config
+            patch = visual.in_channels * visual.temporal_patch_size * visual.patch_size**2
+            batch = complete(batch, patch, visual.spatial_merge_size)
         batch = batch.repeat_flow(self.flow_draws)
         draw = draw_flow(batch, keys, config.time_alpha, config.time_scale)
         return self.model(batch, draw).each
@@ -111,6 +134,20 @@ class VLAModule(LightningModule):
             norm = global_norm(p.grad for p in self.model.parameters())
             norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
             self.log("train/gradient_norm", norm, batch_size=1)
+
+    @contextmanager
+    def exported_weights(self) -> Iterator[None]:
+        """Let the network be, for a while, what would be exported now; it learns nothing."""
+        average = self.average
+        self.model.eval()
+        if average is not None:
+            average.swap()
+        try:
+            yield
+        finally:
+            if average is not None:
+                average.swap()
+            self.model.train()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)

@@ -78,7 +78,7 @@ def build_optimizer(
             continue
         decays = parameter.ndim > 1 and not any(table in name for table in TABLES)
         muon = settings.name == "muon" and parameter.ndim == 2 and decays
-        muon = muon and any(place in name for place in MATRICES)
+        muon = muon and any(place in name for place in MATRICES) and ".lora_" not in name
         groups.setdefault(("muon" if muon else "adamw", rate, decays), []).append(parameter)
     if not groups:
         raise ValueError("No parameter is left to train: raise vl_rate, or change the LoRA.")

@@ -172,7 +172,7 @@ def check_same_tokens(config: VLAConfig, tokenizer: ActionTokenizer, policy: str
     ]
     if differs:
         raise ValueError(
-            f"The tokenizer does not fit the policy {policy}: {'; '.join(differs)}. Channels, slots,"
-            " levels and codes must agree; fit a tokenizer with those numbers, or start without "
-            "--policy."
+            f"The tokenizer does not fit the policy {policy}: {'; '.join(differs)}. Channels, "
+            "slots, levels and codes must agree; fit a tokenizer with those numbers, or start "
+            "without --policy."
         )

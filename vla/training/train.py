@@ -14,12 +14,16 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from rvq_action import ActionTokenizer
 from rvq_action.training_folder import TrainingFolder, write_text
+from vla.data.robot_source import RobotSource
 from vla.data.settings import DataSettings
 from vla.data.stream import SampleStream
+from vla.policy import VLAPolicy
+from vla.training.bridge import GradientBridge
 from vla.training.callbacks import PolicyExport, ResumePoint
 from vla.training.datamodule import VLADataModule
 from vla.training.module import VLAModule
 from vla.training.start import ShapeSettings, start_policy
+from vla.training.validation import ActionError, HeldOut, ValidationSettings, held_out_windows
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,10 @@ class PolicyFolder(TrainingFolder):
     def policy(self) -> Path:
         return self.path / "policy"
 
+    @property
+    def gradients(self) -> Path:
+        return self.path / "gradients.jsonl"
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -57,6 +65,8 @@ class RunSettings:
         seed: Of random weights.
         checkpoint_every_n_steps: Steps between two checkpoints.
         policy_every_n_steps: Steps between two exports of the policy.
+        gradients_every_n_steps: Steps between two looks at the terms' gradients; 0 never looks.
+        validation: How held-out windows are looked at.
         resume: `auto` goes on from what is in the folder, `never` starts afresh, `must` refuses to
             start.
         settings: Everything that decides the result; a folder is never reused with others.
@@ -71,6 +81,8 @@ class RunSettings:
     seed: int = 0
     checkpoint_every_n_steps: int = 200
     policy_every_n_steps: int = 500
+    gradients_every_n_steps: int = 500
+    validation: ValidationSettings = ValidationSettings()
     resume: Literal["auto", "never", "must"] = "auto"
     settings: dict[str, Any] = field(default_factory=dict)
     config_yaml: str = ""
@@ -123,6 +135,8 @@ def fit(
 ) -> None:
     """Take the steps that are missing."""
     trainer.callbacks += [  # type: ignore[attr-defined]
+        GradientBridge(folder.gradients, run.gradients_every_n_steps),
+        ActionError(held_out(run, module.policy), run.validation.every_n_steps),
         PolicyExport(folder.policy, run.policy_every_n_steps),
         ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps),
     ]
@@ -135,6 +149,15 @@ def fit(
         warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")
         warnings.filterwarnings("ignore", "The 'train_dataloader' does not have many workers")
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+
+
+def held_out(run: RunSettings, policy: VLAPolicy) -> list[HeldOut]:
+    """Windows of every dataset that training never sees."""
+    if not run.validation.windows:
+        return []
+    told = policy.config, policy.tokenizer, run.data.mapping, run.data.seconds
+    sources = [RobotSource.open(path, *told, part="held_out") for path in run.data.datasets]
+    return [held_out_windows(policy, source, run.validation) for source in sources]
 
 
 def describe(stream: SampleStream, tokenizer: ActionTokenizer) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import ModelParallelStrategy
 
 from rvq_action.data.yaml_file import read_yaml
 from rvq_action.run_words import RunWords, given_configs
@@ -19,6 +20,7 @@ from vla.training.module import VLAModule
 from vla.training.progress import StepProgress
 from vla.training.start import ShapeSettings
 from vla.training.train import RunSettings
+from vla.training.validation import ValidationSettings
 
 BASE = "base"
 WORDS = RunWords(
@@ -29,7 +31,10 @@ USAGE = (
     "rvq-vla train [--config NAME] --data.datasets DATASET [DATASET ...] --tokenizer DIR "
     "--run_dir DIR [options]"
 )
-NO_DECISION = ("config", "run_dir", "resume", "checkpoint_every_n_steps", "policy_every_n_steps")
+NO_DECISION = (
+    *("config", "run_dir", "resume", "checkpoint_every_n_steps", "policy_every_n_steps"),
+    *("gradients_every_n_steps", "validation", "wandb"),
+)
 """Options that do not change what a run results in."""
 NO_DECISION_OF_TRAINER = (
     *("default_root_dir", "enable_progress_bar", "enable_model_summary", "logger", "callbacks"),
@@ -66,7 +71,7 @@ class TrainCLI(LightningCLI):
         )
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The trainer's and the module's: the data are settings, opened when the policy is there."""
+        """The trainer's and the module's; the data are settings, opened once there is a policy."""
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.add_lightning_class_args(VLAModule, "model")
 
@@ -86,8 +91,15 @@ class TrainCLI(LightningCLI):
         )
         add("--checkpoint_every_n_steps", type=int, default=200, help="steps between checkpoints")
         add("--policy_every_n_steps", type=int, default=500, help="steps between exported policies")
+        add(
+            "--gradients_every_n_steps",
+            type=int,
+            default=500,
+            help="steps between two looks at the terms' gradients; 0 never looks",
+        )
         parser.add_class_arguments(ShapeSettings, "vla")
         parser.add_class_arguments(DataSettings, "data")
+        parser.add_class_arguments(ValidationSettings, "validation")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("data.accumulation", "trainer.accumulate_grad_batches")
         for target in ("data.seed", "model.seed"):
@@ -103,9 +115,18 @@ class TrainCLI(LightningCLI):
             raise ValueError(f"How long? Give --trainer.max_steps, at least 1, got {steps}.")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer, with our progress bar unless it is to be silent."""
+        """The trainer, with our progress bar unless it is to be silent.
+
+        `ddp` becomes the variant that lets a term be left out, and `fsdp2` Lightning's strategy for
+        weights that the module spreads itself.
+        """
         if self.config_init.trainer.enable_progress_bar is not False:
             self.trainer_defaults["callbacks"] = [StepProgress()]
+        strategy = self.config_init.trainer.strategy
+        if strategy == "ddp":
+            kwargs["strategy"] = "ddp_find_unused_parameters_true"
+        elif strategy == "fsdp2":
+            kwargs["strategy"] = ModelParallelStrategy(save_distributed_checkpoint=False)
         return super().instantiate_trainer(**kwargs)
 
     def run_settings(self) -> RunSettings:
@@ -121,6 +142,8 @@ class TrainCLI(LightningCLI):
             seed=config.model.seed,
             checkpoint_every_n_steps=config.checkpoint_every_n_steps,
             policy_every_n_steps=config.policy_every_n_steps,
+            gradients_every_n_steps=config.gradients_every_n_steps,
+            validation=ready.validation,
             resume=config.resume,
             settings=decisive(options),
             config_yaml=self.parser.dump(config, skip_link_targets=False),
