@@ -42,6 +42,7 @@ class Contents:
         action_weights: The weights beside it, by name.
         tokenizer: Of actions.
         vocabulary: Where its tokens are.
+        backbone_weights: The VL Expert's weights, where they are not those of `backbone`.
     """
 
     config: VLAConfig
@@ -49,6 +50,7 @@ class Contents:
     action_weights: dict[str, Tensor]
     tokenizer: ActionTokenizer
     vocabulary: VLAVocabulary
+    backbone_weights: dict[str, Tensor] | None = None
 
 
 def save(path: Path, contents: Contents, shard_size: str) -> None:
@@ -84,7 +86,7 @@ def _write(path: Path, contents: Contents, shard_size: str) -> None:
     path.mkdir()
     contents.config.save(path / CONFIG)
     write_json(_vocabulary(contents.vocabulary), path / VOCABULARY)
-    contents.backbone.save(path / VL_EXPERT, shard_size)
+    contents.backbone.save(path / VL_EXPERT, shard_size, contents.backbone_weights)
     (path / ACTION_EXPERT).mkdir()
     save_torch_state_dict(contents.action_weights, path / ACTION_EXPERT, max_shard_size=shard_size)
     contents.tokenizer.save_pretrained(path / TOKENIZER)

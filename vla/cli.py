@@ -32,6 +32,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> None:
     from jsonargparse import ArgumentParser
 
+    if words[:1] == ["train"]:
+        return _train(words[1:])
     parser = ArgumentParser(prog="rvq-vla", description="Policies, and demonstrations for them.")
     commands = parser.add_subcommands(required=True, dest="command")
     for name, (build, _) in COMMANDS.items():
@@ -108,6 +110,18 @@ def _bridge(config: Namespace) -> None:
             print(f"  {part:<9} {kind:<9} {json.dumps(answers, ensure_ascii=False)}")
 
 
+def _train_parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    return ArgumentParser(description="Train a policy on LeRobot datasets.")
+
+
+def _train(words: Sequence[str] | Namespace) -> None:
+    from vla.training.command import train_command
+
+    train_command(list(words))
+
+
 def _inspect_parser() -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
@@ -142,6 +156,7 @@ def _inspect(config: Namespace) -> None:
 COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], None]]] = {
     "demos": (_demos_parser, _demos),
     "bridge": (_bridge_parser, _bridge),
+    "train": (_train_parser, _train),
     "inspect": (_inspect_parser, _inspect),
     "rollout": (rollout_parser, rollout),
 }

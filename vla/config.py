@@ -86,7 +86,7 @@ class VLAConfig:
     @classmethod
     def tiny(cls, **overrides: Any) -> VLAConfig:
         """A configuration for tests."""
-        return replace(cls.named("tiny"), **overrides)
+        return replace(cls.named("mini"), **overrides)
 
     @classmethod
     def named(cls, name: str | Path) -> VLAConfig:

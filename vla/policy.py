@@ -17,7 +17,7 @@ from vla.backbone import Backbone, load_backbone
 from vla.config import VLAConfig
 from vla.generation import continue_greedily
 from vla.images import Image
-from vla.model import VLAModel
+from vla.model import VLAModel, backbone_name, is_vl
 from vla.prompt import Prompter
 from vla.samples import Observation, SampleBuilder
 from vla.sequence import Batch, Sample, collate
@@ -101,28 +101,31 @@ class VLAPolicy:
         parts = loaded.tokenizer, loaded.backbone, loaded.vocabulary
         return cls.assemble(loaded.config, model, *parts)
 
-    def save_pretrained(self, path: str | Path, shard_size: str = "5GB") -> None:
+    def save_pretrained(
+        self,
+        path: str | Path,
+        shard_size: str = "5GB",
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Write a folder with all that the policy needs, its tokenizer included.
 
         Args:
             path: A new folder, or one that holds a policy, which is replaced in the end.
             shard_size: Larger weights are spread over several files.
+            weights: By the names of the network's `state_dict`, where others than its own are to
+                be saved: averaged ones, say, or those of a network in several processes.
 
         Raises:
             ValueError: The path holds something else; nothing is overwritten.
         """
+        if weights is None:
+            weights = self.model.state_dict()
+        named: dict[bool, dict[str, Tensor]] = {True: {}, False: {}}
+        for name, weight in weights.items():
+            named[is_vl(name)][backbone_name(name) if is_vl(name) else name] = weight
         with self.model.whole_vl_expert():
-            artifact.save(
-                Path(path),
-                artifact.Contents(
-                    self.config,
-                    self.backbone,
-                    self.model.action_weights(),
-                    self.tokenizer,
-                    self.vocabulary,
-                ),
-                shard_size,
-            )
+            parts = self.config, self.backbone, named[False], self.tokenizer, self.vocabulary
+            artifact.save(Path(path), artifact.Contents(*parts, named[True]), shard_size)
 
     def batch(
         self, samples: Sequence[Sample], padding: Literal["left", "right"] = "right"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rvq_action.json_file import read_json
-from tokenizer_training.run_folder import write_text
+from rvq_action.training_folder import write_text
 
 FORMAT_VERSION = 1
 

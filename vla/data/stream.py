@@ -16,11 +16,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from rvq_action.data.samplers import GroupSampler
 from vla.data.conversation_source import ConversationSource
+from vla.data.frames import hold_frames
 from vla.data.plan import BatchPlan, Place
 from vla.data.robot_source import RobotSource, known_proprio
 from vla.data.settings import DataSettings
 from vla.data.splits import check_names
-from vla.images import fit
 from vla.samples import Observation, SampleBuilder
 from vla.sequence import Batch, Sample, collate
 
@@ -65,6 +65,7 @@ class SampleStream:
         told = builder.config, builder.tokenizer, settings.mapping, settings.seconds
         robots = [RobotSource.open(path, *told) for path in settings.datasets]
         check_names([source.dataset for source in robots])
+        hold_frames([source.frames for source in robots], settings.frame_memory)
         if not settings.conversations:
             logger.info("No conversations: every batch is robots' alone.")
         talks = [ConversationSource.open(path) for path in settings.conversations]
@@ -106,9 +107,10 @@ class SampleStream:
         samples = []
         for row, (window, rng) in enumerate(zip(windows, chances, strict=True)):
             told = source.instruction(window, settings.step_share, rng)
-            size, views = self.builder.config.image_size, {}
-            for camera, image in source.images(window).items():
-                views[camera] = fit(settings.augmentation.draw(rng).apply(image), size)
+            views = {
+                camera: settings.augmentation.draw(rng).apply(image)
+                for camera, image in source.images(window).items()
+            }
             known = tokenizer.embodiments[name].proprio
             shown = settings.proprio.apply(proprio[row], known, rng)
             now = Observation(views, proprio[row], told, name, chunk.fps)

@@ -1,0 +1,136 @@
+"""The gradient bridge: how much of the backbone's gradient each term gives, and how they meet.
+
+    share of a term    |w g| / sum over terms of |w g|, g its gradient in the VL Expert's weights
+    cosine of two      of their gradients; above 0 they pull the same way
+
+on one micro-batch, the terms weighted as in the loss. `rvq-analysis gradients` draws the file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from vla.losses import Losses
+from vla.model import is_vl
+from vla.sequence import Batch
+from vla.training.module import VLAModule
+from vla.training.optimizers import global_norm
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """One look at the terms' gradients in the VL Expert.
+
+    Attributes:
+        step: Steps taken before.
+        norms: Term -> norm of its weighted gradient.
+        shares: Term -> share of the sum of norms.
+        cosines: `term~term` -> cosine; without pairs of which one has no gradient.
+    """
+
+    step: int
+    norms: dict[str, float]
+    shares: dict[str, float]
+    cosines: dict[str, float]
+
+
+def compare_gradients(step: int, gradients: dict[str, list[Tensor | None]]) -> Gradients:
+    """Norms, shares and cosines.
+
+    Args:
+        step: Steps taken before.
+        gradients: Term -> its weighted gradient in each parameter; None where it has none.
+    """
+    norms = {name: _number(global_norm(found)) for name, found in gradients.items()}
+    total = sum(norms.values())
+    shares = {name: norm / total if total else 0.0 for name, norm in norms.items()}
+    cosines = {}
+    for first, second in combinations(gradients, 2):
+        if norms[first] and norms[second]:
+            product = _dot(gradients[first], gradients[second])
+            cosines[f"{first}~{second}"] = product / (norms[first] * norms[second])
+    return Gradients(step, norms, shares, cosines)
+
+
+class GradientBridge(Callback):
+    """Looks at the gradients before a step, and writes what it sees.
+
+    Args:
+        path: JSON lines are appended to it.
+        every_n_steps: Steps between two looks; 0 never looks.
+    """
+
+    def __init__(self, path: Path, every_n_steps: int) -> None:
+        if every_n_steps < 0:
+            raise ValueError(f"gradients_every_n_steps starts at 0 (never): {every_n_steps}.")
+        self.path, self.every_n_steps = path, every_n_steps
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, VLAModule)
+        step, first = trainer.global_step, batch_idx % pl_module.plan.accumulation == 0
+        if not self.every_n_steps or step % self.every_n_steps or not first:
+            return
+        with trainer.precision_plugin.train_step_context():
+            found = look(pl_module, batch, step)
+        if trainer.is_global_zero:
+            self._write(found)
+            shown = {f"gradients/{n}_share": share for n, share in found.shares.items()}
+            shown |= {f"gradients/{pair}": cosine for pair, cosine in found.cosines.items()}
+            if trainer.logger is not None:
+                trainer.logger.log_metrics(shown, step=step)
+
+    def _write(self, found: Gradients) -> None:
+        """Append; a run that goes on from an earlier step forgets what came behind it."""
+        rows = read_rows(self.path) if self.path.is_file() else []
+        rows = [row for row in rows if row["step"] < found.step] + [asdict(found)]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of the file; a last one that a kill cut off is left out."""
+    lines = path.read_text().split("\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def look(module: VLAModule, batch: Batch, step: int) -> Gradients:
+    """The terms' gradients on a micro-batch; the network's own gradients are gone afterwards."""
+    named = module.model.named_parameters()
+    parameters = [p for name, p in named if is_vl(name) and p.requires_grad]
+    sharded = any(hasattr(p, "full_tensor") for p in parameters)
+    weights = {name: weight for name, weight in asdict(module.weights).items() if weight}
+    gradients: dict[str, list[Tensor | None]] = {}
+    losses: Losses | None = None
+    for name, weight in weights.items():
+        if losses is None or sharded:  # sharded weights are gathered for one backward pass only
+            losses = module.losses(batch, step, 0).mean()
+        term = weight * getattr(losses, name)
+        if sharded:
+            module.zero_grad(set_to_none=True)
+            term.backward()
+            gradients[name] = [p.grad for p in parameters]
+            module.zero_grad(set_to_none=True)
+        elif term.requires_grad:
+            keep = name != list(weights)[-1]
+            found = torch.autograd.grad(term, parameters, retain_graph=keep, allow_unused=True)
+            gradients[name] = list(found)
+    return compare_gradients(step, gradients)
+
+
+def _dot(first: list[Tensor | None], second: list[Tensor | None]) -> float:
+    pairs = zip(first, second, strict=True)
+    both = [(a * b).sum() for a, b in pairs if a is not None and b is not None]
+    return _number(sum(both[1:], both[0])) if both else 0.0
+
+
+def _number(value: Any) -> float:
+    return float(value.full_tensor() if hasattr(value, "full_tensor") else value)
