@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rvq_action.console import EXPECTED, guarded, writable_folder
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.rendering import RenderingUnavailable
-from vla.evaluation.closed_loop.command import rollout, rollout_parser
+from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -58,6 +58,7 @@ def _demos_parser() -> ArgumentParser:
     add("--cameras", nargs="+", type=str, default=list(default.cameras), help="camera names")
     add("--fps", type=int, default=default.fps, help="control steps that count as one second")
     add("--max_steps", type=int, default=default.max_steps, help="longer attempts have failed")
+    add("--look_alike", action="store_true", help="make reach-v3 and push-v3 look the same")
     add("--workers", type=int | None, default=None, help="processes; one per core if not given")
     return parser
 
@@ -159,10 +160,11 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], No
     "train": (_train_parser, _train),
     "inspect": (_inspect_parser, _inspect),
     "rollout": (rollout_parser, rollout),
+    "listen": (listen_parser, listen),
 }
 """Subcommand -> (its parser, what it runs)."""
 
-EXTRAS = {"demos": "sim", "rollout": "vla,sim"}
+EXTRAS = {"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim"}
 """Subcommand -> the extras that it needs, where those are not the policy's alone."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vla.deploy.robots.look_alike import check_look_alike
 from vla.deploy.robots.metaworld_tasks import check_task
 
 MAX_ATTEMPTS = 20
@@ -32,6 +33,7 @@ class DemoSettings:
         cameras: Meta-World's cameras.
         fps: Control steps that count as one second.
         max_steps: An attempt longer than this has failed.
+        look_alike: Record tasks that only the instruction tells apart, see look_alike.py.
     """
 
     tasks: tuple[str, ...]
@@ -41,10 +43,13 @@ class DemoSettings:
     cameras: tuple[str, ...] = ("corner3", "gripperPOV")
     fps: int = 20
     max_steps: int = 200
+    look_alike: bool = False
 
     def __post_init__(self) -> None:
         for task in self.tasks:
             check_task(task)
+            if self.look_alike:
+                check_look_alike(task)
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"Name at least one task, each once; got {list(self.tasks)}.")
         if not self.cameras or len(set(self.cameras)) != len(self.cameras):

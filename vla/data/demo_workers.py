@@ -69,7 +69,8 @@ _robots: dict[str, MetaWorldRobot] = {}
 def _replace_robot(job: Job) -> MetaWorldRobot:
     _close_robots()
     settings = job.settings
-    _robots[job.task] = MetaWorldRobot(job.task, settings.image_size, settings.cameras)
+    shown = settings.image_size, settings.cameras, settings.look_alike
+    _robots[job.task] = MetaWorldRobot(job.task, *shown)
     return _robots[job.task]
 
 

@@ -101,6 +101,7 @@ def _reuse(out: Path, settings: DemoSettings) -> DemoReport:
     if found is None:
         raise FileExistsError(f"{out} exists and is no set of demonstrations. Give another --out.")
     wanted = settings.to_dict()
+    found = {"look_alike": DemoSettings.look_alike, **found}  # what older recordings do not say
     differing = [f"{k} {found.get(k)}, not {v}" for k, v in wanted.items() if found.get(k) != v]
     if differing:
         raise FileExistsError(

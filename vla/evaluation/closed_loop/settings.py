@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from vla.data.demo_settings import LONGEST_EPISODE
+from vla.deploy.robots.look_alike import check_look_alike
 from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_task
 from vla.evaluation.closed_loop.planners import Pathway
 
@@ -32,6 +33,7 @@ class RolloutSettings:
         max_steps: After which an attempt has failed.
         image_size: In which pictures are rendered before they are scaled to the policy's size, as
             the demonstrations were; the policy's own where None.
+        look_alike: Tasks that only the instruction tells apart, see look_alike.py.
     """
 
     tasks: tuple[str, ...]
@@ -46,10 +48,13 @@ class RolloutSettings:
     seed: int = 0
     max_steps: int = 200
     image_size: int | None = None
+    look_alike: bool = False
 
     def __post_init__(self) -> None:
         for task in self.tasks:
             check_task(task)
+            if self.look_alike:
+                check_look_alike(task)
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"Name at least one task, each once; got {list(self.tasks)}.")
         counts = self.starts, self.execute_frames, self.steps, self.image_size

@@ -59,7 +59,8 @@ class Stage:
             self.planner = ShuffledChunks(settings.data, player.horizon)
         self.fps = player.fps
         size = picture_size(settings, policy.config.image_size)
-        build = partial(MetaWorldRobot, image_size=size, cameras=player.cameras)
+        shown = partial(MetaWorldRobot, image_size=size, cameras=player.cameras)
+        build = partial(shown, look_alike=settings.look_alike)
         self.crew: Crew[Robot] = Crew(build, staging.robots)
         self.films: dict[Start, Film] = {}
 

@@ -157,3 +157,22 @@ def test_a_policy_that_cannot_act_there_says_why(policy, saved, tmp_path, capsys
     foreign = replace(policy, tokenizer=tokenizer)
     with pytest.raises(ValueError, match=r"knows \['arm', 'wall'\], but Meta-World's robot is"):
         PolicyPlanner(foreign)
+
+
+def test_every_task_is_tried_under_every_instruction(saved, tmp_path, capsys):
+    words = ["listen", "--policy", saved, "--out", tmp_path / "out", "--starts", "1"]
+    words += ["--max_steps", "10", "--workers", "1", "--robots", "2"]
+    assert cli.main(list(map(str, words))) == 0
+    rows = json.loads((tmp_path / "out" / "listening.json").read_text())
+    assert [(row["task"], row["told"], row["count"]) for row in rows] == [
+        ("reach-v3", "reach-v3", 1),
+        ("push-v3", "reach-v3", 1),
+        ("reach-v3", "push-v3", 1),
+        ("push-v3", "push-v3", 1),
+    ]
+    told = json.loads((tmp_path / "out" / "told-push-v3" / REPORT).read_text())
+    assert told["settings"]["look_alike"] is True
+    assert {o["instruction"] for o in told["outcomes"]} == {
+        "Push the puck along the table to the goal."
+    }
+    assert "told to" in capsys.readouterr().out
