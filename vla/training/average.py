@@ -21,8 +21,6 @@ class Average(nn.Module):
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         super().__init__()
-        if not 0 <= decay < 1:
-            raise ValueError(f"The average's decay must lie in [0, 1), got {decay}.")
         self.decay = decay
         self._model = [model]  # in a list, so that it is not registered a second time
         copies = [p.detach().clone() for p in self.followed()]

@@ -9,7 +9,7 @@ on one micro-batch, the terms weighted as in the loss. `rvq-analysis gradients` 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from vla.data.plan import BatchPlan
 from vla.losses import Losses
 from vla.model import is_vl
 from vla.sequence import Batch
@@ -60,8 +61,23 @@ def compare_gradients(step: int, gradients: dict[str, list[Tensor | None]]) -> G
     return Gradients(step, norms, shares, cosines)
 
 
+def telling_batch(plan: BatchPlan, step: int, every_n_steps: int) -> int | None:
+    """The micro-batch of a step that is looked at; None where the step is not.
+
+    Every so many steps it is the next one that holds robots and conversations, so that all terms
+    can be compared; where there are no conversations it is the first.
+    """
+    plan, since = replace(plan, rank=0), step - step % every_n_steps
+    for number in range(since, step + 1):
+        for micro in range(plan.accumulation):
+            kinds = {place.robot for place in plan.places(number, micro)}
+            if len(kinds) == 2 or not plan.others:
+                return micro if number == step else None
+    return None
+
+
 class GradientBridge(Callback):
-    """Looks at the gradients before a step, and writes what it sees.
+    """Looks at the gradients before a micro-batch, and writes what it sees.
 
     Args:
         path: JSON lines are appended to it.
@@ -77,11 +93,12 @@ class GradientBridge(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, VLAModule)
-        step, first = trainer.global_step, batch_idx % pl_module.plan.accumulation == 0
-        if not self.every_n_steps or step % self.every_n_steps or not first:
+        plan, step = pl_module.plan, trainer.global_step
+        micro = batch_idx % plan.accumulation
+        if not self.every_n_steps or micro != telling_batch(plan, step, self.every_n_steps):
             return
         with trainer.precision_plugin.train_step_context():
-            found = look(pl_module, batch, step)
+            found = look(pl_module, batch, step, micro)
         if trainer.is_global_zero:
             self._write(found)
             shown = {f"gradients/{n}_share": share for n, share in found.shares.items()}
@@ -102,8 +119,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def look(module: VLAModule, batch: Batch, step: int) -> Gradients:
-    """The terms' gradients on a micro-batch; the network's own gradients are gone afterwards."""
+def look(module: VLAModule, batch: Batch, step: int, micro: int) -> Gradients:
+    """The terms' gradients on a micro-batch; the network's own are as they were afterwards."""
+    own = [(p, p.grad) for p in module.model.parameters()]
     named = module.model.named_parameters()
     parameters = [p for name, p in named if is_vl(name) and p.requires_grad]
     sharded = any(hasattr(p, "full_tensor") for p in parameters)
@@ -112,7 +130,7 @@ def look(module: VLAModule, batch: Batch, step: int) -> Gradients:
     losses: Losses | None = None
     for name, weight in weights.items():
         if losses is None or sharded:  # sharded weights are gathered for one backward pass only
-            losses = module.losses(batch, step, 0).mean()
+            losses = module.losses(batch, step, micro).mean()
         term = weight * getattr(losses, name)
         if sharded:
             module.zero_grad(set_to_none=True)
@@ -123,6 +141,8 @@ def look(module: VLAModule, batch: Batch, step: int) -> Gradients:
             keep = name != list(weights)[-1]
             found = torch.autograd.grad(term, parameters, retain_graph=keep, allow_unused=True)
             gradients[name] = list(found)
+    for parameter, gradient in own:
+        parameter.grad = gradient
     return compare_gradients(step, gradients)
 
 

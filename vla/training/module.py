@@ -60,6 +60,8 @@ class VLAModule(LightningModule):
         super().__init__()
         if flow_draws < 1:
             raise ValueError(f"flow_draws must be at least 1, got {flow_draws}.")
+        if not 0 <= average < 1:
+            raise ValueError(f"The average's decay must lie in [0, 1), got {average}.")
         self.flow_draws = flow_draws
         self.weights, self.optimizer, self.lora, self.seed = weights, optimizer, lora, seed
         self.decay, self.gradient_checkpointing = average, gradient_checkpointing

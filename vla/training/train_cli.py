@@ -110,6 +110,13 @@ class TrainCLI(LightningCLI):
         self.config = parser.parse_args(args)
         if self.config.run_dir is None:
             parser.error("Where to? Give the folder of the run: --run_dir DIR")
+        precision = str(self.config.trainer.precision)
+        if precision.endswith("-true") and precision != "32-true":
+            raise ValueError(
+                f"--trainer.precision {precision} would cast the maps of actions too. For weights "
+                "in bfloat16 give --vla.dtype bfloat16; for sums in it, --trainer.precision "
+                "bf16-mixed."
+            )
         steps = self.config.trainer.max_steps
         if steps < 1:
             raise ValueError(f"How long? Give --trainer.max_steps, at least 1, got {steps}.")

@@ -1,0 +1,64 @@
+"""Two processes train one policy, as one process with twice as many micro-batches would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vla.policy import VLAPolicy
+
+SCRIPT = Path(__file__).with_name("two_processes.py")
+PLAIN = ("--trainer.max_steps", "3", "--model.optimizer.learning_rate", "0.001")
+
+
+def train_in_two(words: list[str], folder: Path, *options: str) -> list[dict[str, torch.Tensor]]:
+    """The weights that each of two processes ends with."""
+    command = [sys.executable, str(SCRIPT), *words, "--run_dir", str(folder), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (folder / "COMPLETE").is_file()
+    return [torch.load(folder / f"rank-{rank}.pt") for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("more", [(), ("--model.optimizer.name", "muon")])
+def test_two_processes_end_where_one_would(run, words, tmp_path, strategy, more):
+    spread = ("--trainer.devices", "2", "--trainer.strategy", strategy, "--data.accumulation", "1")
+    one, other = train_in_two(words, tmp_path / "two", *PLAIN, *spread, *more)
+    alone = run(*PLAIN, *more, name="alone")
+    checkpoint = torch.load(alone / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    moved = 0.0
+    for name, weight in one.items():
+        assert torch.equal(weight, other[name]), name
+        torch.testing.assert_close(weight, checkpoint[f"model.{name}"], atol=2e-4, rtol=1e-3)
+        moved = max(moved, float((weight - weight.mean()).abs().max()))
+    assert moved > 0
+    shipped = [VLAPolicy.from_pretrained(tmp_path / n / "policy") for n in ("two", "alone")]
+    for name, weight in shipped[0].model.state_dict().items():
+        torch.testing.assert_close(
+            weight, shipped[1].model.state_dict()[name], atol=2e-4, rtol=1e-3
+        )
+
+
+def test_processes_wait_for_no_term_that_one_of_them_lacks(words, tmp_path):
+    """One sample each: now and then one process has a conversation, the other a robot."""
+    options = ("--data.batch_size", "1", "--data.accumulation", "1", "--trainer.max_steps", "7")
+    spread = ("--trainer.devices", "2", "--trainer.strategy", "fsdp2")
+    one, other = train_in_two(words, tmp_path / "two", *options, *spread)
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_sharded_weights_go_on_where_they_stopped(words, tmp_path):
+    spread = ("--trainer.devices", "2", "--trainer.strategy", "fsdp2", "--trainer.max_steps", "4")
+    straight, _ = train_in_two(words, tmp_path / "straight", *spread)
+    for leftover in ("COMPLETE", "rank-0.pt"):
+        (tmp_path / "straight" / leftover).unlink()
+    assert (tmp_path / "straight" / "checkpoints" / "last.ckpt").is_file()
+    again, _ = train_in_two(words, tmp_path / "straight", *spread)
+    assert [name for name in again if not torch.equal(again[name], straight[name])] == []
