@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from rvq_action import ActionTokenizer
 from rvq_action.json_file import read_json, write_json
+from vla.action_tokens import ActionTokens, load_tokens
 from vla.backbone import Backbone, load_backbone
 from vla.config import VLAConfig
 from vla.vocabulary import VLAVocabulary
@@ -48,7 +48,7 @@ class Contents:
     config: VLAConfig
     backbone: Backbone
     action_weights: dict[str, Tensor]
-    tokenizer: ActionTokenizer
+    tokenizer: ActionTokens
     vocabulary: VLAVocabulary
     backbone_weights: dict[str, Tensor] | None = None
 
@@ -138,7 +138,7 @@ def load(path: Path, dtype: torch.dtype | None) -> Contents:
             "wrote."
         )
     config = VLAConfig.load(path / CONFIG)
-    tokenizer = ActionTokenizer.from_pretrained(path / TOKENIZER)
+    tokenizer = load_tokens(path / TOKENIZER)
     config.check_tokenizer(tokenizer)
     vocabulary = _read_vocabulary(path / VOCABULARY, config)
     weights = load_weights(path / ACTION_EXPERT)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rvq_action import ActionTokenizer
 from vla import artifact
+from vla.action_tokens import ActionTokens
 from vla.backbone import Backbone, load_backbone
 from vla.config import VLAConfig
 from vla.generation import continue_greedily
@@ -52,14 +52,14 @@ class VLAPolicy:
 
     config: VLAConfig
     model: VLAModel
-    tokenizer: ActionTokenizer
+    tokenizer: ActionTokens
     backbone: Backbone
     vocabulary: VLAVocabulary
     samples: SampleBuilder
 
     @classmethod
     def start(
-        cls, config: VLAConfig, tokenizer: ActionTokenizer, dtype: torch.dtype = torch.float32
+        cls, config: VLAConfig, tokenizer: ActionTokens, dtype: torch.dtype = torch.float32
     ) -> VLAPolicy:
         """An untrained policy: the backbone as it is, a random Action Expert.
 
@@ -265,7 +265,7 @@ class VLAPolicy:
         cls,
         config: VLAConfig,
         model: VLAModel,
-        tokenizer: ActionTokenizer,
+        tokenizer: ActionTokens,
         backbone: Backbone,
         vocabulary: VLAVocabulary,
     ) -> VLAPolicy:

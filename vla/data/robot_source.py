@@ -11,13 +11,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from rvq_action import ActionTokenizer
 from rvq_action.chunk import ActionChunk
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.episode import Episode
 from rvq_action.data.idle import IdleRule
 from rvq_action.data.split import Split
 from rvq_action.data.windows import Windows, horizon_frames
+from vla.action_tokens import ActionTokens
 from vla.config import VLAConfig
 from vla.data.cameras import find_cameras
 from vla.data.frames import FrameStore
@@ -53,7 +53,7 @@ class RobotSource:
         cls,
         path: str | Path,
         config: VLAConfig,
-        tokenizer: ActionTokenizer,
+        tokenizer: ActionTokens,
         mapping: str | None = None,
         seconds: float | None = None,
         part: Literal["train", "held_out"] = "train",
@@ -107,7 +107,7 @@ class RobotSource:
         return self.frames.at(self.windows.episode_of(index), self.windows.start_of(index))
 
 
-def check_robot(dataset: RobotDataset, tokenizer: ActionTokenizer) -> None:
+def check_robot(dataset: RobotDataset, tokenizer: ActionTokens) -> None:
     """Refuse a dataset that a tokenizer cannot code.
 
     Raises:

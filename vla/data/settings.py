@@ -27,6 +27,7 @@ class DataSettings:
         seed: Of every draw.
         frame_memory: GB (10^9 bytes) that decoded pictures of robots may take, of all datasets and
             once for all workers; a dataset whose pictures do not fit is decoded as it is needed.
+        action_tokens: Whether robots' samples hold action tokens; without, only the flow acts.
         workers: Processes that read ahead; 0 reads in the training process.
         augmentation: Of robots' pictures.
         proprio: What is told of robots' states.
@@ -45,6 +46,7 @@ class DataSettings:
     step_share: float = 0.5
     seed: int = 0
     frame_memory: float = 2.0
+    action_tokens: bool = True
     workers: int = 2
     augmentation: ImageAugmentation = ImageAugmentation()
     proprio: ProprioNoise = ProprioNoise()

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import torch
 
-from rvq_action import ActionTokenizer
 from rvq_action.data.dataset import RobotDataset
+from vla.action_tokens import ActionTokens, load_tokens
 from vla.config import FlowObjective, ProprioForm, VLAConfig, tokenizer_shape
 from vla.data.cameras import find_cameras
 from vla.data.robot_source import check_robot
@@ -88,7 +88,7 @@ def start_policy(
             "Which action tokenizer? Give --tokenizer DIR (`rvq-train fit` makes one), or "
             "--policy DIR to go on with a policy and its own."
         )
-    known = ActionTokenizer.from_pretrained(tokenizer)
+    known = load_tokens(tokenizer)
     cameras = robot_cameras(datasets, mapping, known, shape.cameras)
     config = replace(VLAConfig.named(shape.config), **shape.changes)
     torch.manual_seed(seed)
@@ -98,7 +98,7 @@ def start_policy(
 def robot_cameras(
     datasets: Sequence[str],
     mapping: str | None,
-    tokenizer: ActionTokenizer,
+    tokenizer: ActionTokens,
     wanted: Sequence[str] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Robot -> its cameras; a robot of the tokenizer that no dataset is of has none.
@@ -136,7 +136,7 @@ def _continued(
 ) -> VLAPolicy:
     """A policy that goes on, for its own tokenizer or for another one of the same shape."""
     old = VLAPolicy.from_pretrained(policy, dtype=shape.torch_dtype)
-    known = old.tokenizer if tokenizer is None else ActionTokenizer.from_pretrained(tokenizer)
+    known = old.tokenizer if tokenizer is None else load_tokens(tokenizer)
     check_same_tokens(old.config, known, policy)
     fixed = sorted({"image_size", "proprio"} & set(shape.changes))
     wrong = [name for name in fixed if shape.changes[name] != getattr(old.config, name)]
@@ -154,7 +154,7 @@ def _continued(
     return VLAPolicy.assemble(config, old.model, known, old.backbone, old.vocabulary)
 
 
-def check_same_tokens(config: VLAConfig, tokenizer: ActionTokenizer, policy: str) -> None:
+def check_same_tokens(config: VLAConfig, tokenizer: ActionTokens, policy: str) -> None:
     """Refuse a tokenizer whose tokens or channels a trained policy has no place for.
 
     What must agree: channels of model space (`action_width`), slots, levels, codes and their

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from dataclasses import dataclass, field
@@ -12,8 +11,8 @@ from typing import Any, ClassVar, Literal
 from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from rvq_action import ActionTokenizer
 from rvq_action.training_folder import TrainingFolder, write_text
+from vla.action_tokens import ActionTokens, digest
 from vla.data.robot_source import RobotSource
 from vla.data.settings import DataSettings
 from vla.data.stream import SampleStream
@@ -160,14 +159,11 @@ def held_out(run: RunSettings, policy: VLAPolicy) -> list[HeldOut]:
     return [held_out_windows(policy, source, run.validation) for source in sources]
 
 
-def describe(stream: SampleStream, tokenizer: ActionTokenizer) -> dict[str, Any]:
+def describe(stream: SampleStream, tokenizer: ActionTokens) -> dict[str, Any]:
     """What datasets, conversations and tokenizer were when a run began."""
     found: dict[str, Any] = {
         source.name: {"windows": len(source.windows), "cameras": source.cameras}
         for source in stream.robots
     }
     found |= {str(source.path): len(source.entries) for source in stream.conversations}
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tokenizer.model.state_dict().items()):
-        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-    return {**found, "tokenizer": digest.hexdigest()}
+    return {**found, "tokenizer": digest(tokenizer)}
