@@ -58,7 +58,7 @@ class Stage:
         if settings.control is not None:
             self.planner = ShuffledChunks(settings.data, player.horizon)
         self.fps = player.fps
-        size = picture_size(settings, policy.config.image_size)
+        size = settings.image_size or policy.config.image_size
         shown = partial(MetaWorldRobot, image_size=size, cameras=player.cameras)
         build = partial(shown, look_alike=settings.look_alike)
         self.crew: Crew[Robot] = Crew(build, staging.robots)
@@ -95,22 +95,3 @@ def rules_of(settings: RolloutSettings, horizon: int) -> Rules:
             f"{horizon}."
         )
     return Rules(settings.instruction_for, frames, settings.max_steps)
-
-
-def picture_size(settings: RolloutSettings, own: int) -> int:
-    """Pixels per side to render.
-
-    Args:
-        settings: May name a larger size than the policy's.
-        own: The policy's size.
-
-    Raises:
-        ValueError: The pictures would have to be blown up.
-    """
-    size = settings.image_size or own
-    if size < own:
-        raise ValueError(
-            f"image_size {size} is less than the policy's {own}. Render what the demonstrations "
-            "were recorded with, or leave it out."
-        )
-    return size
