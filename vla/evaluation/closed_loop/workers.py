@@ -39,6 +39,8 @@ def play_all(staging: Staging, starts: Sequence[Start], workers: int) -> Iterato
         for process in processes:
             process.start()
         yield from _listen(told, processes)
+        for process in processes:
+            process.join()
     finally:
         for process in processes:
             process.terminate()
