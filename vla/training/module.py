@@ -84,8 +84,7 @@ class VLAModule(LightningModule):
         if self._ready:
             return
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
-            mesh = self.device_mesh["data_parallel"]  # type: ignore[index]
-            shard(self.model, mesh, "mixed" in self.trainer.precision)
+            shard(self.model, self.device.type, "mixed" in self.trainer.precision)
         if self.decay:
             self.average = Average(self.model, self.decay)
         self._ready = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,10 +56,12 @@ def test_processes_wait_for_no_term_that_one_of_them_lacks(words, tmp_path):
 
 
 def test_sharded_weights_go_on_where_they_stopped(words, tmp_path):
+    """A run that lost its last two steps."""
     spread = ("--trainer.devices", "2", "--trainer.strategy", "fsdp2", "--trainer.max_steps", "4")
-    straight, _ = train_in_two(words, tmp_path / "straight", *spread)
-    for leftover in ("COMPLETE", "rank-0.pt"):
-        (tmp_path / "straight" / leftover).unlink()
-    assert (tmp_path / "straight" / "checkpoints" / "last.ckpt").is_file()
-    again, _ = train_in_two(words, tmp_path / "straight", *spread)
-    assert [name for name in again if not torch.equal(again[name], straight[name])] == []
+    straight = train_in_two(words, tmp_path / "run", *spread, "--checkpoint_every_n_steps", "2")
+    folder = tmp_path / "run"
+    shutil.copytree(folder / "earlier", folder / "checkpoints", dirs_exist_ok=True)
+    shutil.rmtree(folder / "earlier")
+    (folder / "COMPLETE").unlink()
+    again = train_in_two(words, folder, *spread)
+    assert [n for n in again[0] if not torch.equal(again[0][n], straight[0][n])] == []
