@@ -46,7 +46,7 @@ def test_a_new_robot_comes_with_a_tokenizer_of_its_own(run, tokenizer, recording
 
 def test_what_a_policy_has_no_place_for_is_refused(run, recordings, tmp_path):
     first = run(*SHORT)
-    fit({"test_arm": (ARM, arm_chunk(512))}).save_pretrained(tmp_path / "wider")
+    fit({"arm": (ARM, arm_chunk(512))}).save_pretrained(tmp_path / "wider")
     told = str(first / "policy"), [str(recordings)], None, 0
     with pytest.raises(ValueError, match="action_width: 3 there, 4 here"):
         start_policy(ShapeSettings(), str(tmp_path / "wider"), *told)

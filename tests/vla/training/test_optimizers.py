@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -57,7 +59,7 @@ def test_muon_with_adamw_takes_the_steps_that_each_would_and_can_be_stored():
     joint = [torch.nn.Parameter(t.clone()) for t in start]
     optimizer = build(joint)
     steps(joint, [optimizer], 2)
-    stored = [p.detach().clone() for p in joint], optimizer.state_dict()
+    stored = [p.detach().clone() for p in joint], copy.deepcopy(optimizer.state_dict())
     steps(joint, [optimizer], 2, first=2)
 
     apart = [torch.nn.Parameter(t.clone()) for t in start]

@@ -10,7 +10,7 @@ import torch
 
 from vla.cli import main
 from vla.policy import VLAPolicy
-from vla.training.train_cli import WORDS
+from vla.training.train_cli import WORDS, TrainCLI
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -45,30 +45,19 @@ def test_the_exported_policy_is_the_average(run):
 
 def test_a_config_of_what_ran_runs_again_to_the_same_bits(run, tmp_path):
     first = run()
-    assert (
-        main(["train", "--config", str(first / "config.yaml"), "--run_dir", str(tmp_path / "b")])
-        == 0
-    )
+    again = ["--config", str(first / "config.yaml"), "--run_dir", str(tmp_path / "b")]
+    assert main(["train", *again]) == 0
     one, other = weights(first), weights(tmp_path / "b")
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
 @pytest.mark.parametrize("name", sorted(WORDS.packaged))
 def test_every_packaged_configuration_is_understood(name, words, tmp_path):
-    from vla.training.train_cli import TrainCLI
-
-    steps = [
-        "--trainer.max_steps",
-        "1",
-        "--trainer.accelerator",
-        "cpu",
-        "--trainer.strategy",
-        "auto",
-    ]
-    cli = TrainCLI(
-        [*words[2:], "--config", name, "--run_dir", str(tmp_path), *steps, "--trainer.devices", "1"]
-    )
-    assert cli.run_settings().data.datasets
+    here = {"max_steps": "1", "accelerator": "cpu", "strategy": "auto", "devices": "1"}
+    options = [f"--trainer.{key}={value}" for key, value in here.items()]
+    cli = TrainCLI([*words[2:], "--config", name, "--run_dir", str(tmp_path), *options])
+    run = cli.run_settings()
+    assert run.data.datasets and cli.trainer.accumulate_grad_batches == run.data.accumulation
 
 
 WRONG = [
