@@ -57,10 +57,12 @@ def complete(batch: Batch, patch: int, merge: int) -> Batch:
     """
     if not batch.horizon:
         shape = len(batch), 1, batch.proprio.shape[1]
-        frames = {"actions": batch.actions.new_zeros(shape)}
-        frames |= {"action_mask": batch.action_mask.new_zeros(shape)}
-        places = batch.slot_positions.new_zeros(3, len(batch), 1)
-        batch = replace(batch, **frames, slot_positions=places)
+        batch = replace(
+            batch,
+            actions=batch.actions.new_zeros(shape),
+            action_mask=batch.action_mask.new_zeros(shape),
+            slot_positions=batch.slot_positions.new_zeros(3, len(batch), 1),
+        )
     if batch.pixels is None:
         grid = torch.tensor([[1, merge, merge]], device=batch.ids.device)
         blank = torch.zeros(merge**2, patch, device=batch.ids.device)
