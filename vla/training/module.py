@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from lightning import LightningModule
+from lightning import LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
@@ -78,6 +78,19 @@ class VLAModule(LightningModule):
         adapt(self.model, self.lora, policy.vocabulary.language_size)
         self._ready = False
         return self
+
+    def check_strategy(self, trainer: Trainer) -> None:
+        """Refuse what a strategy would do silently wrong.
+
+        Raises:
+            ValueError: Rows of a table that is spread over processes cannot be left as they are.
+        """
+        sharded = isinstance(trainer.strategy, ModelParallelStrategy)
+        if sharded and self.lora.rank and self.lora.vocabulary:
+            raise ValueError(
+                "With --trainer.strategy fsdp2 LoRA cannot train the rows of action tokens alone: "
+                "give --model.lora.vocabulary false, or --trainer.strategy ddp."
+            )
 
     def configure_model(self) -> None:
         """Spread the weights over the processes, if they are to be, and start their average."""

@@ -102,11 +102,13 @@ def train(run: RunSettings, module: VLAModule, trainer: Trainer) -> Path:
         FileNotFoundError: A dataset, file or policy is missing.
         ValueError: Something does not fit together, or the run's folder is not usable; says why.
     """
-    folder = PolicyFolder(run.run_dir)
+    folder, afresh = PolicyFolder(run.run_dir), run.resume == "never"
+    module.check_strategy(trainer)
     if run.resume == "must" and not (folder.is_complete or folder.checkpoint.is_file()):
         raise ValueError(
             f"There is no run to go on with in {folder.path}. Leave out --resume must."
         )
+    check_wandb(run.wandb)
     policy = start_policy(
         *(run.shape, run.tokenizer, run.policy),
         *(run.data.datasets, run.data.mapping, run.seed),
@@ -116,9 +118,9 @@ def train(run: RunSettings, module: VLAModule, trainer: Trainer) -> Path:
     stream = data.stream
     if trainer.is_global_zero:
         settings = {**run.settings, "found": describe(stream, policy.tokenizer)}
-        folder.claim(settings, fresh=run.resume == "never")
+        folder.claim(settings, fresh=afresh)
         write_text(folder.path / "config.yaml", run.config_yaml)
-    if folder.is_complete:
+    if folder.is_complete and not afresh:
         logger.info("%s is complete: nothing to train.", folder.path)
         return folder.policy
     fit(run, folder, module.take(policy, stream.plan), data, trainer)
@@ -147,7 +149,8 @@ def fit(
         ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps),
     ]
     trainer.loggers = loggers(folder.path, run.wandb)
-    checkpoint = folder.checkpoint if folder.checkpoint.is_file() else None
+    found = run.resume != "never" and folder.checkpoint.is_file()
+    checkpoint = folder.checkpoint if found else None
     if checkpoint is not None:
         logger.info("Going on from %s.", checkpoint)
     with warnings.catch_warnings():
@@ -159,17 +162,21 @@ def fit(
 
 
 def loggers(path: Path, project: str | None) -> list[Logger]:
-    """TensorBoard, and Weights & Biases where a project is named.
+    """TensorBoard, and Weights & Biases where a project is named."""
+    found: list[Logger] = [TensorBoardLogger(path, name="", version="logs")]
+    if project is not None:
+        found.append(WandbLogger(name=path.name, project=project, save_dir=path / "logs"))
+    return found
+
+
+def check_wandb(project: str | None) -> None:
+    """Refuse a project where there is nothing to log to it with.
 
     Raises:
         ValueError: wandb is not installed.
     """
-    found: list[Logger] = [TensorBoardLogger(path, name="", version="logs")]
-    if project is not None:
-        if find_spec("wandb") is None:
-            raise ValueError("--wandb needs the package: pip install wandb. Or leave it out.")
-        found.append(WandbLogger(name=path.name, project=project, save_dir=path / "logs"))
-    return found
+    if project is not None and find_spec("wandb") is None:
+        raise ValueError("--wandb needs the package: pip install wandb. Or leave it out.")
 
 
 def held_out(run: RunSettings, policy: VLAPolicy) -> list[HeldOut]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,7 @@ WRONG = [
     (["--model.average", "1"], "average's decay"),
     (["--model.lora.rank", "2", "--model.lora.vl_expert", "false"], "LoRA on nothing"),
     (["--trainer.precision", "bf16-true"], "--vla.dtype bfloat16"),
+    (["--model.lora.rank", "2", "--trainer.strategy", "fsdp2"], "--model.lora.vocabulary false"),
 ]
 
 
@@ -93,6 +95,28 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_left(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("rvq-vla train: ") and message in error
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_log_that_cannot_be_kept_is_said_so_before_the_first_step(words, tmp_path, capsys):
+    folder = tmp_path / "runs" / "mine"
+    assert main(["train", *words, "--run_dir", str(folder), "--wandb", "robots"]) == 1
+    assert "pip install wandb" in capsys.readouterr().err and not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [
+        (("--vla.dtype", "bfloat16", "--model.gradient_checkpointing", "true"), torch.bfloat16),
+        (("--trainer.precision", "bf16-mixed"), torch.float32),
+    ],
+)
+def test_both_ways_to_bfloat16_train(run, options, dtype):
+    folder = run(*options, "--trainer.max_steps", "2")
+    policy = VLAPolicy.from_pretrained(folder / "policy")
+    assert {p.dtype for p in policy.model.mot.parameters()} == {dtype}
+    assert policy.model.action_head.leave.weight.dtype == torch.float32
+    assert all(t.isfinite().all() for t in policy.model.state_dict().values())
 
 
 def test_a_run_with_other_settings_is_not_gone_on_with(run, capsys):
