@@ -30,6 +30,8 @@ VL_EXPERT, ACTION_EXPERT, TOKENIZER = "vl_expert", "action_expert", "action_toke
 CARD = "README.md"
 REQUIRED = (CONFIG, VOCABULARY, VL_EXPERT, ACTION_EXPERT, TOKENIZER)
 KNOWN = (*REQUIRED, CARD)
+PATTERNS = (CONFIG, VOCABULARY, CARD, *(f"{n}/*" for n in (VL_EXPERT, ACTION_EXPERT, TOKENIZER)))
+"""The files of a repository that holds a policy."""
 
 
 @dataclass(frozen=True)

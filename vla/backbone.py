@@ -173,25 +173,14 @@ def byte_tokenizer(words: Sequence[str] = ()) -> Any:
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import PreTrainedTokenizerFast
 
-    names = sorted(ByteLevel.alphabet())
-    merges = word_merges(words)
-    names += [first + second for first, second in merges]
-    core = Tokenizer(BPE(vocab={name: n for n, name in enumerate(names)}, merges=merges))
+    whole = [form for word in words for form in (word, SPACE + word) if len(form) > 1]
+    names = dict.fromkeys([*sorted(ByteLevel.alphabet()), *whole])
+    vocabulary = {name: number for number, name in enumerate(names)}
+    core = Tokenizer(BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     core.pre_tokenizer = ByteLevel(add_prefix_space=False)
     core.decoder = Decoder()
     core.add_special_tokens(list(SPECIAL))
     return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=SPECIAL[0])
-
-
-def word_merges(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs to join, in order, until each word is one token: letter by letter from its beginning.
-
-    Words behind a space come first: within them a word's own pairs would join the wrong letters.
-    """
-    pairs: dict[tuple[str, str], None] = {}
-    for word in [*(SPACE + word for word in words), *words]:
-        pairs |= {(word[:end], word[end]): None for end in range(1, len(word))}
-    return list(pairs)
 
 
 def packaged_words(name: str) -> list[str]:

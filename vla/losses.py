@@ -75,11 +75,10 @@ class SampleLosses:
                 this is a part of it; those that are here where not given.
             others: The same of the other samples.
         """
-        here = int(self.robots.sum())
-        robots = max(1, here if robots is None else robots)
-        others = max(1, len(self.robots) - here if others is None else others)
-        actions = self.flow.sum() / robots, self.action_ce.sum() / robots
-        return Losses(*actions, self.multimodal_ce.sum() / others)
+        robots = int(self.robots.sum()) if robots is None else robots
+        others = int((~self.robots).sum()) if others is None else others
+        actions = (term.sum() / max(1, robots) for term in (self.flow, self.action_ce))
+        return Losses(*actions, self.multimodal_ce.sum() / max(1, others))
 
 
 def token_losses(

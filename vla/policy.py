@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rvq_action.artifact import locate
 from vla import artifact
 from vla.action_tokens import ActionTokens
 from vla.backbone import Backbone, load_backbone
@@ -84,18 +85,20 @@ class VLAPolicy:
         path: str | Path,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
+        revision: str | None = None,
     ) -> VLAPolicy:
         """Load what `save_pretrained` wrote; strict.
 
         Args:
-            path: The folder.
+            path: The folder, or the id of a repository of the hub.
             device: Where the network goes; the action tokenizer stays on the CPU.
             dtype: Of the experts' weights; as they were saved where not given.
+            revision: Of the repository.
 
         Raises:
-            ValueError: A file is missing, damaged, or does not fit the others.
+            ValueError: It is neither, or a file is missing, damaged, or does not fit the others.
         """
-        loaded = artifact.load(Path(path), dtype)
+        loaded = artifact.load(locate(path, revision, artifact.PATTERNS), dtype)
         model = VLAModel.load(loaded.config, loaded.backbone.model, loaded.action_weights)
         model = (model if dtype is None else model.cast(dtype)).to(device).eval()
         parts = loaded.tokenizer, loaded.backbone, loaded.vocabulary

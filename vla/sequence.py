@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -108,8 +108,8 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         found = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        tensors = {name: t for name, t in found.items() if isinstance(t, Tensor)}
-        return replace(self, **{name: t.to(device) for name, t in tensors.items()})
+        moved: dict[str, Any] = {n: t.to(device) for n, t in found.items() if isinstance(t, Tensor)}
+        return replace(self, **moved)
 
     def repeat_flow(self, draws: int) -> Batch:
         """The same frames several times, for as many draws of noise and flow time.
@@ -118,9 +118,9 @@ class Batch:
         one another (masks.py).
         """
         names = ("actions", "action_mask")
-        frames = {name: getattr(self, name).repeat(1, draws, 1) for name in names}
+        actions, mask = (getattr(self, name).repeat(1, draws, 1) for name in names)
         places = self.slot_positions.repeat(1, 1, draws)
-        return replace(self, **frames, slot_positions=places, draws=draws)
+        return replace(self, actions=actions, action_mask=mask, slot_positions=places, draws=draws)
 
 
 def collate(

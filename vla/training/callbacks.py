@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ from lightning import Callback, LightningModule, Trainer
 from vla.training.export import shipped_weights
 from vla.training.module import VLAModule
 
-logger = logging.getLogger(__name__)
+
+def log_all(trainer: Trainer, values: Mapping[str, float]) -> None:
+    """Log figures of this step wherever logs go."""
+    for log in trainer.loggers:
+        log.log_metrics(dict(values), step=trainer.global_step)
 
 
 class StepCallback(Callback):
@@ -43,6 +48,24 @@ class StepCallback(Callback):
 
     def act(self, trainer: Trainer, module: VLAModule) -> None:
         raise NotImplementedError
+
+
+class Speed(StepCallback):
+    """Logs the steps per second since it looked last, pauses included."""
+
+    def __init__(self, every_n_steps: int) -> None:
+        super().__init__(every_n_steps)
+        self._last = (0, 0.0)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._last = (trainer.global_step, time.monotonic())
+
+    def act(self, trainer: Trainer, module: VLAModule) -> None:
+        step, now = trainer.global_step, time.monotonic()
+        before, then = self._last
+        if step > before and trainer.is_global_zero:
+            log_all(trainer, {"train/steps_per_second": (step - before) / (now - then)})
+        self._last = (step, now)
 
 
 class ResumePoint(StepCallback):

@@ -128,7 +128,7 @@ def merged(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         place, inside, last = name.partition(".base_layer.")
         if inside and last == "weight":
             first, second = (weights[f"{place}.lora_{x}.{ADAPTER}.weight"] for x in "AB")
-            scale = model.get_submodule(place).scaling[ADAPTER]  # type: ignore[operator,index]
+            scale = model.get_submodule(place).scaling[ADAPTER]  # type: ignore[index]
             delta = scale * (second.float() @ first.float())
             weight = (weight.float() + delta).to(weight.dtype)
         plain[f"{place}.{last}" if inside else name] = weight

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from lightning import LightningModule
+from lightning import LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
@@ -79,13 +79,25 @@ class VLAModule(LightningModule):
         self._ready = False
         return self
 
+    def check_strategy(self, trainer: Trainer) -> None:
+        """Refuse what a strategy would do silently wrong.
+
+        Raises:
+            ValueError: Rows of a table that is spread over processes cannot be left as they are.
+        """
+        sharded = isinstance(trainer.strategy, ModelParallelStrategy)
+        if sharded and self.lora.rank and self.lora.vocabulary:
+            raise ValueError(
+                "With --trainer.strategy fsdp2 LoRA cannot train the rows of action tokens alone: "
+                "give --model.lora.vocabulary false, or --trainer.strategy ddp."
+            )
+
     def configure_model(self) -> None:
         """Spread the weights over the processes, if they are to be, and start their average."""
         if self._ready:
             return
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
-            mesh = self.device_mesh["data_parallel"]  # type: ignore[index]
-            shard(self.model, mesh, "mixed" in self.trainer.precision)
+            shard(self.model, self.device.type, "mixed" in self.trainer.precision)
         if self.decay:
             self.average = Average(self.model, self.decay)
         self._ready = True

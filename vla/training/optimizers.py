@@ -118,7 +118,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
                 self._parts[name] = torch.optim.AdamW(own, betas=betas)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every group by its own algorithm."""
         loss = None
         if closure is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -14,7 +13,7 @@ METHODS = ("sample_actions", "read", "velocity")
 """What is called beside `forward`, and needs the weights as well."""
 
 
-def shard(model: VLAModel, mesh: Any, low_precision: bool) -> None:
+def shard(model: VLAModel, device_type: str, low_precision: bool) -> None:
     """Let every process keep a part of the weights, gradients and moments.
 
     A layer of both experts is one unit, as is a block of the vision tower; tables, action head and
@@ -22,15 +21,17 @@ def shard(model: VLAModel, mesh: Any, low_precision: bool) -> None:
 
     Args:
         model: Changed in place.
-        mesh: One-dimensional device mesh.
+        device_type: Of the processes' devices, such as `cuda`.
         low_precision: Gather the layers' weights in bfloat16; sums of gradients stay float32.
     """
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import (
         MixedPrecisionPolicy,
         fully_shard,
         register_fsdp_forward_method,
     )
 
+    mesh = init_device_mesh(device_type, (torch.distributed.get_world_size(),))
     exact = MixedPrecisionPolicy(cast_forward_inputs=False)
     rough = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
@@ -56,10 +57,12 @@ def complete(batch: Batch, patch: int, merge: int) -> Batch:
     """
     if not batch.horizon:
         shape = len(batch), 1, batch.proprio.shape[1]
-        frames = {"actions": batch.actions.new_zeros(shape)}
-        frames |= {"action_mask": batch.action_mask.new_zeros(shape)}
-        places = batch.slot_positions.new_zeros(3, len(batch), 1)
-        batch = replace(batch, **frames, slot_positions=places)
+        batch = replace(
+            batch,
+            actions=batch.actions.new_zeros(shape),
+            action_mask=batch.action_mask.new_zeros(shape),
+            slot_positions=batch.slot_positions.new_zeros(3, len(batch), 1),
+        )
     if batch.pixels is None:
         grid = torch.tensor([[1, merge, merge]], device=batch.ids.device)
         blank = torch.zeros(merge**2, patch, device=batch.ids.device)

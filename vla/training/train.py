@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from lightning import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from rvq_action.training_folder import TrainingFolder, write_text
 from vla.action_tokens import ActionTokens, digest
@@ -18,7 +20,7 @@ from vla.data.settings import DataSettings
 from vla.data.stream import SampleStream
 from vla.policy import VLAPolicy
 from vla.training.bridge import GradientBridge
-from vla.training.callbacks import PolicyExport, ResumePoint
+from vla.training.callbacks import PolicyExport, ResumePoint, Speed
 from vla.training.datamodule import VLADataModule
 from vla.training.module import VLAModule
 from vla.training.start import ShapeSettings, start_policy
@@ -66,6 +68,7 @@ class RunSettings:
         policy_every_n_steps: Steps between two exports of the policy.
         gradients_every_n_steps: Steps between two looks at the terms' gradients; 0 never looks.
         validation: How held-out windows are looked at.
+        wandb: Project of Weights & Biases that also gets the logs.
         resume: `auto` goes on from what is in the folder, `never` starts afresh, `must` refuses to
             start.
         settings: Everything that decides the result; a folder is never reused with others.
@@ -82,6 +85,7 @@ class RunSettings:
     policy_every_n_steps: int = 500
     gradients_every_n_steps: int = 500
     validation: ValidationSettings = ValidationSettings()
+    wandb: str | None = None
     resume: Literal["auto", "never", "must"] = "auto"
     settings: dict[str, Any] = field(default_factory=dict)
     config_yaml: str = ""
@@ -97,11 +101,13 @@ def train(run: RunSettings, module: VLAModule, trainer: Trainer) -> Path:
         FileNotFoundError: A dataset, file or policy is missing.
         ValueError: Something does not fit together, or the run's folder is not usable; says why.
     """
-    folder = PolicyFolder(run.run_dir)
+    folder, afresh = PolicyFolder(run.run_dir), run.resume == "never"
+    module.check_strategy(trainer)
     if run.resume == "must" and not (folder.is_complete or folder.checkpoint.is_file()):
         raise ValueError(
             f"There is no run to go on with in {folder.path}. Leave out --resume must."
         )
+    check_wandb(run.wandb)
     policy = start_policy(
         *(run.shape, run.tokenizer, run.policy),
         *(run.data.datasets, run.data.mapping, run.seed),
@@ -111,9 +117,9 @@ def train(run: RunSettings, module: VLAModule, trainer: Trainer) -> Path:
     stream = data.stream
     if trainer.is_global_zero:
         settings = {**run.settings, "found": describe(stream, policy.tokenizer)}
-        folder.claim(settings, fresh=run.resume == "never")
+        folder.claim(settings, fresh=afresh)
         write_text(folder.path / "config.yaml", run.config_yaml)
-    if folder.is_complete:
+    if folder.is_complete and not afresh:
         logger.info("%s is complete: nothing to train.", folder.path)
         return folder.policy
     fit(run, folder, module.take(policy, stream.plan), data, trainer)
@@ -136,18 +142,40 @@ def fit(
     trainer.callbacks += [  # type: ignore[attr-defined]
         GradientBridge(folder.gradients, run.gradients_every_n_steps),
         ActionError(held_out(run, module.policy), run.validation.every_n_steps),
+        LearningRateMonitor("step"),
+        Speed(trainer.log_every_n_steps),  # type: ignore[attr-defined]
         PolicyExport(folder.policy, run.policy_every_n_steps),
         ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps),
     ]
-    trainer.logger = TensorBoardLogger(folder.path, name="", version="logs")
-    checkpoint = folder.checkpoint if folder.checkpoint.is_file() else None
+    trainer.loggers = loggers(folder.path, run.wandb)
+    found = run.resume != "never" and folder.checkpoint.is_file()
+    checkpoint = folder.checkpoint if found else None
     if checkpoint is not None:
         logger.info("Going on from %s.", checkpoint)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         warnings.filterwarnings("ignore", "The 'train_dataloader' does not have many workers")
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+
+
+def loggers(path: Path, project: str | None) -> list[Logger]:
+    """TensorBoard, and Weights & Biases where a project is named."""
+    found: list[Logger] = [TensorBoardLogger(path, name="", version="logs")]
+    if project is not None:
+        found.append(WandbLogger(name=path.name, project=project, save_dir=path / "logs"))
+    return found
+
+
+def check_wandb(project: str | None) -> None:
+    """Refuse a project where there is nothing to log to it with.
+
+    Raises:
+        ValueError: wandb is not installed.
+    """
+    if project is not None and find_spec("wandb") is None:
+        raise ValueError("--wandb needs the package: pip install wandb. Or leave it out.")
 
 
 def held_out(run: RunSettings, policy: VLAPolicy) -> list[HeldOut]:

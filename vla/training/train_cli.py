@@ -97,6 +97,7 @@ class TrainCLI(LightningCLI):
             default=500,
             help="steps between two looks at the terms' gradients; 0 never looks",
         )
+        add("--wandb", type=str | None, default=None, help="project of Weights & Biases to log to")
         parser.add_class_arguments(ShapeSettings, "vla")
         parser.add_class_arguments(DataSettings, "data")
         parser.add_class_arguments(ValidationSettings, "validation")
@@ -151,6 +152,7 @@ class TrainCLI(LightningCLI):
             policy_every_n_steps=config.policy_every_n_steps,
             gradients_every_n_steps=config.gradients_every_n_steps,
             validation=ready.validation,
+            wandb=config.wandb,
             resume=config.resume,
             settings=decisive(options),
             config_yaml=self.parser.dump(config, skip_link_targets=False),

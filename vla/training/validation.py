@@ -20,7 +20,7 @@ from vla.data.robot_source import RobotSource, known_proprio
 from vla.policy import VLAPolicy
 from vla.samples import Observation
 from vla.sequence import Batch
-from vla.training.callbacks import StepCallback
+from vla.training.callbacks import StepCallback, log_all
 from vla.training.module import VLAModule
 
 
@@ -108,8 +108,8 @@ class ActionError(StepCallback):
             for part in self.held_out:
                 errors = measure(module.policy, part)
                 shown |= {f"held_out/{part.name}/{name}": e for name, e in errors.items()}
-        if trainer.is_global_zero and trainer.logger is not None:
-            trainer.logger.log_metrics(shown, step=trainer.global_step)
+        if trainer.is_global_zero:
+            log_all(trainer, shown)
         trainer.progress_bar_metrics.update(
             {name: value for name, value in shown.items() if name.endswith("/model_space")}
         )

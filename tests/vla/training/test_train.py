@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from vla.cli import main
 from vla.policy import VLAPolicy
-from vla.training.train_cli import WORDS
+from vla.training.train_cli import WORDS, TrainCLI
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -45,30 +46,19 @@ def test_the_exported_policy_is_the_average(run):
 
 def test_a_config_of_what_ran_runs_again_to_the_same_bits(run, tmp_path):
     first = run()
-    assert (
-        main(["train", "--config", str(first / "config.yaml"), "--run_dir", str(tmp_path / "b")])
-        == 0
-    )
+    again = ["--config", str(first / "config.yaml"), "--run_dir", str(tmp_path / "b")]
+    assert main(["train", *again]) == 0
     one, other = weights(first), weights(tmp_path / "b")
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
 @pytest.mark.parametrize("name", sorted(WORDS.packaged))
 def test_every_packaged_configuration_is_understood(name, words, tmp_path):
-    from vla.training.train_cli import TrainCLI
-
-    steps = [
-        "--trainer.max_steps",
-        "1",
-        "--trainer.accelerator",
-        "cpu",
-        "--trainer.strategy",
-        "auto",
-    ]
-    cli = TrainCLI(
-        [*words[2:], "--config", name, "--run_dir", str(tmp_path), *steps, "--trainer.devices", "1"]
-    )
-    assert cli.run_settings().data.datasets
+    here = {"max_steps": "1", "accelerator": "cpu", "strategy": "auto", "devices": "1"}
+    options = [f"--trainer.{key}={value}" for key, value in here.items()]
+    cli = TrainCLI([*words[2:], "--config", name, "--run_dir", str(tmp_path), *options])
+    run = cli.run_settings()
+    assert run.data.datasets and cli.trainer.accumulate_grad_batches == run.data.accumulation
 
 
 WRONG = [
@@ -88,6 +78,7 @@ WRONG = [
     (["--model.average", "1"], "average's decay"),
     (["--model.lora.rank", "2", "--model.lora.vl_expert", "false"], "LoRA on nothing"),
     (["--trainer.precision", "bf16-true"], "--vla.dtype bfloat16"),
+    (["--model.lora.rank", "2", "--trainer.strategy", "fsdp2"], "--model.lora.vocabulary false"),
 ]
 
 
@@ -104,6 +95,28 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_left(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("rvq-vla train: ") and message in error
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_log_that_cannot_be_kept_is_said_so_before_the_first_step(words, tmp_path, capsys):
+    folder = tmp_path / "runs" / "mine"
+    assert main(["train", *words, "--run_dir", str(folder), "--wandb", "robots"]) == 1
+    assert "pip install wandb" in capsys.readouterr().err and not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [
+        (("--vla.dtype", "bfloat16", "--model.gradient_checkpointing", "true"), torch.bfloat16),
+        (("--trainer.precision", "bf16-mixed"), torch.float32),
+    ],
+)
+def test_both_ways_to_bfloat16_train(run, options, dtype):
+    folder = run(*options, "--trainer.max_steps", "2")
+    policy = VLAPolicy.from_pretrained(folder / "policy")
+    assert {p.dtype for p in policy.model.mot.parameters()} == {dtype}
+    assert policy.model.action_head.leave.weight.dtype == torch.float32
+    assert all(t.isfinite().all() for t in policy.model.state_dict().values())
 
 
 def test_a_run_with_other_settings_is_not_gone_on_with(run, capsys):
