@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.tokens.command import run_tokens, tokens_parser
 from rvq_action.console import guarded, kept_if_used
 
 if TYPE_CHECKING:
@@ -185,29 +186,6 @@ def run_ablation(arguments: Namespace) -> None:
         )
     written = [module.write(ablations, arguments.out) for module in (study, markdown, page)]
     print(f"\n{markdown.render(ablations)}\n", *written, sep="\n")
-
-
-def tokens_parser() -> ArgumentParser:
-    """Arguments of `rvq-analysis tokens`."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(description="Hold the policies of `rvq-vla ablate` together.")
-    parser.add_argument(
-        "--rows", type=Path, default=Path("docs/experiments/tokens"), metavar="DIR",
-        help="rows of `rvq-vla ablate`",
-    )  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    return parser
-
-
-def run_tokens(arguments: Namespace) -> None:
-    """Print the table, write tokens.json, table.md and index.html."""
-    from analysis.tokens import page, study
-
-    with kept_if_used(arguments.out):
-        studies = study.compute(arguments.rows)
-    written = [study.write(studies, arguments.out), page.write_markdown(studies, arguments.out)]
-    print(f"\n{page.render(studies)}\n", *written, page.write(studies, arguments.out), sep="\n")
 
 
 def benchmark_parser() -> ArgumentParser:

@@ -122,11 +122,18 @@ def _content(bridge: Path) -> str:
 
     Raises:
         FileNotFoundError: There are none.
+        ValueError: Nothing is asked of held-out episodes.
     """
     files = [bridge / f"{part}.jsonl" for part in ("train", "held_out")]
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise FileNotFoundError(
             f"{', '.join(missing)} is missing. Make the questions: rvq-vla bridge --out {bridge}"
+        )
+    empty = [str(file) for file in files if not file.read_bytes().strip()]
+    if empty:
+        raise ValueError(
+            f"{', '.join(empty)} asks nothing. Record more demonstrations, or ask more kinds of "
+            "questions: rvq-vla bridge."
         )
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

@@ -12,7 +12,7 @@ from rvq_action import ActionTokenizer
 from tests.vla.evaluation.closed_loop.conftest import policy, recorded, simulator
 from vla import cli
 from vla.ablation import arms, command, finish
-from vla.ablation.row import TokenRow, load_rows
+from vla.ablation.row import load_rows
 from vla.data.bridge.settings import BridgeSettings
 from vla.data.bridge.write import write_bridge
 
@@ -37,7 +37,7 @@ def tokenizer(policy, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def bridge(recorded, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("tokens") / "bridge"
-    write_bridge(BridgeSettings((str(recorded),), per_answer=3), path, progress=False)
+    write_bridge(BridgeSettings((str(recorded),), per_answer=1), path, progress=False)
     return path
 
 
@@ -136,13 +136,19 @@ def test_tokenizers_of_other_spaces_are_refused(tokenizer):
         arms.check_same_space({"one": own, "two": longer})
 
 
-def test_policies_are_trained_tried_and_asked(words, bridge, tmp_path, capsys):
-    assert cli.main([*words, "--arms", "fast", "none", "--bridge", str(bridge)]) == 0
-    rows = {row.arm: row for row in load_rows(tmp_path / "rows")["demos"]}
-    for row in rows.values():
-        assert len(row.solved["reach-v3"]) == 1 and row.seconds is not None
-        asked = sum(kind["count"] for name, kind in row.vqa.items() if name != "all")
-        assert row.vqa["all"]["count"] == asked > 0
-    assert rows["fast"].levels == 1 and rows["fast"].codebook_size == 1024
-    assert rows["fast"].tokens > 0 == rows["none"].tokens
-    assert TokenRow.COMMAND == "rvq-vla ablate"
+def test_questions_that_are_not_there_are_noticed_before_training(
+    words, bridge, stand_in, tmp_path, capsys
+):
+    (tmp_path / "bridge").mkdir()
+    (tmp_path / "bridge" / "train.jsonl").write_text((bridge / "train.jsonl").read_text())
+    (tmp_path / "bridge" / "held_out.jsonl").write_text("")
+    assert cli.main([*words, "--bridge", str(tmp_path / "bridge")]) == 1
+    assert "held_out.jsonl asks nothing" in capsys.readouterr().err and not stand_in
+
+
+def test_a_policy_is_trained_tried_and_asked(words, bridge, tmp_path):
+    assert cli.main([*words, "--arms", "fast", "--bridge", str(bridge)]) == 0
+    ((row,),) = load_rows(tmp_path / "rows").values()
+    assert row.arm == "fast" and row.levels == 1 and row.codebook_size == 1024 and row.tokens > 0
+    assert len(row.solved["reach-v3"]) == 1 and row.seconds is not None and row.steps == 2
+    assert row.vqa["all"]["count"] == sum(row.vqa[kind]["count"] for kind in row.vqa) / 2 > 0
