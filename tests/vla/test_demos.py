@@ -14,18 +14,13 @@ from rvq_action.data.mapping import Mapping
 from vla import cli
 from vla.data import demo_workers, demos
 from vla.data.demo_settings import DemoSettings
-from vla.deploy.robots.rendering import RenderingUnavailable, select_backend
 
 SETTINGS = DemoSettings(("reach-v3",), episodes=2, image_size=32, cameras=("corner3",))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def simulator():
-    """Skips where nothing can be rendered; frees this process's simulator in the end."""
-    try:
-        select_backend()
-    except RenderingUnavailable as error:
-        pytest.skip(str(error))
+def one_simulator(simulator):
+    """Frees this process's simulator in the end."""
     yield
     demo_workers._close_robots()
 

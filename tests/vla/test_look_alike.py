@@ -8,22 +8,12 @@ import pytest
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.look_alike import LOOK_ALIKE
 from vla.deploy.robots.metaworld import MetaWorldRobot
-from vla.deploy.robots.rendering import RenderingUnavailable, select_backend
 
 CAMERAS = ("corner3", "gripperPOV")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def simulator():
-    """Skips where nothing can be rendered."""
-    try:
-        select_backend()
-    except RenderingUnavailable as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture(scope="module")
-def robots():
+def robots(simulator):
     made = [MetaWorldRobot(task, 84, CAMERAS, look_alike=True) for task in LOOK_ALIKE]
     yield made
     for robot in made:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vla.deploy.robots.look_alike import check_look_alike
-from vla.deploy.robots.metaworld_tasks import check_task
+from vla.deploy.robots.metaworld_tasks import check_tasks
 
 MAX_ATTEMPTS = 20
 LONGEST_EPISODE = 500
@@ -46,12 +45,7 @@ class DemoSettings:
     look_alike: bool = False
 
     def __post_init__(self) -> None:
-        for task in self.tasks:
-            check_task(task)
-            if self.look_alike:
-                check_look_alike(task)
-        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise ValueError(f"Name at least one task, each once; got {list(self.tasks)}.")
+        check_tasks(self.tasks, self.look_alike)
         if not self.cameras or len(set(self.cameras)) != len(self.cameras):
             raise ValueError(f"Name at least one camera, each once; got {list(self.cameras)}.")
         if min(self.episodes, self.fps) < 1 or self.seed < 0:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from rvq_action import ActionTokenizer
-from tests.vla.evaluation.closed_loop.conftest import policy, recorded, simulator
+from tests.vla.evaluation.closed_loop.conftest import policy, recorded
 from vla import cli
 from vla.ablation import arms, command, finish
 from vla.ablation.row import load_rows
 from vla.data.bridge.settings import BridgeSettings
 from vla.data.bridge.write import write_bridge
 
-__all__ = ["policy", "recorded", "simulator"]
+__all__ = ["policy", "recorded"]
 BUDGET = """
 vla: {config: mini}
 data: {batch_size: 4, workers: 0}
@@ -37,7 +37,7 @@ def tokenizer(policy, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def bridge(recorded, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("tokens") / "bridge"
-    write_bridge(BridgeSettings((str(recorded),), per_answer=1), path, progress=False)
+    write_bridge(BridgeSettings((str(recorded),), per_answer=2), path, progress=False)
     return path
 
 

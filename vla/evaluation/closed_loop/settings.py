@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from vla.data.demo_settings import LONGEST_EPISODE
-from vla.deploy.robots.look_alike import check_look_alike
-from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_task
+from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_tasks
 from vla.evaluation.closed_loop.planners import Pathway
 
 OWN_INSTRUCTION = "task"
@@ -51,12 +50,7 @@ class RolloutSettings:
     look_alike: bool = False
 
     def __post_init__(self) -> None:
-        for task in self.tasks:
-            check_task(task)
-            if self.look_alike:
-                check_look_alike(task)
-        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise ValueError(f"Name at least one task, each once; got {list(self.tasks)}.")
+        check_tasks(self.tasks, self.look_alike)
         counts = self.starts, self.execute_frames, self.steps, self.image_size
         if any(count is not None and count < 1 for count in counts) or self.seed < 0:
             raise ValueError("starts, execute_frames, steps and image_size start at 1, seed at 0.")

@@ -15,7 +15,6 @@ from tests.rvq_action.robots import RECIPE, embodiment_of
 from vla.config import VLAConfig
 from vla.data import demo_workers, demos
 from vla.data.demo_settings import DemoSettings
-from vla.deploy.robots.rendering import RenderingUnavailable, select_backend
 from vla.policy import VLAPolicy
 
 SIZE = 56
@@ -44,15 +43,6 @@ class FakeRobot:
 
     def close(self) -> None:
         self.closed = True
-
-
-@pytest.fixture(scope="session")
-def simulator() -> str:
-    """Skips where nothing can be rendered."""
-    try:
-        return select_backend()
-    except RenderingUnavailable as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
