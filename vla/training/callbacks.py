@@ -100,6 +100,6 @@ class PolicyExport(StepCallback):
         self.path = path
 
     def act(self, trainer: Trainer, module: VLAModule) -> None:
-        weights = shipped_weights(module.model, module.average)
+        weights = shipped_weights(module.model, module.average, module.shipped_dtype)
         if trainer.is_global_zero:
             module.policy.save_pretrained(self.path, weights=weights)

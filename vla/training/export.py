@@ -10,14 +10,20 @@ from torch import Tensor, nn
 from vla.training.average import Average
 from vla.training.lora import merged
 
+EXPERTS = ("vl_expert.", "mot.")
+"""What `VLAModel.cast` casts."""
+
 
 @torch.no_grad()
-def shipped_weights(model: nn.Module, average: Average | None) -> dict[str, Tensor]:
+def shipped_weights(
+    model: nn.Module, average: Average | None, dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
     """All weights of a network by name, on the CPU, adapters merged. Every process must call this.
 
     Args:
         model: What is trained.
         average: Its averages, which take the place of the weights where given.
+        dtype: Of the experts' weights, if another than that in which they are trained.
     """
     averages = {} if average is None else average.lookup()
     whole: dict[int, Tensor] = {}
@@ -26,7 +32,14 @@ def shipped_weights(model: nn.Module, average: Average | None) -> dict[str, Tens
         if id(tensor) not in whole:  # tied weights stay tied
             whole[id(tensor)] = in_one_piece(averages.get(id(tensor), tensor))
         weights[name] = whole[id(tensor)]
-    return merged(model, weights)
+    plain = merged(model, weights)
+    if dtype is None:
+        return plain
+    cast: dict[int, Tensor] = {}
+    for name, weight in plain.items():
+        if name.startswith(EXPERTS) and weight.is_floating_point():
+            plain[name] = cast.setdefault(id(weight), weight.to(dtype))
+    return plain
 
 
 def in_one_piece(tensor: Any) -> Tensor:

@@ -7,6 +7,8 @@ vision tower          frozen, or adapters
 Action Expert         trained in full, or adapters
 action head, state    trained in full
 rows of action tokens trained in full, if asked; the rows of text are not touched
+
+What is frozen may be bfloat16; what is trained is float32, in which small steps are not lost.
 """
 
 from __future__ import annotations
@@ -93,6 +95,9 @@ def adapt(model: VLAModel, settings: LoraSettings, language_size: int) -> None:
             parameter.requires_grad_()
     if settings.vocabulary:
         train_new_rows(model, language_size)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def train_new_rows(model: VLAModel, language_size: int) -> None:

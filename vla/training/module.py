@@ -41,11 +41,13 @@ class VLAModule(LightningModule):
     Attributes:
         policy: What is trained; set by `take`.
         plan: How its batches are put together; set by `take`.
+        shipped_dtype: Of the experts' weights in what is exported; set by `take`.
     """
 
     policy: VLAPolicy
     plan: BatchPlan
     model: VLAModel
+    shipped_dtype: torch.dtype
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class VLAModule(LightningModule):
     def take(self, policy: VLAPolicy, plan: BatchPlan) -> VLAModule:
         """Train this policy on batches that are put together so."""
         self.policy, self.plan, self.model = policy, plan, policy.model.train()
+        self.shipped_dtype = policy.model.dtype
         self.model.checkpoint_gradients(self.gradient_checkpointing)
         if not self.optimizer.vl_rate:
             for name, parameter in self.model.named_parameters():

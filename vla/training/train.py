@@ -103,6 +103,11 @@ def train(run: RunSettings, module: VLAModule, trainer: Trainer) -> Path:
     """
     folder, afresh = PolicyFolder(run.run_dir), run.resume == "never"
     module.check_strategy(trainer)
+    if module.lora.rank and run.shape.dtype != "float32" and "mixed" not in trainer.precision:
+        raise ValueError(
+            "With LoRA on bfloat16 weights, what is trained stays float32: give "
+            "--trainer.precision bf16-mixed as well."
+        )
     if run.resume == "must" and not (folder.is_complete or folder.checkpoint.is_file()):
         raise ValueError(
             f"There is no run to go on with in {folder.path}. Leave out --resume must."

@@ -6,6 +6,7 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -61,7 +62,9 @@ def test_every_packaged_configuration_is_understood(name, words, tmp_path):
     assert run.data.datasets and cli.trainer.accumulate_grad_batches == run.data.accumulation
 
 
+MIXED = ("--trainer.precision", "bf16-mixed")
 WRONG = [
+    (["--model.lora.rank", "2", "--vla.dtype", "bfloat16"], "--trainer.precision bf16-mixed"),
     (["--trainer.max_steps", "0"], "Give --trainer.max_steps"),
     (["--config", "tinny"], "there are"),
     (["--data.datasets"], "No dataset"),
@@ -108,15 +111,19 @@ def test_a_log_that_cannot_be_kept_is_said_so_before_the_first_step(words, tmp_p
     ("options", "dtype"),
     [
         (("--vla.dtype", "bfloat16", "--model.gradient_checkpointing", "true"), torch.bfloat16),
-        (("--trainer.precision", "bf16-mixed"), torch.float32),
+        (MIXED, torch.float32),
+        ((*MIXED, "--vla.dtype", "bfloat16", "--model.lora.rank", "2"), torch.bfloat16),
     ],
 )
-def test_both_ways_to_bfloat16_train(run, options, dtype):
+def test_all_ways_to_bfloat16_train(run, options, dtype):
     folder = run(*options, "--trainer.max_steps", "2")
     policy = VLAPolicy.from_pretrained(folder / "policy")
     assert {p.dtype for p in policy.model.mot.parameters()} == {dtype}
     assert policy.model.action_head.leave.weight.dtype == torch.float32
     assert all(t.isfinite().all() for t in policy.model.state_dict().values())
+    picture = np.zeros((policy.config.image_size,) * 2 + (3,), np.uint8)
+    moved = policy.generate_flow_action({"front": picture}, np.zeros(3, np.float32), "go", 10)
+    assert moved.shape == (10, 3)
 
 
 def test_a_run_with_other_settings_is_not_gone_on_with(run, capsys):
