@@ -1,0 +1,157 @@
+"""Limiter: nothing out of limits ever leaves.
+
+Every command passes here on its way to the robot. Values and boxes come first, then velocity, then
+acceleration: where a command is a position all of them always hold, since the speed is kept such
+that the robot can brake in time. A hand commanded by velocities is where it is measured to be, which
+may be too near to the wall of its box to brake gently: then it brakes hard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rvq_action.layout import ActionLayout
+from vla.deploy.braking import braking_speed
+from vla.deploy.limit_table import LimitTable, Reach
+from vla.deploy.limits import Limits
+from vla.deploy.slew import Motion, Turning
+
+TOLERANCE = 1e-6
+"""Relative change of a command below which it counts as unchanged."""
+
+
+class LimitViolation(ValueError):
+    """A command that may not be sent, where limits stop the robot."""
+
+
+@dataclass(frozen=True)
+class LimitedCommand:
+    """What may be sent.
+
+    Attributes:
+        values: float64 [D].
+        clipped: Names of the channels in which it is not what was asked for.
+    """
+
+    values: np.ndarray
+    clipped: tuple[str, ...]
+
+
+class Limiter:
+    """The limits of one robot, and what it was last told.
+
+    Args:
+        limits: The limits.
+        layout: Of the commands.
+        rate: Commands per second.
+        speed: Fraction of full speed: low-speed mode below 1.
+
+    Raises:
+        ValueError: The limits do not fit the layout.
+    """
+
+    def __init__(
+        self, limits: Limits, layout: ActionLayout, rate: float, speed: float = 1.0
+    ) -> None:
+        self.table = LimitTable.build(limits, layout).slowed(speed)
+        self.period = 1.0 / rate
+        self._stops = limits.on_violation == "stop"
+        self._motion: Motion | None = None
+        self._turning: dict[str, Turning] = {}
+
+    def start(self, proprio: np.ndarray) -> None:
+        """Begin at rest where the robot stands.
+
+        Args:
+            proprio: [D] physical units; NaN where the robot does not know.
+
+        Raises:
+            LimitViolation: It stands further outside its limits than it may move in one period.
+        """
+        at = np.asarray(proprio, dtype=np.float64)
+        table, at = self.table, np.where(self.table.rates, 0.0, at)
+        inside = np.clip(at, table.low, table.high)
+        far = np.abs(at - inside) > table.velocity * self.period
+        if far.any():
+            raise LimitViolation(
+                f"The robot stands outside its limits: {self._list(far, at, inside)}. Bring it back "
+                "by hand, or correct the limits."
+            )
+        self._motion = Motion.at_rest(inside)
+        known = [t for t in table.turns if np.isfinite(at[t.block]).all()]
+        self._turning = {turn.part: Turning.at_rest(at[turn.block]) for turn in known}
+
+    def limit(self, command: np.ndarray, proprio: np.ndarray) -> LimitedCommand:
+        """The command as it may be sent; it counts as sent.
+
+        Args:
+            command: [D] physical units, absolute.
+            proprio: [D], now.
+
+        Raises:
+            LimitViolation: It is NaN or infinite, or out of limits that stop the robot.
+        """
+        asked = np.asarray(command, dtype=np.float64)
+        if asked.shape != self.table.low.shape or not np.isfinite(asked).all():
+            raise LimitViolation(f"A command must be {len(self.table.names)} finite numbers.")
+        if self._motion is None:
+            self.start(proprio)
+        assert self._motion is not None
+        motion = self._known(self._motion, asked)
+        moved = motion.towards(asked, self.table, self.period)
+        values, turning = moved.value.copy(), dict(self._turning)
+        for reach in self.table.reaches:
+            values[reach.channels] = self._within(reach, values, np.asarray(proprio))
+        for turn in self.table.turns:
+            before = turning.get(turn.part, Turning.at_rest(asked[turn.block]))
+            turning[turn.part] = before.towards(asked[turn.block], turn.limits, self.period)
+            values[turn.block] = turning[turn.part].rot6d
+        changed = np.abs(values - asked) > TOLERANCE * (1 + np.abs(asked))
+        if self._stops and changed.any():
+            raise LimitViolation(
+                f"A command is out of limits: {self._list(changed, asked, values)}."
+            )
+        self._motion = Motion(values, (values - motion.value) / self.period, asked)
+        self._turning = turning
+        return LimitedCommand(values, tuple(np.array(self.table.names)[changed]))
+
+    def rest(self) -> np.ndarray | None:
+        """What holds the robot where it was last told to be: float64 [D], velocities 0.
+
+        From here on it counts as being at rest there. None before the first command.
+        """
+        if self._motion is None:
+            return None
+        held = np.where(self.table.rates, 0.0, self._motion.value)
+        self._motion = Motion.at_rest(held)
+        self._turning = {
+            turn.part: Turning.at_rest(held[turn.block])
+            for turn in self.table.turns
+            if turn.part in self._turning
+        }
+        return held
+
+    def _known(self, motion: Motion, asked: np.ndarray) -> Motion:
+        """Where the robot does not tell a channel's value, it starts where it is first asked to."""
+        unknown = np.isnan(motion.value)
+        if not unknown.any():
+            return motion
+        begun = np.clip(asked, self.table.low, self.table.high)
+        parts = motion.value, motion.velocity, motion.target
+        begins = begun, np.zeros_like(begun), begun
+        return Motion(*(np.where(unknown, b, p) for b, p in zip(begins, parts, strict=True)))
+
+    def _within(self, reach: Reach, values: np.ndarray, proprio: np.ndarray) -> np.ndarray:
+        """Velocities [3] that keep a hand in its box."""
+        at, slowing = proprio[reach.channels], self.table.velocity[reach.channels]
+        if not np.isfinite(at).all():
+            raise LimitViolation("The hand's position is not known, but it has a workspace.")
+        up = braking_speed(reach.high - at, slowing, self.period)
+        down = braking_speed(at - reach.low, slowing, self.period)
+        return np.clip(values[reach.channels], -down, up)
+
+    def _list(self, where: np.ndarray, found: np.ndarray, allowed: np.ndarray) -> str:
+        named = zip(self.table.names, found, allowed, where, strict=True)
+        return ", ".join(f"{n} {x:.6g} (nearest allowed: {a:.6g})" for n, x, a, out in named if out)

@@ -1,0 +1,184 @@
+"""Limits: what a robot may be told, as data; a YAML file or the dict form of it.
+
+```yaml
+on_violation: clip                 # or stop
+channels:                          # by channel or by group of the layout
+  arm/position: {velocity: 60, acceleration: 300}
+  gripper: {low: 0, high: 1}
+rotations:                         # by body part, for its 6-D rotation
+  right_arm: {velocity: 1.0, acceleration: 4.0}
+workspace:                         # a box for the x, y and z of a hand
+  - {channels: [right_x, right_y, right_z], low: [0.2, -0.4, 0.02], high: [0.7, 0.4, 0.6]}
+```
+
+`low` and `high` bound a channel's value in its unit, `velocity` its change per second and
+`acceleration` the change of that per second. In a channel that is itself a velocity (its unit ends
+with /s) they bound the speed, its change, and the change of that. A workspace over channels in m is
+a bound on their values; over channels in m/s it bounds where the hand gets to, for robots whose
+proprio holds the hand's position in these channels, as Meta-World's does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from rvq_action.data.strict import check_keys, number, numbers, texts
+from rvq_action.data.yaml_file import read_yaml
+
+OnViolation = Literal["clip", "stop"]
+
+
+@dataclass(frozen=True)
+class ChannelLimits:
+    """Of one channel; infinite: no limit.
+
+    Attributes:
+        low: Smallest value, in the channel's unit.
+        high: Largest value.
+        velocity: Largest change per second.
+        acceleration: Largest change of that per second.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    velocity: float = math.inf
+    acceleration: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"low must lie below high, got {self.low} and {self.high}.")
+        _check_rates(self.velocity, self.acceleration)
+
+
+@dataclass(frozen=True)
+class RotationLimits:
+    """Of the rotation of a body part.
+
+    Attributes:
+        velocity: Largest angular speed [rad/s].
+        acceleration: Largest change of the angular velocity [rad/s²].
+    """
+
+    velocity: float = math.inf
+    acceleration: float = math.inf
+
+    def __post_init__(self) -> None:
+        _check_rates(self.velocity, self.acceleration)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A box that a hand stays in.
+
+    Attributes:
+        channels: Names of the channels of x, y and z, in m or m/s.
+        low: Its lowest corner [m].
+        high: Its highest corner [m].
+    """
+
+    channels: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.channels), len(self.low), len(self.high)}
+        if sizes != {3} or not all(a < b for a, b in zip(self.low, self.high, strict=True)):
+            raise ValueError(
+                f"A workspace has three channels, and low below high in each of x, y and z; got "
+                f"{self.channels}, {self.low}, {self.high}."
+            )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a robot may be told.
+
+    Attributes:
+        channels: By name of a channel or a group; a channel's own wins over its group's.
+        rotations: By body part.
+        workspace: Boxes.
+        on_violation: `clip` the command into its limits, or `stop` the robot.
+    """
+
+    channels: Mapping[str, ChannelLimits] = field(default_factory=dict)
+    rotations: Mapping[str, RotationLimits] = field(default_factory=dict)
+    workspace: tuple[Workspace, ...] = ()
+    on_violation: OnViolation = "clip"
+
+    def __post_init__(self) -> None:
+        if self.on_violation not in get_args(OnViolation):
+            raise ValueError(
+                f"on_violation is one of {get_args(OnViolation)}, got {self.on_violation!r}."
+            )
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Limits:
+        """Read a file of limits.
+
+        Raises:
+            FileNotFoundError: It is not there.
+            ValueError: It is no YAML, or has an unknown key or a value that is none.
+        """
+        return cls.from_dict(read_yaml(path), str(path))
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str = "limits") -> Limits:
+        """Parse the dict form; `where` names it in errors."""
+        data = check_keys(data, where, optional=[f.name for f in fields(cls)])
+        boxes = data.get("workspace") or []
+        return cls(
+            _entries(ChannelLimits, data.get("channels") or {}, f"{where}.channels"),
+            _entries(RotationLimits, data.get("rotations") or {}, f"{where}.rotations"),
+            tuple(_box(box, f"{where}.workspace[{i}]") for i, box in enumerate(boxes)),
+            data.get("on_violation", "clip"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Inverse of `from_dict`; limits that are none are left out."""
+        return {
+            "on_violation": self.on_violation,
+            "channels": {name: _finite(entry) for name, entry in self.channels.items()},
+            "rotations": {name: _finite(entry) for name, entry in self.rotations.items()},
+            "workspace": [
+                {name: list(value) for name, value in asdict(box).items()} for box in self.workspace
+            ],
+        }
+
+    def stopping(self) -> Limits:
+        """The same limits that stop the robot instead of changing a command."""
+        return replace(self, on_violation="stop")
+
+
+def _check_rates(velocity: float, acceleration: float) -> None:
+    if not (velocity > 0 and acceleration > 0):
+        raise ValueError(
+            f"velocity and acceleration must be positive, got {velocity} and {acceleration}. Leave "
+            "out what has no limit."
+        )
+
+
+def _entries(kind: type, data: Any, where: str) -> dict[str, Any]:
+    known = [f.name for f in fields(kind)]
+    found = {}
+    for name, entry in check_keys(data, where, optional=list(data)).items():
+        place = f"{where}.{name}"
+        values = check_keys(entry, place, optional=known)
+        try:
+            found[name] = kind(**{k: number(v, f"{place}.{k}") for k, v in values.items()})
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error
+    return found
+
+
+def _box(data: Any, where: str) -> Workspace:
+    data = check_keys(data, where, {"channels": "[x, y, z]", "low": "[m]", "high": "[m]"})
+    corners = (numbers(data[key], 3, f"{where}.{key}") for key in ("low", "high"))
+    return Workspace(texts(data["channels"], f"{where}.channels"), *corners)
+
+
+def _finite(entry: ChannelLimits | RotationLimits) -> dict[str, float]:
+    return {name: value for name, value in asdict(entry).items() if math.isfinite(value)}
