@@ -10,6 +10,11 @@ from typing import Protocol
 class Clock(Protocol):
     """Monotonic time [s]."""
 
+    @property
+    def is_real(self) -> bool:
+        """Whether it goes on by itself."""
+        ...
+
     def now(self) -> float: ...
 
     def wait(self, until: float, wake: Event) -> None:
@@ -19,6 +24,8 @@ class Clock(Protocol):
 
 class MonotonicClock:
     """Time as it passes; `time.monotonic`, which no correction of the date ever moves."""
+
+    is_real = True
 
     def now(self) -> float:
         return time.monotonic()
@@ -32,6 +39,8 @@ class SimulatedClock:
 
     Whatever is computed takes no time on it, so that a run is the same on every machine.
     """
+
+    is_real = False
 
     def __init__(self, start: float = 0.0) -> None:
         self._now = start

@@ -8,8 +8,8 @@ import numpy as np
 
 from rvq_action.layout import ROTATION_UNIT, ActionLayout
 from vla.deploy.limits import ChannelLimits, Limits, RotationLimits, Workspace
+from vla.deploy.rates import rate_channels
 
-RATE_SUFFIX = "/s"
 POSITION_UNITS = ("m", "m/s")
 
 
@@ -88,8 +88,10 @@ class LimitTable:
             for part, limit in limits.rotations.items()
             if (block := layout.rotation_of(part)) is not None
         ]
-        rates = np.array([c.unit.endswith(RATE_SUFFIX) for c in layout.channels])
-        return cls(layout.names, rates, **columns, turns=tuple(turns), reaches=tuple(reaches))
+        values = columns["low"], columns["high"]
+        speeds = columns["velocity"], columns["acceleration"]
+        more = tuple(turns), tuple(reaches)
+        return cls(layout.names, rate_channels(layout), *values, *speeds, *more)
 
     def slowed(self, speed: float) -> LimitTable:
         """The limits at a fraction of the speed: as if time passed so much slower.
@@ -98,7 +100,9 @@ class LimitTable:
             ValueError: The speed is not within 0..1.
         """
         if not 0 < speed <= 1:
-            raise ValueError(f"speed is a fraction of full speed, above 0 and up to 1; got {speed}.")
+            raise ValueError(
+                f"speed is a fraction of full speed, above 0 and up to 1; got {speed}."
+            )
         value = np.where(self.rates, speed, 1.0)
         return replace(
             self,
@@ -145,7 +149,11 @@ def _check_names(limits: Limits, layout: ActionLayout) -> None:
     groups = {*layout.names, *layout.groups}
     parts = {c.part for c in layout.channels if layout.rotation_of(c.part) is not None}
     boxes = [name for box in limits.workspace for name in box.channels]
-    for given, known in ((limits.channels, groups), (boxes, layout.names), (limits.rotations, parts)):
+    for given, known in (
+        (limits.channels, groups),
+        (boxes, layout.names),
+        (limits.rotations, parts),
+    ):
         if unknown := [name for name in given if name not in known]:
             raise ValueError(
                 f"The limits name {unknown}, which layout {layout.name!r} does not have: one of "
@@ -157,5 +165,3 @@ def _check_names(limits: Limits, layout: ActionLayout) -> None:
                 f"The limits bound {channel.name!r} by itself, which is one number of a 6-D "
                 f"rotation. Bound the whole: rotations: {{{channel.part}: {{velocity: ...}}}}."
             )
-
-

@@ -2,8 +2,8 @@
 
 Every command passes here on its way to the robot. Values and boxes come first, then velocity, then
 acceleration: where a command is a position all of them always hold, since the speed is kept such
-that the robot can brake in time. A hand commanded by velocities is where it is measured to be, which
-may be too near to the wall of its box to brake gently: then it brakes hard.
+that the robot can brake in time. A hand commanded by velocities is where it is measured to be,
+which may be too near to the wall of its box to brake gently: then it brakes hard.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Limiter:
         far = np.abs(at - inside) > table.velocity * self.period
         if far.any():
             raise LimitViolation(
-                f"The robot stands outside its limits: {self._list(far, at, inside)}. Bring it back "
-                "by hand, or correct the limits."
+                f"The robot stands outside its limits: {self._list(far, at, inside)}. Bring it "
+                "back by hand, or correct the limits."
             )
         self._motion = Motion.at_rest(inside)
         known = [t for t in table.turns if np.isfinite(at[t.block]).all()]
@@ -115,7 +115,7 @@ class Limiter:
             )
         self._motion = Motion(values, (values - motion.value) / self.period, asked)
         self._turning = turning
-        return LimitedCommand(values, tuple(np.array(self.table.names)[changed]))
+        return LimitedCommand(values, tuple(np.array(self.table.names)[changed].tolist()))
 
     def rest(self) -> np.ndarray | None:
         """What holds the robot where it was last told to be: float64 [D], velocities 0.

@@ -111,7 +111,7 @@ class Turning:
         if torch.allclose(allowed, wanted, rtol=0, atol=1e-12):
             return Turning(target, wanted)
         angle = (wanted * period).norm().numpy()
-        closing = float(braking_speed(angle, np.float64(limits.acceleration), period))
+        closing = float(braking_speed(angle, np.array(limits.acceleration), period))
         wanted = _shorten(wanted, closing)
         speed = _shorten(self.velocity + _shorten(wanted - self.velocity, step), limits.velocity)
         return Turning(self.matrix @ axis_angle_to_matrix(speed * period), speed)

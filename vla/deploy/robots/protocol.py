@@ -47,8 +47,8 @@ class RobotDescription:
         rate: Commands per second [Hz].
         cameras: Name -> (H, W).
         limits: What it may be told.
-        live_cameras: Whether two pictures are never the same, as of every real camera; a simulator's
-            may be.
+        live_cameras: Whether no two pictures are ever the same, as of every real camera; those of a
+            simulator may be.
     """
 
     embodiment: str

@@ -1,0 +1,111 @@
+"""The emergency stop: by call, by signal, by key."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import threading
+
+import pytest
+
+from tests.vla.deploy.conftest import FakePolicy, FakeRobot, drive
+from vla.deploy.clock import SimulatedClock
+from vla.deploy.estop import SIGNALS, EmergencyStop, by_key, by_signal
+from vla.deploy.inference import SimulatedInference
+from vla.deploy.report import Ending
+from vla.deploy.run import run
+from vla.deploy.settings import DeploymentSettings, SafetySettings
+
+PATIENCE_S = 30.0
+CALM = SafetySettings(frozen_camera_s=60.0, stop_after_s=60.0, watchdog_s=30.0)
+
+
+def test_the_first_one_counts_and_acts_at_once():
+    stop, calls = EmergencyStop(), []
+    stop.on_press(lambda: 1 / 0)
+    stop.on_press(lambda: calls.append(threading.current_thread()))
+    stop.press("the button")
+    stop.press("another")
+    assert calls == [threading.current_thread()] and stop.reason == "the button"
+
+
+def test_a_call_stops_the_robot_before_its_next_command():
+    stop, robot = EmergencyStop(), FakeRobot()
+
+    def spoil(number, chunk):
+        if number == 2:
+            stop.press("somebody called")
+        return chunk
+
+    clock, policy = SimulatedClock(), FakePolicy(spoil)
+    robot.now = clock.now
+    settings = DeploymentSettings("wave", keys=False)
+    report = run(robot, policy, settings, clock, SimulatedInference(policy, clock), stop)
+    assert report.ending is Ending.EMERGENCY_STOP and report.sent == 10
+    assert robot.names()[-2:] == ["stop", "disconnect"]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_stops_a_run_in_real_time(number):
+    robot = FakeRobot()
+    send = robot.send
+
+    def send_and_signal(command):
+        send(command)
+        if len(robot.sent()) == 3:
+            os.kill(os.getpid(), number)
+
+    robot.send = send_and_signal
+    before = signal.getsignal(number)
+    report = run(robot, FakePolicy(), DeploymentSettings("wave", safety=CALM, keys=False))
+    assert report.ending is Ending.EMERGENCY_STOP
+    assert robot.names()[-2:] == ["stop", "disconnect"] and report.sent <= 5
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_is_heard_while_the_main_thread_is_busy():
+    stop, heard = EmergencyStop(), threading.Event()
+    stop.on_press(heard.set)
+    with by_signal(stop, (signal.SIGUSR1,)):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert heard.wait(PATIENCE_S)
+    assert stop.reason == "signal SIGUSR1"
+
+
+def test_a_second_signal_interrupts_a_program_that_is_stuck():
+    with by_signal(EmergencyStop(), (signal.SIGUSR1,)), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        threading.Event().wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize("key", [b" ", b"q", b"\x1b"])
+def test_a_key_presses_it_and_others_do_not(key):
+    keyboard, terminal = pty.openpty()
+    stop = EmergencyStop()
+    with by_key(stop, terminal) as is_heard:
+        assert is_heard
+        os.write(keyboard, b"x")
+        assert not stop.pressed.wait(0.3)
+        os.write(keyboard, key)
+        assert stop.pressed.wait(PATIENCE_S)
+    for end in (keyboard, terminal):
+        os.close(end)
+
+
+def test_without_a_terminal_there_are_no_keys():
+    read, write = os.pipe()
+    with by_key(EmergencyStop(), read) as is_heard:
+        assert not is_heard
+    for end in (read, write):
+        os.close(end)
+
+
+def test_a_run_in_another_thread_leaves_signals_alone():
+    reports = []
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=lambda: reports.append(drive(periods=3)[0]))
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert reports[0].ending is Ending.TIME and signal.getsignal(signal.SIGINT) == before

@@ -1,0 +1,128 @@
+"""Whoever hangs, the robot is held, and stopped in the end. Real threads, whatever their speed."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from tests.vla.deploy.conftest import FakePolicy, FakeRobot
+from vla.deploy.clock import SimulatedClock
+from vla.deploy.guard import GuardedRobot, Stopped
+from vla.deploy.report import Ending
+from vla.deploy.robots.protocol import RobotObservation
+from vla.deploy.run import run
+from vla.deploy.settings import DeploymentSettings, SafetySettings
+from vla.deploy.watchdog import Watchdog, WatchdogThread
+
+PATIENCE_S = 30.0
+FAST = SafetySettings(stop_after_s=0.2, watchdog_s=0.1, frozen_camera_s=9.0, start_timeout_s=30.0)
+
+
+def test_its_verdict_follows_from_the_time_the_loop_is_away():
+    watchdog = Watchdog(0.1, 0.5, now=0.0)
+    assert [watchdog.verdict(t) for t in (0.0, 0.09, 0.1, 0.49, 0.5)] == [
+        *("fine", "fine", "hold", "hold", "stop")
+    ]
+    watchdog.seen(0.5)
+    assert watchdog.verdict(0.55) == "fine"
+
+
+def test_it_holds_once_and_stops_once():
+    calls, ended = [], threading.Event()
+
+    def stop():
+        calls.append("stop")
+        ended.set()
+
+    clock = SimulatedClock()
+    thread = WatchdogThread(Watchdog(0.1, 0.5, 0.0), lambda: calls.append("hold"), stop, clock)
+    with thread:
+        assert ended.wait(PATIENCE_S)
+    assert calls == ["hold", "stop"] and thread.trips == 2
+
+
+class HangsIn(FakeRobot):
+    """Never comes back from its sixth observation, until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go, self.hung = threading.Event(), threading.Event()
+        self.stopped = threading.Event()
+
+    def observe(self) -> RobotObservation:
+        if self.looks == 5:
+            self.hung.set()
+            assert self.let_go.wait(PATIENCE_S)
+        return super().observe()
+
+    def stop(self) -> None:
+        super().stop()
+        self.stopped.set()
+
+
+def test_a_control_loop_that_hangs_in_the_robot_is_held_and_stopped_beside_it():
+    robot, reports = HangsIn(), []
+    settings = DeploymentSettings("wave", safety=FAST, keys=False)
+    loop = threading.Thread(target=lambda: reports.append(run(robot, FakePolicy(), settings)))
+    loop.start()
+    assert robot.hung.wait(PATIENCE_S) and robot.stopped.wait(PATIENCE_S)
+    names = robot.names()
+    assert "hold" in names[:-1] and names[-1] == "stop"
+    robot.let_go.set()
+    loop.join(PATIENCE_S)
+    assert reports[0].ending in (Ending.WATCHDOG, Ending.EMERGENCY_STOP)
+    assert reports[0].watchdog_trips == 2
+    after = robot.names()[robot.names().index("stop") :]
+    assert after == ["stop", "disconnect"]
+
+
+def test_a_hung_inference_is_left_behind_and_the_robot_stopped():
+    never = threading.Event()
+
+    def hang(number, chunk):
+        if number == 1:
+            never.wait(PATIENCE_S)
+        return chunk
+
+    robot = FakeRobot()
+    settings = DeploymentSettings("wave", safety=FAST, keys=False)
+    report = run(robot, FakePolicy(hang), settings)
+    never.set()
+    assert report.ending is Ending.HELD_TOO_LONG
+    assert report.problems == ("The inference hangs and was left behind.",)
+    names = robot.names()
+    assert names[-2:] == ["stop", "disconnect"] and "hold" in names[names.index("send") :]
+    assert (robot.sent()[:, 0] == 0).all()
+
+
+def test_nothing_is_sent_to_a_stopped_robot():
+    robot = FakeRobot()
+    guarded = GuardedRobot(robot, 0.01)
+    guarded.send(np.ones(4))
+    guarded.stop()
+    guarded.stop()
+    guarded.hold()
+    with pytest.raises(Stopped):
+        guarded.send(np.ones(4))
+    assert robot.names() == ["send", "stop"]
+
+
+def test_a_robot_in_the_middle_of_a_call_is_stopped_beside_it():
+    robot = FakeRobot()
+    inside, release = threading.Event(), threading.Event()
+
+    def send(command):
+        inside.set()
+        release.wait(PATIENCE_S)
+
+    robot.send = send
+    guarded = GuardedRobot(robot, 0.01)
+    sender = threading.Thread(target=guarded.send, args=(np.zeros(4),))
+    sender.start()
+    assert inside.wait(PATIENCE_S)
+    guarded.stop()
+    assert robot.names() == ["stop"]
+    release.set()
+    sender.join(PATIENCE_S)

@@ -1,0 +1,207 @@
+"""One control period: look, think, act.
+
+look    the robot's observation, if it can be believed
+think   take the chunk that has arrived; ask for the next one where it is time
+act     send the frame that is due within limits, or hold the robot and say why
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from vla.deploy.checks import ObservationChecks
+from vla.deploy.guard import GuardedRobot, Stopped
+from vla.deploy.inference import Answer, Inference
+from vla.deploy.limiter import LimitedCommand, Limiter, LimitViolation
+from vla.deploy.policy import Request
+from vla.deploy.report import Ending, Reason, Tally
+from vla.deploy.robots.protocol import RobotObservation
+from vla.deploy.schedule import Due, Schedule
+from vla.deploy.settings import DeploymentSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Problem(NamedTuple):
+    """Why the robot is not moved."""
+
+    reason: Reason
+    detail: str
+
+
+class Over(Exception):
+    """The run is over."""
+
+    def __init__(self, ending: Ending, detail: str) -> None:
+        super().__init__(detail)
+        self.ending, self.detail = ending, detail
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened in one period.
+
+    Attributes:
+        time: When it began [s].
+        observation: What was seen; None where there was nothing.
+        due: What the policy asked for.
+        sent: float64 [D] that was sent; None where the robot was held.
+        clipped: Channels that limits changed.
+        problem: Why it was held.
+    """
+
+    time: float
+    observation: RobotObservation | None
+    due: Due | None
+    sent: np.ndarray | None
+    clipped: tuple[str, ...]
+    problem: Problem | None
+
+
+class Witness(Protocol):
+    """Whoever writes down what happens: `Recorder`."""
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot go on; empty where it can."""
+        ...
+
+    def step(self, step: Step) -> None: ...
+
+    def event(self, time: float, kind: str, detail: str) -> None: ...
+
+
+@dataclass
+class Cycle:
+    """The parts of a run, and what they remember from period to period."""
+
+    robot: GuardedRobot
+    schedule: Schedule
+    inference: Inference
+    limiter: Limiter
+    checks: ObservationChecks
+    settings: DeploymentSettings
+    tally: Tally
+    witness: Witness | None = None
+    requests: int = 0
+    has_moved: bool = False
+    held_since: float | None = None
+    problem: Problem | None = None
+
+    def run(self, now: float) -> Step:
+        """Do what is to be done in the period that begins now.
+
+        Raises:
+            Over: The run cannot go on; the robot has to be stopped.
+        """
+        observation, problem = self._look(now)
+        if problem is None and observation is not None:
+            problem = self._think(observation, now)
+        due = None if problem else self.schedule.due(now)
+        sent: LimitedCommand | None = None
+        if due is not None and observation is not None:
+            sent, problem = self._send(due, observation)
+        elif problem is None:
+            told = "the policy has not answered yet" if self.inference.is_busy else "nothing is due"
+            problem = Problem(Reason.LATE if self.has_moved else Reason.STARTING, told)
+        if problem is not None:
+            self._hold(problem, now)
+        elif self.held_since is not None:
+            self._tell(now, "moving", "")
+            self.held_since = self.problem = None
+        values, clipped = (sent.values, sent.clipped) if sent else (None, ())
+        step = Step(now, observation, due, values, clipped, problem)
+        if self.witness is not None:
+            self.witness.step(step)
+        return step
+
+    def rest(self) -> None:
+        """Somebody else has held the robot: it starts from rest."""
+        self.limiter.rest()
+
+    def _look(self, now: float) -> tuple[RobotObservation | None, Problem | None]:
+        try:
+            observation = self.robot.observe()
+        except Exception as error:
+            return None, Problem(Reason.ROBOT, f"{type(error).__name__}: {error}")
+        if wrong := self.checks.problem(observation, now):
+            return observation, Problem(Reason.OBSERVATION, wrong)
+        if self.witness is not None and self.witness.problem:
+            return observation, Problem(Reason.RECORDING, self.witness.problem)
+        return observation, None
+
+    def _think(self, observation: RobotObservation, now: float) -> Problem | None:
+        """Ask when it is time; answers may be there at once where no time passes."""
+        problem = self._take(now)
+        if problem is not None or self.inference.is_busy or not self.schedule.wants(now):
+            return problem
+        told = self.settings.instruction, self.requests, self.schedule.committed(now)
+        self.requests += 1
+        self.inference.ask(Request(observation, *told), now)
+        return self._take(now)
+
+    def _take(self, now: float) -> Problem | None:
+        answer = self.inference.answer(now)
+        if answer is None:
+            return None
+        self.tally.inference_s.append(answer.seconds)
+        self.tally.delays.append((now - answer.asked) * self.robot.robot.description.rate)
+        if answer.actions is None:
+            self.schedule.clear()
+            self.tally.refused_chunks += 1
+            return Problem(Reason.CHUNK, answer.problem)
+        self._play(answer, answer.actions, now)
+        return None
+
+    def _play(self, answer: Answer, actions: np.ndarray, now: float) -> None:
+        age = now - answer.request.observation.time
+        is_fresh = age <= self.settings.safety.stale_chunk_s
+        if is_fresh and self.schedule.add(actions, answer.request.number, answer.asked, now):
+            self.tally.chunks += 1
+            return
+        self.tally.refused_chunks += 1
+        told = f"chunk {answer.request.number} is of what was seen {age:.3f} s ago"
+        self._tell(now, "chunk refused", told)
+
+    def _send(
+        self, due: Due, observation: RobotObservation
+    ) -> tuple[LimitedCommand | None, Problem | None]:
+        try:
+            limited = self.limiter.limit(due.command, observation.proprio)
+            self.robot.send(limited.values)
+        except LimitViolation as error:
+            raise Over(Ending.OUT_OF_LIMITS, str(error)) from error
+        except Stopped as error:
+            raise Over(Ending.EMERGENCY_STOP, str(error)) from error
+        except Exception as error:
+            return None, Problem(Reason.ROBOT, f"{type(error).__name__}: {error}")
+        self.has_moved = True
+        self.tally.sent += 1
+        self.tally.clipped.update(limited.clipped)
+        return limited, None
+
+    def _hold(self, problem: Problem, now: float) -> None:
+        self.tally.held[problem.reason] += 1
+        if self.held_since is None:
+            self.held_since = now
+            self.limiter.rest()
+        if self.problem is None or self.problem.reason != problem.reason:
+            self._tell(now, "held", f"{problem.reason}: {problem.detail}")
+        self.problem = problem
+        try:
+            self.robot.hold()
+        except Exception as error:
+            raise Over(Ending.ROBOT_LOST, f"It cannot be held: {error}") from error
+        safety, starts = self.settings.safety, problem.reason is Reason.STARTING
+        patience = safety.start_timeout_s if starts else safety.stop_after_s
+        if now - self.held_since >= patience:
+            raise Over(Ending.HELD_TOO_LONG, f"{problem.reason}: {problem.detail}")
+
+    def _tell(self, now: float, kind: str, detail: str) -> None:
+        logger.log(logging.WARNING if detail else logging.INFO, "%s. %s", kind.capitalize(), detail)
+        if self.witness is not None:
+            self.witness.event(now, kind, detail)

@@ -1,0 +1,138 @@
+"""EmergencyStop: by call, by signal, by key. The first one counts.
+
+Signals reach it even where the main thread is stuck in a call: Python writes their number into a
+pipe as they come, and a thread reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+
+logger = logging.getLogger(__name__)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+KEYS = b" q\x1b"
+"""Space, q and Escape."""
+
+
+class EmergencyStop:
+    """Pressed once, it stays pressed.
+
+    Attributes:
+        pressed: Set when it is.
+        reason: By whom.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = threading.Event()
+        self.reason = ""
+        self._calls: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+
+    def on_press(self, call: Callable[[], None]) -> None:
+        """Have something done at once, in the thread that presses."""
+        self._calls.append(call)
+
+    def press(self, reason: str) -> None:
+        """Stop. From any thread; a second call does nothing."""
+        with self._lock:
+            if self.pressed.is_set():
+                return
+            self.reason = reason
+            self.pressed.set()
+        logger.error("Emergency stop: %s.", reason)
+        for call in self._calls:
+            try:
+                call()
+            except Exception:
+                logger.exception("The robot could not be stopped.")
+
+
+@contextlib.contextmanager
+def by_signal(stop: EmergencyStop, signals: Sequence[int] = SIGNALS) -> Iterator[None]:
+    """Let signals press it; from the main thread only.
+
+    A second one interrupts the program, which may be stuck. Whatever the signals did before they do
+    again in the end.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    came: list[int] = []
+
+    def count(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, count) for number in signals}
+    former = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    thread = threading.Thread(target=_listen, args=(read, stop, signals), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(former)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(write)
+        thread.join()
+        os.close(read)
+
+
+def _listen(read: int, stop: EmergencyStop, signals: Sequence[int]) -> None:
+    while data := os.read(read, 1):
+        if data[0] in signals:
+            stop.press(f"signal {signal.Signals(data[0]).name}")
+
+
+@contextlib.contextmanager
+def by_key(stop: EmergencyStop, terminal: int | None = None) -> Iterator[bool]:
+    """Let the keys space, q and Escape press it.
+
+    Args:
+        stop: The stop.
+        terminal: File descriptor; standard input where None.
+
+    Yields:
+        Whether there is a terminal whose keys can be heard.
+    """
+    import select
+    import termios
+    import tty
+
+    number = _standard_input() if terminal is None else terminal
+    if number is None or not os.isatty(number):
+        yield False
+        return
+    before, ended = termios.tcgetattr(number), threading.Event()
+
+    def listen() -> None:
+        while not ended.is_set():
+            ready, _, _ = select.select([number], [], [], 0.1)
+            key = os.read(number, 1) if ready else b""
+            if key and key in KEYS:
+                stop.press(f"key {key.decode()!r}")
+
+    tty.setcbreak(number)
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield True
+    finally:
+        ended.set()
+        thread.join()
+        termios.tcsetattr(number, termios.TCSADRAIN, before)
+
+
+def _standard_input() -> int | None:
+    """None where there is none, as in a service."""
+    try:
+        return sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None

@@ -1,0 +1,96 @@
+"""GuardedRobot: a robot that several threads may stop, and that stays stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from vla.deploy.rates import rate_channels
+from vla.deploy.robots.protocol import Robot, RobotObservation
+
+logger = logging.getLogger(__name__)
+
+
+class Stopped(RuntimeError):
+    """The robot has been stopped; nothing more may be sent."""
+
+
+class GuardedRobot:
+    """One robot, one call at a time.
+
+    The control loop commands it; the watchdog and the emergency stop may hold or stop it at any
+    time. Neither waits for ever: where a call hangs, they go ahead beside it.
+
+    Args:
+        robot: The robot.
+        patience: How long [s] to wait for a call of another thread.
+    """
+
+    def __init__(self, robot: Robot, patience: float) -> None:
+        self.robot, self.patience = robot, patience
+        self._rates = rate_channels(robot.description.layout)
+        self._last: np.ndarray | None = None
+        self._turn = threading.Lock()
+        self._ending = threading.Lock()
+        self._stopped = threading.Event()
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    def connect(self) -> None:
+        self.robot.connect()
+
+    def disconnect(self) -> None:
+        self.robot.disconnect()
+
+    def observe(self) -> RobotObservation:
+        with self._turn:
+            return self.robot.observe()
+
+    def send(self, command: np.ndarray) -> None:
+        """Command it.
+
+        Raises:
+            Stopped: It has been stopped.
+        """
+        with self._turn:
+            if self.is_stopped:
+                raise Stopped("The robot has been stopped.")
+            self._last = command
+            self.robot.send(command)
+
+    def hold(self) -> None:
+        """Keep it where it was last told to be."""
+        with self._turn:
+            self._hold()
+
+    def hold_now(self) -> None:
+        """The same from another thread, beside a call that hangs if need be."""
+        self._beside(self._hold)
+
+    def stop(self) -> None:
+        """End its motion for good, from any thread; a second call does nothing."""
+        with self._ending:
+            if self.is_stopped:
+                return
+            self._stopped.set()
+            self._beside(self.robot.stop)
+
+    def _hold(self) -> None:
+        if not self.is_stopped:
+            rest = None if self._last is None else np.where(self._rates, 0.0, self._last)
+            self.robot.hold(rest)
+
+    def _beside(self, call: Callable[[], None]) -> None:
+        has_turn = self._turn.acquire(timeout=self.patience)
+        if not has_turn:
+            logger.error("The robot has not come back from a call; going ahead beside it.")
+        try:
+            call()
+        finally:
+            if has_turn:
+                self._turn.release()

@@ -1,0 +1,195 @@
+"""run: a policy drives a robot, within limits, watched, recorded, and always to a safe end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rvq_action.json_file import write_json
+from vla.deploy.checks import ObservationChecks
+from vla.deploy.clock import Clock, MonotonicClock
+from vla.deploy.cycle import Cycle, Over
+from vla.deploy.estop import EmergencyStop, by_key, by_signal
+from vla.deploy.guard import GuardedRobot
+from vla.deploy.inference import Inference, InferenceThread
+from vla.deploy.limiter import Limiter
+from vla.deploy.loop import ControlLoop
+from vla.deploy.policy import Policy, check_match
+from vla.deploy.recorder import Recorder
+from vla.deploy.recording import finalize
+from vla.deploy.report import Ending, RunReport, Tally
+from vla.deploy.robots.protocol import Robot
+from vla.deploy.schedule import Schedule, make_schedule
+from vla.deploy.settings import DeploymentSettings
+from vla.deploy.watchdog import Watchdog, WatchdogThread
+
+logger = logging.getLogger(__name__)
+PEACEFUL = (Ending.DONE, Ending.TIME)
+
+
+def run(
+    robot: Robot,
+    policy: Policy,
+    settings: DeploymentSettings,
+    clock: Clock | None = None,
+    inference: Inference | None = None,
+    stop: EmergencyStop | None = None,
+    is_done: Callable[[], bool] = lambda: False,
+) -> RunReport:
+    """Drive a robot.
+
+    However it ends, the robot is held where the task is solved or time is up, stopped else, and let
+    go of.
+
+    Args:
+        robot: The robot, not connected yet.
+        policy: Who decides.
+        settings: How.
+        clock: The machine's where None. On a simulated one nothing is missed, and no watchdog runs.
+        inference: Where chunks are computed; a thread of its own where None.
+        stop: To stop it from elsewhere; signals, and keys where the settings say so, press it too.
+        is_done: Says whether the task is solved.
+
+    Raises:
+        ValueError: Policy, robot and settings do not fit one another; nothing has moved.
+        RobotError: The robot cannot be reached.
+        FileExistsError: The folder of the recording exists.
+    """
+    stop = stop or EmergencyStop()
+    plan = _Plan.of(robot, policy, settings, clock or MonotonicClock())
+    with contextlib.ExitStack() as stack:
+        recorder = plan.recorder()
+        if recorder is not None:
+            stack.callback(recorder.close)
+        policy.reset()
+        stack.callback(robot.disconnect)
+        robot.connect()
+        inference = inference or InferenceThread(policy)
+        cycle = plan.cycle(inference, recorder)
+        stop.on_press(cycle.robot.stop)
+        stack.enter_context(_buttons(stop, settings.keys))
+        over, seconds, trips = _drive(plan, cycle, stop, is_done)
+        problems = [] if inference.close() else ["The inference hangs and was left behind."]
+        if recorder is not None:
+            recorder.event(plan.clock.now(), "end", f"{over.ending}: {over.detail}")
+    dataset = _finalize(recorder, problems)
+    left = trips, settings.record, dataset, tuple(problems)
+    report = plan.tally.report(over.ending, over.detail, seconds, *left)
+    if recorder is not None and not recorder.problem:
+        write_json(report.to_dict(), recorder.folder / "report.json")
+    return report
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What can be made ready, and refused, before anything is connected."""
+
+    robot: Robot
+    policy: Policy
+    settings: DeploymentSettings
+    clock: Clock
+    schedule: Schedule
+    limiter: Limiter
+    tally: Tally
+
+    @classmethod
+    def of(cls, robot: Robot, policy: Policy, settings: DeploymentSettings, clock: Clock) -> _Plan:
+        about, told = robot.description, policy.description
+        check_match(told, about)
+        schedule = make_schedule(told, settings.schedule, settings.speed)
+        limiter = Limiter(about.limits, about.layout, about.rate, settings.speed)
+        return cls(robot, policy, settings, clock, schedule, limiter, Tally())
+
+    def recorder(self) -> Recorder | None:
+        if self.settings.record is None:
+            return None
+        told, run = self.policy.description, self.settings.to_dict()
+        about = {"instruction": self.settings.instruction, "settings": run}
+        about |= {"policy": {"fps": told.fps, "horizon": told.horizon}}
+        about |= {"started": datetime.now(UTC).isoformat(timespec="seconds")}
+        waits = not self.clock.is_real
+        return Recorder(self.settings.record, self.robot.description, about, waits)
+
+    def cycle(self, inference: Inference, recorder: Recorder | None) -> Cycle:
+        about, safety = self.robot.description, self.settings.safety
+        checks = ObservationChecks(about, safety.stale_observation_s, safety.frozen_camera_s)
+        guarded = GuardedRobot(self.robot, self.limiter.period)
+        parts = guarded, self.schedule, inference, self.limiter, checks, self.settings, self.tally
+        return Cycle(*parts, witness=recorder)
+
+
+def _drive(
+    plan: _Plan, cycle: Cycle, stop: EmergencyStop, is_done: Callable[[], bool]
+) -> tuple[Over, float, int]:
+    """Run the loop and leave the robot held or stopped.
+
+    Returns:
+        Why it ended, the seconds it took, and how often the watchdog had to act.
+    """
+    begin, trips = plan.clock.now(), 0
+    try:
+        with _watched(plan, cycle) as watchdog:
+            over = ControlLoop(cycle, plan.clock, stop, is_done, watchdog).run()
+            trips = watchdog.trips if watchdog else 0
+            if over.ending in PEACEFUL:
+                cycle.robot.hold()
+    except BaseException as error:
+        cycle.robot.stop()
+        if not isinstance(error, Exception):
+            raise
+        logger.exception("The control loop failed.")
+        over = Over(Ending.CRASHED, f"{type(error).__name__}: {error}")
+    if over.ending not in PEACEFUL:
+        over = _stopped(cycle.robot, over)
+    logger.log(logging.INFO if over.ending in PEACEFUL else logging.ERROR, "Over: %s.", over.ending)
+    return over, plan.clock.now() - begin, trips
+
+
+def _stopped(robot: GuardedRobot, over: Over) -> Over:
+    try:
+        robot.stop()
+    except Exception as error:
+        return Over(Ending.ROBOT_LOST, f"It cannot be stopped ({error}) after: {over.detail}")
+    return over
+
+
+@contextlib.contextmanager
+def _watched(plan: _Plan, cycle: Cycle) -> Iterator[WatchdogThread | None]:
+    """A watchdog for as long as the loop runs, where time is real."""
+    if not plan.clock.is_real:
+        yield None
+        return
+    patience = plan.settings.safety.watchdog(plan.limiter.period)
+    after = patience + plan.settings.safety.stop_after_s
+    watchdog = Watchdog(patience, after, plan.clock.now())
+    with WatchdogThread(watchdog, cycle.robot.hold_now, cycle.robot.stop, plan.clock) as thread:
+        yield thread
+
+
+@contextlib.contextmanager
+def _buttons(stop: EmergencyStop, keys: bool) -> Iterator[None]:
+    """Signals reach the main thread only; keys where they are wanted."""
+    with contextlib.ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            stack.enter_context(by_signal(stop))
+        if keys:
+            stack.enter_context(by_key(stop))
+        yield
+
+
+def _finalize(recorder: Recorder | None, problems: list[str]) -> Path | None:
+    """The dataset of a recording; what goes wrong joins the problems."""
+    if recorder is None:
+        return None
+    if recorder.problem:
+        problems.append(f"{recorder.problem}.")
+    try:
+        return finalize(recorder.folder)
+    except (OSError, ValueError) as error:
+        problems.append(f"No dataset was made of the recording: {error}")
+        return None
