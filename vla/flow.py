@@ -19,6 +19,9 @@ from torch import Tensor
 
 from rvq_action.metrics import masked_mean_per_chunk
 
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""(actions [B, T, D], time [B]) -> velocities [B, T, D]."""
+
 
 @dataclass(frozen=True)
 class FlowDraw:
@@ -77,13 +80,11 @@ def flow_loss(
     return masked_mean_per_chunk(error.square(), mask)
 
 
-def integrate(
-    velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int, scale: float
-) -> Tensor:
+def integrate(velocity: Velocity, noise: Tensor, steps: int, scale: float) -> Tensor:
     """Euler's method from noise to data.
 
     Args:
-        velocity: (actions [B, T, D], time [B]) -> velocities [B, T, D].
+        velocity: The field.
         noise: [B, T, D] at flow time 0.
         steps: How many, of equal length.
         scale: The flow time to end at.

@@ -8,7 +8,7 @@ actions + noise ─ action head ───────┘                    └�
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,7 +21,7 @@ from vla.action_head import ActionHead, ProprioToken
 from vla.backbone import recompute
 from vla.config import VLAConfig
 from vla.experts import ActionLayer
-from vla.flow import FlowDraw, flow_loss, integrate
+from vla.flow import FlowDraw, Velocity, flow_loss, integrate
 from vla.losses import Losses, SampleLosses, token_losses
 from vla.masks import flow_mask, vl_mask
 from vla.mot import Cache, Entrance, JointLayer, MixtureOfTransformers
@@ -223,6 +223,7 @@ class VLAModel(nn.Module):
         noise: Tensor | None = None,
         steps: int | None = None,
         cached: bool = True,
+        guide: Callable[[Velocity], Velocity] | None = None,
     ) -> Tensor:
         """Act: from noise to a chunk.
 
@@ -231,6 +232,7 @@ class VLAModel(nn.Module):
             noise: float32 [B, T, D]; drawn where not given.
             steps: Of Euler's method; the configuration's where not given.
             cached: Read the prompt once, or with every step.
+            guide: Makes another velocity field of the model's: `RealTimeGuidance`.
 
         Returns:
             float32 [B, T, D] in model space, masked entries 0.
@@ -239,14 +241,17 @@ class VLAModel(nn.Module):
         past = self.read(batch)[1] if cached else None
 
         def velocity(actions: Tensor, time: Tensor) -> Tensor:
-            return torch.where(mask, self.velocity(batch, actions, time, past), 0.0)
+            return self.velocity(batch, actions, time, past)
+
+        field = velocity if guide is None else guide(velocity)
+
+        def masked(actions: Tensor, time: Tensor) -> Tensor:
+            return torch.where(mask, field(actions, time), 0.0)
 
         if noise is None:
             noise = torch.randn_like(batch.actions)
         start = torch.where(mask, noise, 0.0)
-        return integrate(
-            velocity, start, steps or self.config.denoise_steps, self.config.time_scale
-        )
+        return integrate(masked, start, steps or self.config.denoise_steps, self.config.time_scale)
 
     def _entrance(self, batch: Batch) -> Entrance:
         embedded = self._embed(batch)

@@ -117,6 +117,7 @@ class Cycle:
         step = Step(now, observation, due, values, clipped, problem)
         if self.witness is not None:
             self.witness.step(step)
+        self._check_patience(now)
         return step
 
     def rest(self) -> None:
@@ -196,10 +197,14 @@ class Cycle:
             self.robot.hold()
         except Exception as error:
             raise Over(Ending.ROBOT_LOST, f"It cannot be held: {error}") from error
-        safety, starts = self.settings.safety, problem.reason is Reason.STARTING
+
+    def _check_patience(self, now: float) -> None:
+        if self.held_since is None or self.problem is None:
+            return
+        safety, starts = self.settings.safety, self.problem.reason is Reason.STARTING
         patience = safety.start_timeout_s if starts else safety.stop_after_s
         if now - self.held_since >= patience:
-            raise Over(Ending.HELD_TOO_LONG, f"{problem.reason}: {problem.detail}")
+            raise Over(Ending.HELD_TOO_LONG, f"{self.problem.reason}: {self.problem.detail}")
 
     def _tell(self, now: float, kind: str, detail: str) -> None:
         logger.log(logging.WARNING if detail else logging.INFO, "%s. %s", kind.capitalize(), detail)

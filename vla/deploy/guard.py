@@ -36,6 +36,7 @@ class GuardedRobot:
         self._turn = threading.Lock()
         self._ending = threading.Lock()
         self._stopped = threading.Event()
+        self._has_ended = False
 
     @property
     def is_stopped(self) -> bool:
@@ -73,12 +74,15 @@ class GuardedRobot:
         self._beside(self._hold)
 
     def stop(self) -> None:
-        """End its motion for good, from any thread; a second call does nothing."""
+        """End its motion for good, from any thread.
+
+        A second call does nothing, unless the first one failed.
+        """
         with self._ending:
-            if self.is_stopped:
-                return
             self._stopped.set()
-            self._beside(self.robot.stop)
+            if not self._has_ended:
+                self._beside(self.robot.stop)
+                self._has_ended = True
 
     def _hold(self) -> None:
         if not self.is_stopped:

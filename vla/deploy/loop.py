@@ -56,6 +56,7 @@ class ControlLoop:
                 if self.watchdog.trips != trips:
                     trips = self.watchdog.trips
                     self.cycle.rest()
+            tally.periods = number + 1
             self.cycle.run(now)
             if self.is_done():
                 raise Over(Ending.DONE, "")

@@ -46,6 +46,22 @@ def test_a_call_stops_the_robot_before_its_next_command():
     assert robot.names()[-2:] == ["stop", "disconnect"]
 
 
+def test_a_robot_that_cannot_be_stopped_is_tried_again_and_then_said_to_be_lost():
+    stop, robot, tries = EmergencyStop(), FakeRobot(), []
+
+    def fail():
+        tries.append(1)
+        raise ConnectionError("no route to the robot")
+
+    robot.stop = fail
+    stop.press("at once")
+    clock, policy = SimulatedClock(), FakePolicy()
+    settings = DeploymentSettings("wave", keys=False)
+    report = run(robot, policy, settings, clock, SimulatedInference(policy, clock), stop)
+    assert report.ending is Ending.ROBOT_LOST and "no route" in report.detail and tries
+    assert robot.names()[-1] == "disconnect"
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_stops_a_run_in_real_time(number):
     robot = FakeRobot()
