@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from vla import artifact
 from vla.action_tokens import ActionTokens
 from vla.backbone import Backbone, load_backbone
 from vla.config import VLAConfig
+from vla.flow import Velocity
 from vla.generation import continue_greedily
 from vla.images import Image
 from vla.model import VLAModel, backbone_name, is_vl
@@ -142,6 +143,7 @@ class VLAPolicy:
         horizon: int,
         steps: int | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        guide: Callable[[Velocity], Velocity] | None = None,
     ) -> list[np.ndarray]:
         """The flow head's actions for several robots at once.
 
@@ -150,6 +152,7 @@ class VLAPolicy:
             horizon: T, frames.
             steps: Of the sampler; the configuration's where not given.
             generator: Of the noise; with one for every robot none depends on the others.
+            guide: Of the sampler, see `VLAModel.sample_actions`.
 
         Returns:
             float32 [T, D] each: physical units, absolute, within the training range.
@@ -161,7 +164,7 @@ class VLAPolicy:
         """
         batch = self.batch([self.samples.to_act(o, horizon) for o in observations])
         noise = _noise(batch.actions, generator).to(self.model.device)
-        moved = self.model.sample_actions(batch, noise, steps).cpu()
+        moved = self.model.sample_actions(batch, noise, steps, guide=guide).cpu()
         if not moved.isfinite().all():
             raise FloatingPointError("The policy gave actions that are not finite; do not move.")
         return [self._physical(o, x) for o, x in zip(observations, moved, strict=True)]

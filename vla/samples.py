@@ -89,6 +89,18 @@ class SampleBuilder:
         given = self.tokenizer.prepare(chunk, relative=True)
         return self._robot_sample(observation, name, chunk.fps, given, [])
 
+    def in_flow_space(self, observation: Observation, actions: np.ndarray | Tensor) -> ModelInput:
+        """Actions as the flow head would give them to this observation.
+
+        Args:
+            observation: Whose state they become relative to.
+            actions: [T, D] physical units, absolute.
+        """
+        name = self.embodiment(observation.embodiment)
+        frames = torch.as_tensor(actions, dtype=torch.float32)[None]
+        everything = torch.ones_like(frames, dtype=torch.bool)
+        return self.tokenizer.prepare(self._chunk(observation, name, frames, everything))
+
     def to_learn(
         self,
         observation: Observation,

@@ -1,0 +1,161 @@
+"""LeRobotArm: any `lerobot.robots.Robot` (SO-101, Koch, ALOHA, ...); all that is known of LeRobot.
+
+LeRobot's robots give and take numbers by name (`shoulder_pan.pos`); the mapping of the dataset that
+was recorded with the robot says which channels they are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rvq_action.data.rows import RowMapping
+from vla.deploy.limits import Limits
+from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
+
+
+def build(config: Mapping[str, Any], modules: Sequence[str] = ()) -> Any:
+    """A LeRobot robot from its own configuration.
+
+    Args:
+        config: As LeRobot writes it: `{"type": "so101_follower", "port": ..., "cameras": ...}`.
+        modules: To import first, since LeRobot knows only robots and cameras that have been:
+            `lerobot.robots.so_follower`, `lerobot.cameras.opencv`, a plugin of your own.
+
+    Raises:
+        ImportError: LeRobot, or one of the modules, is not installed.
+        ValueError: LeRobot refuses the configuration.
+    """
+    import draccus
+    from lerobot.robots import RobotConfig, make_robot_from_config
+
+    for module in modules:
+        importlib.import_module(module)
+    try:
+        return make_robot_from_config(draccus.decode(RobotConfig, dict(config)))
+    except Exception as error:
+        raise ValueError(
+            f"LeRobot cannot build a robot of {dict(config)}: {type(error).__name__}: {error}. "
+            f"Robots and cameras of the modules {list(modules)} are known; name the missing ones."
+        ) from error
+
+
+class LeRobotArm:
+    """A LeRobot robot.
+
+    Args:
+        robot: The robot, not connected; see `build`.
+        rows: The mapping of its dataset: `policy.tokenizer.mapping("so101")`.
+        rate: Commands per second.
+        limits: What it may be told.
+        motors: Names of the mapping's numbers -> the robot's, where they differ.
+        cameras: Names of cameras -> the robot's; all of them by their own names where None.
+        now: The time of the loop.
+
+    Raises:
+        ValueError: The mapping does not speak of this robot's motors, or it has no such camera.
+    """
+
+    def __init__(
+        self,
+        robot: Any,
+        rows: RowMapping,
+        rate: float,
+        limits: Limits | None = None,
+        motors: Mapping[str, str] | None = None,
+        cameras: Mapping[str, str] | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._robot, self._rows, self._now = robot, rows, now
+        self._motors = dict(motors or {})
+        seen = robot.observation_features
+        pictures = {name: shape for name, shape in seen.items() if isinstance(shape, tuple)}
+        self._cameras = dict(cameras) if cameras is not None else {n: n for n in pictures}
+        self._check_cameras(pictures)
+        self._check_motors(set(seen), set(robot.action_features))
+        sizes = {name: tuple(pictures[key][:2]) for name, key in self._cameras.items()}
+        mapping = rows.mapping
+        told = mapping.embodiment, mapping.layout, rate, sizes, limits or Limits()
+        self.description = RobotDescription(*told)
+        self._stands: dict[str, float] = {}
+
+    def connect(self) -> None:
+        """Connect, without ever calibrating: that moves the arm by hand and asks questions.
+
+        Raises:
+            RobotError: It cannot be reached, or is not calibrated.
+        """
+        try:
+            self._robot.connect(calibrate=False)
+        except Exception as error:
+            raise RobotError(f"{self._robot} cannot be reached: {error}") from error
+        if not self._robot.is_calibrated:
+            self.disconnect()
+            raise RobotError(f"{self._robot} is not calibrated. Run lerobot-calibrate first.")
+
+    def observe(self) -> RobotObservation:
+        begin = self._now()
+        seen = self._robot.get_observation()
+        actions = self._robot.action_features
+        self._stands = {name: float(seen[name]) for name in actions if name in seen}
+        numbers = {own: seen[name] for own, name in self._names("state").items()}
+        proprio = self._rows.read_proprio(numbers)
+        images = {name: np.asarray(seen[key]) for name, key in self._cameras.items()}
+        return RobotObservation(begin, proprio.astype(np.float32), images)
+
+    def send(self, command: np.ndarray) -> None:
+        written = self._rows.write_actions(command)
+        columns = self._rows.columns
+        values = {n: v for f, row in written.items() for n, v in zip(columns[f], row, strict=True)}
+        named = {name: float(values[own]) for own, name in self._names("action").items()}
+        self._robot.send_action(named)
+
+    def hold(self, command: np.ndarray | None) -> None:
+        """Under power, where it was told to be or, if it was told nothing, where it stands."""
+        if command is not None:
+            self.send(command)
+        elif self._stands.keys() == self._robot.action_features.keys():
+            self._robot.send_action(dict(self._stands))
+
+    def stop(self) -> None:
+        """Under power where it was last seen, which does not take reading it; an arm that is let go
+        of falls."""
+        self.hold(None)
+
+    def disconnect(self) -> None:
+        if self._robot.is_connected:
+            self._robot.disconnect()
+
+    def _names(self, kind: str) -> dict[str, str]:
+        """The mapping's numbers that are read or written -> the robot's names."""
+        mapping = self._rows.mapping
+        terms = mapping.action if kind == "action" else mapping.proprio
+        used = [
+            self._rows.columns[term.feature][i]
+            for term in terms
+            for i in term.positions(self._rows.columns.__getitem__)
+        ]
+        return {own: self._motors.get(own, own) for own in used}
+
+    def _check_motors(self, seen: set[str], actions: set[str]) -> None:
+        reads, writes = (set(self._names(kind).values()) for kind in ("state", "action"))
+        if unknown := sorted((reads - seen) | (writes - actions)):
+            raise ValueError(
+                f"The mapping of {self._rows.mapping.embodiment!r} speaks of {unknown}, which the "
+                f"robot does not have: it gives {sorted(seen)} and takes {sorted(actions)}. Name "
+                "its motors under `motors`."
+            )
+        if missing := sorted(actions - writes):
+            raise ValueError(
+                f"The robot takes {missing}, which the mapping of "
+                f"{self._rows.mapping.embodiment!r} says nothing of. Use the mapping of a dataset "
+                "that was recorded with this robot."
+            )
+
+    def _check_cameras(self, pictures: Mapping[str, tuple]) -> None:
+        if unknown := {n: key for n, key in self._cameras.items() if key not in pictures}:
+            raise ValueError(f"The robot has the cameras {sorted(pictures)}, not {unknown}.")

@@ -1,0 +1,176 @@
+"""RobotServer: the websocket that one robot's program talks to, in openpi's protocol.
+
+Binds to this machine alone unless told otherwise, and then only with a key. What is wrong with a
+message is said in a text frame, without a traceback, and the connection goes on.
+"""
+
+from __future__ import annotations
+
+import hmac
+import http
+import ipaddress
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vla.deploy.wire import pack, unpack
+
+logger = logging.getLogger(__name__)
+MAX_BYTES = 16 << 20
+ANSWER_S = 1.0
+"""A question that the control loop does not answer for so long is refused."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where robots are listened for.
+
+    Attributes:
+        host: An address of this machine; 127.0.0.1 reaches nobody else.
+        port: 0 for any that is free.
+        key: That a robot must show, as `Authorization: Api-Key KEY`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is None and not _is_own(self.host):
+            raise ValueError(
+                f"Whoever reaches {self.host} could pretend to be the robot. Give a key, or listen "
+                "on 127.0.0.1."
+            )
+
+
+class RobotServer:
+    """Takes questions from one robot at a time, and gives it the control loop's answers.
+
+    Args:
+        address: Where.
+        metadata: What a robot is told when it comes.
+        receive: Takes a message; a ValueError of it goes to the robot.
+        gone: Called when the robot has gone.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        metadata: dict[str, Any],
+        receive: Callable[[Any], None],
+        gone: Callable[[], None],
+    ) -> None:
+        self._address, self._metadata = address, metadata
+        self._receive, self._gone = receive, gone
+        self._talking = threading.Lock()
+        self._news = threading.Condition()
+        self._answer: Any = None
+        self._refusal = ""
+        self._server: Any = None
+        self._connection: Any = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """That is listened on."""
+        return self._server.socket.getsockname()[1] if self._server else self._address.port
+
+    def start(self) -> None:
+        """Listen; a second call does nothing."""
+        from websockets.sync.server import serve
+
+        if self._server is not None:
+            return
+        place = self._address.host, self._address.port
+        self._server = serve(
+            self._talk,
+            *place,
+            process_request=self._admit,
+            compression=None,
+            max_size=MAX_BYTES,
+        )
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def answer(self, message: dict[str, Any]) -> None:
+        """Answer the robot's question, if it has one."""
+        with self._news:
+            self._answer = message
+            self._news.notify_all()
+
+    def refuse(self, reason: str) -> None:
+        """Answer nothing any more."""
+        with self._news:
+            self._refusal = reason
+            self._news.notify_all()
+
+    def close(self) -> None:
+        """Stop listening; a second call does nothing."""
+        if self._server is None or self._thread is None:
+            return
+        self.refuse("The run is over.")
+        self._server.shutdown()
+        self._thread.join()
+        if (connection := self._connection) is not None:
+            connection.close()
+        self._server = self._thread = None
+
+    def _admit(self, connection: Any, request: Any) -> Any:
+        """None to go on; a response to end here."""
+        if request.path == "/healthz":
+            return connection.respond(http.HTTPStatus.OK, "OK\n")
+        shown = request.headers.get("Authorization", "")
+        if self._address.key is not None and not hmac.compare_digest(
+            shown.encode(), f"Api-Key {self._address.key}".encode()
+        ):
+            return connection.respond(http.HTTPStatus.UNAUTHORIZED, "Wrong key.\n")
+        return None
+
+    def _talk(self, connection: Any) -> None:
+        """One robot's questions, until it goes."""
+        from websockets.exceptions import ConnectionClosed
+
+        if not self._talking.acquire(blocking=False):
+            connection.close(1013, "Another robot is connected.")
+            return
+        self._connection = connection
+        try:
+            connection.send(pack(self._metadata))
+            for data in connection:
+                connection.send(self._respond(data))
+        except ConnectionClosed:
+            logger.warning("The robot's connection broke.")
+        finally:
+            self._connection = None
+            self._gone()
+            self._talking.release()
+
+    def _respond(self, data: str | bytes) -> str | bytes:
+        """The answer to one message; a text is an error."""
+        if self._refusal:
+            return self._refusal
+        try:
+            if isinstance(data, str):
+                raise ValueError("a text is no observation")
+            with self._news:
+                self._answer = None
+            self._receive(unpack(data))
+        except (ValueError, TypeError, KeyError) as error:
+            return f"Refused: {error}"
+        with self._news:
+            self._news.wait_for(lambda: self._answer is not None or self._refusal, ANSWER_S)
+            answer = self._answer
+        if answer is not None:
+            return pack(answer)
+        return self._refusal or "The control loop does not answer."
+
+
+def _is_own(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,94 @@
+"""DeployedVLA: a VLAPolicy in front of one robot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from rvq_action.data.windows import horizon_frames
+from vla.deploy.policy import Committed, PolicyDescription, Request
+from vla.images import fit
+from vla.policy import VLAPolicy
+from vla.real_time_chunking import MAX_GUIDANCE, RealTimeGuidance, soft_mask
+from vla.samples import Observation
+
+
+class DeployedVLA:
+    """Acts by the flow head of a policy.
+
+    The noise of a chunk follows from the seed and the number of the request, so that a run can be
+    repeated.
+
+    Args:
+        policy: The policy.
+        embodiment: The robot it acts as; may be left out where it knows only one.
+        cameras: Its cameras -> those of the robot, where their names differ.
+        seconds: Of a chunk; the action tokenizer's where None, else one.
+        steps: Of the sampler; the policy's own where None.
+        seed: Of the noise.
+        max_guidance: Of real-time chunking.
+
+    Raises:
+        KeyError: The policy has no normalisation for such a robot.
+        ValueError: It knows several robots, or has no such camera.
+    """
+
+    def __init__(
+        self,
+        policy: VLAPolicy,
+        embodiment: str | None = None,
+        cameras: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        max_guidance: float = MAX_GUIDANCE,
+    ) -> None:
+        self.policy, self.steps, self.seed = policy, steps, seed
+        self.max_guidance = max_guidance
+        self.embodiment = policy.samples.embodiment(embodiment)
+        own = policy.config.cameras[self.embodiment]
+        if unknown := sorted(set(cameras or {}) - set(own)):
+            raise ValueError(f"The policy has no camera {unknown}; it looks through {list(own)}.")
+        self.cameras = {name: (cameras or {}).get(name, name) for name in own}
+        self.fps = policy.tokenizer.embodiments[self.embodiment].fps
+        self.horizon = horizon_frames(self.fps, seconds or policy.tokenizer.seconds)
+
+    @cached_property
+    def description(self) -> PolicyDescription:
+        layout = self.policy.tokenizer.layout(self.embodiment)
+        chunks = self.fps, self.horizon
+        return PolicyDescription(self.embodiment, layout, *chunks, self.cameras, real_time=True)
+
+    def reset(self) -> None:
+        """Nothing is remembered from chunk to chunk."""
+
+    def act(self, request: Request) -> np.ndarray:
+        """A chunk float32 [T, D], physical units, absolute; errors as `VLAPolicy.act`."""
+        seen = self._observe(request)
+        guide = None if request.committed is None else self._guidance(seen, request.committed)
+        noise = _noise(self.seed, request.number)
+        return self.policy.act([seen], self.horizon, self.steps, noise, guide)[0]
+
+    def _observe(self, request: Request) -> Observation:
+        size = self.policy.config.image_size
+        views = {own: request.observation.images[name] for own, name in self.cameras.items()}
+        scaled = {n: v if v.shape[:2] == (size, size) else fit(v, size) for n, v in views.items()}
+        told = request.observation.proprio, request.instruction, self.embodiment, self.fps
+        return Observation(scaled, *told)
+
+    def _guidance(self, seen: Observation, committed: Committed) -> RealTimeGuidance:
+        """Towards the committed frames as they look from here: relative to the state of now."""
+        frames = committed.actions[: self.horizon]
+        filled = np.pad(frames, ((0, self.horizon - len(frames)), (0, 0)), mode="edge")
+        given = self.policy.samples.in_flow_space(seen, filled)
+        mask = soft_mask(self.horizon, committed.delay, len(frames))[:, None] * given.mask
+        device = self.policy.model.device
+        return RealTimeGuidance(given.x.to(device), mask.to(device), self.max_guidance)
+
+
+def _noise(seed: int, number: int) -> torch.Generator:
+    words = np.random.SeedSequence([seed, number]).generate_state(1)
+    return torch.Generator().manual_seed(int(words[0]))
