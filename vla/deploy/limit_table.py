@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rvq_action.layout import ROTATION_UNIT, ActionLayout
+from vla.deploy.braking import braking_speed
 from vla.deploy.limits import ChannelLimits, Limits, RotationLimits, Workspace
 from vla.deploy.rates import rate_channels
 
@@ -30,11 +31,36 @@ class Reach:
         channels: int [3], in which proprio holds the position and commands the velocity.
         low: float64 [3], m.
         high: float64 [3], m.
+        lag: Of the hand behind its commands [s].
     """
 
     channels: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    lag: float
+
+    def speeds(
+        self, at: np.ndarray, pending: np.ndarray, slowing: np.ndarray, period: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and highest velocities that keep a hand inside.
+
+        Args:
+            at: float64 [3], where it is measured to be.
+            pending: float64 [3], way that it has been told to go and has not gone yet [m].
+            slowing: float64 [3], how fast its velocity may change per second.
+            period: [s].
+
+        Returns:
+            float64 [3] each.
+        """
+        ends = np.stack([at, at + pending])
+        up = braking_speed(self.high - ends, slowing, period).min(0)
+        return -braking_speed(ends - self.low, slowing, period).min(0), up
+
+    def left(self, pending: np.ndarray, velocity: np.ndarray, period: float) -> np.ndarray:
+        """The pending way [3] after another period at a velocity [3]."""
+        share = np.exp(-period / self.lag) if self.lag else 0.0
+        return share * (pending + velocity * period)
 
 
 @dataclass(frozen=True)
@@ -82,7 +108,7 @@ class LimitTable:
             if _unit(layout, box) == "m":
                 _tighten(columns, channels, *corners)
             else:
-                reaches.append(Reach(channels, *corners))
+                reaches.append(Reach(channels, *corners, box.lag))
         turns = [
             Turn(part, slice(block[0], block[-1] + 1), limit)
             for part, limit in limits.rotations.items()

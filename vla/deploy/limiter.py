@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rvq_action.layout import ActionLayout
-from vla.deploy.braking import braking_speed
-from vla.deploy.limit_table import LimitTable, Reach
+from vla.deploy.limit_table import LimitTable
 from vla.deploy.limits import Limits
 from vla.deploy.slew import Motion, Turning
 
@@ -60,6 +59,7 @@ class Limiter:
         self._stops = limits.on_violation == "stop"
         self._motion: Motion | None = None
         self._turning: dict[str, Turning] = {}
+        self._pending = [np.zeros(3)] * len(self.table.reaches)
 
     def start(self, proprio: np.ndarray) -> None:
         """Begin at rest where the robot stands.
@@ -102,8 +102,11 @@ class Limiter:
         motion = self._known(self._motion, asked)
         moved = motion.towards(asked, self.table, self.period)
         values, turning = moved.value.copy(), dict(self._turning)
-        for reach in self.table.reaches:
-            values[reach.channels] = self._within(reach, values, np.asarray(proprio))
+        pending = [np.zeros(3)] * len(self.table.reaches)
+        for number, reach in enumerate(self.table.reaches):
+            velocity = self._within(number, values, np.asarray(proprio))
+            values[reach.channels] = velocity
+            pending[number] = reach.left(self._pending[number], velocity, self.period)
         for turn in self.table.turns:
             before = turning.get(turn.part, Turning.at_rest(asked[turn.block]))
             turning[turn.part] = before.towards(asked[turn.block], turn.limits, self.period)
@@ -114,7 +117,7 @@ class Limiter:
                 f"A command is out of limits: {self._list(changed, asked, values)}."
             )
         self._motion = Motion(values, (values - motion.value) / self.period, asked)
-        self._turning = turning
+        self._turning, self._pending = turning, pending
         return LimitedCommand(values, tuple(np.array(self.table.names)[changed].tolist()))
 
     def rest(self) -> np.ndarray | None:
@@ -143,14 +146,14 @@ class Limiter:
         begins = begun, np.zeros_like(begun), begun
         return Motion(*(np.where(unknown, b, p) for b, p in zip(begins, parts, strict=True)))
 
-    def _within(self, reach: Reach, values: np.ndarray, proprio: np.ndarray) -> np.ndarray:
+    def _within(self, number: int, values: np.ndarray, proprio: np.ndarray) -> np.ndarray:
         """Velocities [3] that keep a hand in its box."""
+        reach = self.table.reaches[number]
         at, slowing = proprio[reach.channels], self.table.velocity[reach.channels]
         if not np.isfinite(at).all():
             raise LimitViolation("The hand's position is not known, but it has a workspace.")
-        up = braking_speed(reach.high - at, slowing, self.period)
-        down = braking_speed(at - reach.low, slowing, self.period)
-        return np.clip(values[reach.channels], -down, up)
+        low, high = reach.speeds(at, self._pending[number], slowing, self.period)
+        return np.clip(values[reach.channels], low, high)
 
     def _list(self, where: np.ndarray, found: np.ndarray, allowed: np.ndarray) -> str:
         named = zip(self.table.names, found, allowed, where, strict=True)

@@ -78,11 +78,14 @@ class Workspace:
         channels: Names of the channels of x, y and z, in m or m/s.
         low: Its lowest corner [m].
         high: Its highest corner [m].
+        lag: Of a hand that is commanded by velocities: how far behind its commands it is [s]. What
+            was commanded within that time counts as way that it still has to go.
     """
 
     channels: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    lag: float = 0.0
 
     def __post_init__(self) -> None:
         sizes = {len(self.channels), len(self.low), len(self.high)}
@@ -91,6 +94,8 @@ class Workspace:
                 f"A workspace has three channels, and low below high in each of x, y and z; got "
                 f"{self.channels}, {self.low}, {self.high}."
             )
+        if not 0 <= self.lag < math.inf:
+            raise ValueError(f"lag is a time in seconds, 0 or more; got {self.lag}.")
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,13 @@ class Limits:
             "channels": {name: _finite(entry) for name, entry in self.channels.items()},
             "rotations": {name: _finite(entry) for name, entry in self.rotations.items()},
             "workspace": [
-                {name: list(value) for name, value in asdict(box).items()} for box in self.workspace
+                {
+                    "channels": list(b.channels),
+                    "low": list(b.low),
+                    "high": list(b.high),
+                    "lag": b.lag,
+                }
+                for b in self.workspace
             ],
         }
 
@@ -175,9 +186,11 @@ def _entries(kind: type, data: Any, where: str) -> dict[str, Any]:
 
 
 def _box(data: Any, where: str) -> Workspace:
-    data = check_keys(data, where, {"channels": "[x, y, z]", "low": "[m]", "high": "[m]"})
-    corners = (numbers(data[key], 3, f"{where}.{key}") for key in ("low", "high"))
-    return Workspace(texts(data["channels"], f"{where}.channels"), *corners)
+    wanted = {"channels": "[x, y, z]", "low": "[m]", "high": "[m]"}
+    data = check_keys(data, where, wanted, ["lag"])
+    low, high = (numbers(data[key], 3, f"{where}.{key}") for key in ("low", "high"))
+    lag = number(data.get("lag", 0.0), f"{where}.lag")
+    return Workspace(texts(data["channels"], f"{where}.channels"), low, high, lag)
 
 
 def _finite(entry: ChannelLimits | RotationLimits) -> dict[str, float]:

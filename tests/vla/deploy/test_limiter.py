@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -171,6 +173,21 @@ def test_a_rotation_reaches_its_target():
     target[block] = matrix_to_rot6d(wanted).numpy()
     sent = send(limiter, np.tile(target, (60, 1)), start)[-1, block]
     assert float(geodesic_angle(rot6d_to_matrix(torch.from_numpy(sent)), wanted)) < 1e-6
+
+
+def test_a_hand_that_lags_behind_its_commands_stays_inside_all_the_same():
+    """It goes a fifth of the way that it has been told in every period."""
+    box = Workspace(HAND.names, (-0.2, -0.2, 0.0), (0.2, 0.2, 0.3), lag=0.3)
+    told = {"hand/velocity": ChannelLimits(-1.0, 1.0, velocity=10.0)}
+    reached = {}
+    for lag in (0.0, 0.3):
+        limits = Limits(told, workspace=(replace(box, lag=lag),))
+        limiter, hand, goal = Limiter(limits, HAND, RATE), np.zeros(3), np.zeros(3)
+        for _ in range(60):
+            goal = goal + limiter.limit(np.array([3.0, 0.0, 0.0]), hand).values / RATE
+            hand = hand + 0.2 * (goal - hand)
+            reached[lag] = max(reached.get(lag, 0.0), hand[0])
+    assert reached[0.0] > 0.25 and 0.17 < reached[0.3] < 0.205
 
 
 def test_a_hand_driven_by_velocities_never_leaves_its_box():

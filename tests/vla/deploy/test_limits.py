@@ -17,7 +17,8 @@ def test_a_file_reads_back_as_it_was(tmp_path):
         "on_violation: stop\n"
         "channels: {right_arm/position: {velocity: 0.5}, lift: {low: 0, high: 1}}\n"
         "rotations: {right_arm: {velocity: 1.5}}\n"
-        "workspace: [{channels: [right_x, right_y, right_z], low: [0, 0, 0], high: [1, 1, 1]}]\n"
+        "workspace: [{channels: [right_x, right_y, right_z], low: [0, 0, 0],"
+        " high: [1, 1, 1], lag: 0.1}]\n"
     )
     limits = Limits.from_yaml(tmp_path / "limits.yaml")
     assert limits.channels["lift"] == ChannelLimits(0.0, 1.0)

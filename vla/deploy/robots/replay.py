@@ -92,16 +92,20 @@ class ReplayRobot:
         return RobotObservation(self._now(), proprio, self._shown)
 
     def send(self, command: np.ndarray) -> None:
-        self.told.append(command)
+        self._answer(command)
 
     def hold(self, command: np.ndarray | None) -> None:
-        self.told.append(None)
+        self._answer(None)
 
     def stop(self) -> None:
         """Nothing moves here."""
 
     def disconnect(self) -> None:
         self._films = {}
+
+    def _answer(self, command: np.ndarray | None) -> None:
+        if not self.is_over:
+            self.told.append(command)
 
     def errors(self) -> np.ndarray:
         """float64 [n, D]: what was sent less what was recorded; NaN where the robot was held."""

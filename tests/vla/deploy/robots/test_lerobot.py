@@ -1,0 +1,211 @@
+"""LeRobot's robots, by a stand-in that keeps to LeRobot's contract."""
+
+from __future__ import annotations
+
+import sys
+import types
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from rvq_action.data.mapping import Mapping
+from rvq_action.data.resolve import packaged_mappings
+from rvq_action.data.rows import RowMapping
+from tests.vla.deploy.conftest import SIZE
+from vla.deploy.clock import SimulatedClock
+from vla.deploy.inference import SimulatedInference
+from vla.deploy.limits import ChannelLimits, Limits
+from vla.deploy.policy import PolicyDescription
+from vla.deploy.robots import lerobot
+from vla.deploy.robots.protocol import RobotError
+from vla.deploy.run import run
+from vla.deploy.settings import DeploymentSettings
+
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+NAMES = tuple(f"{joint}.pos" for joint in JOINTS)
+START = dict(zip(NAMES, (1.0, 2.0, 3.0, 4.0, 5.0, 60.0), strict=True))
+
+
+def mapping() -> RowMapping:
+    """That of SO-101's datasets, as a tokenizer keeps it."""
+    known = Mapping.from_yaml(packaged_mappings()["so101"])
+    return RowMapping(known.with_columns(lambda feature: NAMES))
+
+
+class StandIn:
+    """What LeRobot's `Robot` is: features known unconnected, the rest refused until connected."""
+
+    name = "so101_follower"
+
+    def __init__(self, names=NAMES, calibrated=True) -> None:
+        self.is_connected, self.is_calibrated, self.calls = False, calibrated, []
+        self.positions = dict(zip(names, START.values(), strict=True))
+
+    @property
+    def observation_features(self) -> dict:
+        return dict.fromkeys(self.positions, float) | {"front": (*SIZE, 3)}
+
+    @property
+    def action_features(self) -> dict:
+        return dict.fromkeys(self.positions, float)
+
+    def connect(self, calibrate: bool = True) -> None:
+        assert not calibrate, "nobody is there to calibrate"
+        self.is_connected = True
+
+    def get_observation(self) -> dict:
+        assert self.is_connected
+        image = np.full((*SIZE, 3), len(self.calls) % 256, dtype=np.uint8)
+        return {**self.positions, "front": image}
+
+    def send_action(self, action: dict) -> dict:
+        assert self.is_connected and set(action) == set(self.positions)
+        assert all(type(value) is float for value in action.values())
+        self.positions = dict(action)
+        self.calls.append(action)
+        return action
+
+    def disconnect(self) -> None:
+        assert self.is_connected
+        self.is_connected = False
+
+    def __str__(self) -> str:
+        return "my SO-101"
+
+
+def made(robot: StandIn | None = None, **more) -> tuple[lerobot.LeRobotArm, StandIn]:
+    robot = robot or StandIn()
+    return lerobot.LeRobotArm(robot, mapping(), 30.0, **more), robot
+
+
+def test_its_numbers_become_channels_and_commands_its_numbers():
+    arm, robot = made()
+    arm.connect()
+    seen = arm.observe()
+    np.testing.assert_allclose(seen.proprio, [1, 2, 3, 4, 5, 0.6], rtol=1e-6)
+    assert seen.images["front"].shape == (*SIZE, 3) and arm.description.cameras == {"front": SIZE}
+    arm.send(np.array([1.5, 2, 3, 4, 5, 0.25]))
+    assert robot.calls[-1] == pytest.approx(START | {"shoulder_pan.pos": 1.5, "gripper.pos": 25.0})
+
+
+def test_it_is_held_where_it_was_told_to_be_or_where_it_stands():
+    arm, robot = made()
+    arm.connect()
+    arm.hold(None)
+    assert robot.calls == []
+    arm.observe()
+    arm.hold(None)
+    assert robot.calls[-1] == START
+    arm.hold(np.array([9.0, 2, 3, 4, 5, 1.0]))
+    assert robot.calls[-1]["shoulder_pan.pos"] == 9.0
+    arm.stop()
+    assert robot.calls[-1] == START and robot.is_connected
+    arm.disconnect()
+    arm.disconnect()
+    assert not robot.is_connected
+
+
+def test_motors_and_cameras_of_other_names():
+    names = [f"j{i}" for i in range(6)]
+    motors, cameras = dict(zip(NAMES, names, strict=True)), {"wrist": "front"}
+    arm, robot = made(StandIn(names), motors=motors, cameras=cameras)
+    arm.connect()
+    assert arm.observe().proprio[0] == 1.0 and set(arm.observe().images) == {"wrist"}
+    arm.send(np.arange(6) / 10)
+    assert robot.calls[-1]["j5"] == pytest.approx(50.0)
+
+
+def test_an_arm_that_is_not_calibrated_is_let_go_of():
+    arm, robot = made(StandIn(calibrated=False))
+    with pytest.raises(RobotError, match="my SO-101 is not calibrated. Run lerobot-calibrate"):
+        arm.connect()
+    assert not robot.is_connected
+
+
+def test_an_arm_that_is_not_there():
+    robot = StandIn()
+
+    def connect(calibrate):
+        raise ConnectionError("no such port")
+
+    robot.connect = connect
+    with pytest.raises(RobotError, match="cannot be reached: no such port"):
+        made(robot)[0].connect()
+
+
+def test_robots_that_the_mapping_does_not_speak_of_are_refused():
+    with pytest.raises(ValueError, match=r"speaks of \['shoulder_pan.pos'\].*under `motors`"):
+        made(StandIn(("base.pos", *NAMES[1:])))
+    with pytest.raises(ValueError, match=r"has the cameras \['front'\], not {'top': 'overhead'}"):
+        made(cameras={"top": "overhead"})
+    robot = StandIn()
+    robot.positions["lift.pos"] = 0.0
+    with pytest.raises(
+        ValueError, match=r"takes \['lift.pos'\], which the mapping of 'so101' says"
+    ):
+        made(robot)
+
+
+def test_a_policy_drives_it_within_its_limits():
+    clock = SimulatedClock()
+    limits = Limits({"arm/position": ChannelLimits(-100, 100, velocity=30.0)})
+    arm, robot = made(limits=limits, now=clock.now)
+    about = arm.description
+
+    class Wild:
+        description = PolicyDescription("so101", about.layout, 30.0, 8, {"eye": "front"})
+
+        def reset(self):
+            pass
+
+        def act(self, request):
+            return np.tile([50, -500, 3, 4, 5, 0.6], (8, 1))
+
+    settings = DeploymentSettings("wave", seconds=1.0, keys=False)
+    report = run(arm, Wild(), settings, clock, SimulatedInference(Wild(), clock))
+    assert report.sent == 30 and not robot.is_connected
+    pans = [call["shoulder_pan.pos"] for call in [START, *robot.calls]]
+    assert max(np.diff(pans)) <= 1.0 + 1e-5 and pans[-1] == pytest.approx(31.0)
+    assert min(call["shoulder_lift.pos"] for call in robot.calls) >= -30.0
+
+
+@pytest.fixture
+def lerobot_installed(monkeypatch) -> list[dict]:
+    """Stand-ins for the modules; the configurations that were decoded."""
+    decoded = []
+
+    @dataclass
+    class RobotConfig:
+        kind: str = ""
+        more: dict = field(default_factory=dict)
+
+    def decode(kind, data):
+        assert kind is RobotConfig
+        data = dict(data)
+        if data["type"] != "so101_follower":
+            raise KeyError(data["type"])
+        decoded.append(data)
+        return RobotConfig(data.pop("type"), data)
+
+    for name, members in {
+        "draccus": {"decode": decode},
+        "lerobot": {},
+        "lerobot.robots": {
+            "RobotConfig": RobotConfig,
+            "make_robot_from_config": lambda config: StandIn(),
+        },
+        "lerobot.robots.so_follower": {},
+    }.items():
+        module = types.ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+    return decoded
+
+
+def test_a_robot_is_built_from_lerobots_own_configuration(lerobot_installed):
+    config = {"type": "so101_follower", "port": "COM3", "id": "mine"}
+    robot = lerobot.build(config, ["lerobot.robots.so_follower"])
+    assert isinstance(robot, StandIn) and lerobot_installed == [{"port": "COM3", "id": "mine"}]
+    with pytest.raises(ValueError, match="cannot build a robot of.*koch.*name the missing ones"):
+        lerobot.build({"type": "koch"})

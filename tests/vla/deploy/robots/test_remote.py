@@ -1,0 +1,189 @@
+"""A robot behind openpi's protocol; its program is a websocket client as openpi's is."""
+
+from __future__ import annotations
+
+import threading
+import urllib.request
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from rvq_action.data.mapping import Mapping
+from rvq_action.data.resolve import packaged_mappings
+from rvq_action.data.rows import RowMapping
+from tests.vla.deploy.conftest import SIZE
+from vla.deploy.policy import PolicyDescription
+from vla.deploy.report import Ending
+from vla.deploy.robots.protocol import RobotError
+from vla.deploy.robots.remote import RemoteKeys, RemoteRobot
+from vla.deploy.robots.remote_server import Address
+from vla.deploy.run import run
+from vla.deploy.settings import DeploymentSettings, SafetySettings
+from vla.deploy.wire import pack, unpack
+
+PATIENCE_S = 30.0
+NAMES = tuple(f"joint_{i}" for i in range(6))
+KEYS = RemoteKeys("observation/state", {"front": "observation/image"})
+CALM = SafetySettings(stale_observation_s=5.0, stop_after_s=0.2, watchdog_s=5.0)
+
+
+def rows() -> RowMapping:
+    known = Mapping.from_yaml(packaged_mappings()["so101"]).to_dict()
+    for terms in (known["action"], known["proprio"]):
+        terms["arm/position"]["take"] = list(NAMES[:5])
+        terms["arm/gripper"]["take"] = [NAMES[5]]
+    return RowMapping(Mapping.from_dict(known).with_columns(lambda feature: NAMES))
+
+
+@pytest.fixture
+def robot():
+    """Listening on a port that is free."""
+    made = RemoteRobot(rows(), 20.0, KEYS, {"front": SIZE}, Address(port=0), patience=PATIENCE_S)
+    made._server.start()
+    yield made
+    made.disconnect()
+
+
+def visit(robot: RemoteRobot, **headers):
+    """As `openpi_client.WebsocketClientPolicy` connects."""
+    place = f"ws://127.0.0.1:{robot.port}"
+    more = {"compression": None, "max_size": None, "additional_headers": headers or None}
+    return connect(place, **more)
+
+
+def sight(number: int, state=(1.0, 2, 3, 4, 5, 60)) -> bytes:
+    image = np.full((*SIZE, 3), number % 256, dtype=np.uint8)
+    told = {"observation/state": np.array(state), "observation/image": image, "prompt": "wave"}
+    return pack(told)
+
+
+class Counting:
+    """Asks for the shoulder to go on by one every chunk."""
+
+    def __init__(self, layout) -> None:
+        self.description = PolicyDescription("so101", layout, 20.0, 8, {"front": "front"})
+
+    def reset(self):
+        pass
+
+    def act(self, request):
+        chunk = np.tile(np.asarray(request.observation.proprio, dtype=np.float64), (8, 1))
+        chunk[:, 0] += 1.0
+        return chunk
+
+
+def be_a_robot(robot: RemoteRobot, questions: int, answers: list) -> None:
+    """Ask so often, do what is answered, and go."""
+    with visit(robot) as socket:
+        answers.append(unpack(socket.recv()))
+        state = [1.0, 2, 3, 4, 5, 60]
+        for number in range(questions):
+            socket.send(sight(number, state))
+            answer = socket.recv()
+            answers.append(answer if isinstance(answer, str) else unpack(answer))
+            if isinstance(answer, bytes):
+                state = answers[-1]["actions"][0]
+
+
+def test_a_run_drives_it_and_stops_when_it_has_gone(robot):
+    answers: list = []
+    program = threading.Thread(target=be_a_robot, args=(robot, 12, answers), daemon=True)
+    program.start()
+    settings = DeploymentSettings("wave", safety=CALM, keys=False)
+    report = run(robot, Counting(robot.description.layout), settings)
+    program.join(PATIENCE_S)
+    metadata, *told = answers
+    assert metadata == {"embodiment": "so101", "rate": 20.0, "action_horizon": 1}
+    assert len(told) == 12 and all(t["actions"].shape == (1, 6) for t in told)
+    assert all(t["actions"].dtype == np.float32 for t in told)
+    shoulder = [t["actions"][0, 0] for t in told]
+    assert shoulder[-1] >= 2.0 and (np.diff(shoulder) >= 0).all()
+    np.testing.assert_allclose([t["actions"][0, 5] for t in told], 60.0, rtol=1e-5)
+    assert report.ending is Ending.HELD_TOO_LONG and "The robot has gone" in report.detail
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("hello", "a text is no observation"),
+        (b"\xc1", "not a message"),
+        (pack([1]), "an observation is a map"),
+        (pack({"prompt": "x"}), r"lacks \['observation/state', 'observation/image'\]"),
+        (sight(0, (1.0, 2)), "have 6 numbers"),
+        (sight(0, (np.nan, 2, 3, 4, 5, 60)), "nan"),
+        (sight(0, ("a", "b", "c", "d", "e", "f")), "Refused"),
+    ],
+)
+def test_what_is_no_observation_is_refused_in_words_and_nothing_breaks(robot, message, words):
+    with visit(robot) as socket:
+        socket.recv()
+        socket.send(message)
+        refusal = socket.recv()
+        assert isinstance(refusal, str) and "Traceback" not in refusal
+        import re
+
+        assert re.search(words, refusal), refusal
+        socket.send(sight(1))
+        while robot._seen is None:
+            threading.Event().wait(0.01)
+        robot.send(np.array([1, 2, 3, 4, 5, 0.5]))
+        np.testing.assert_allclose(unpack(socket.recv())["actions"], [[1, 2, 3, 4, 5, 50]])
+
+
+def test_too_large_a_message_ends_that_connection_alone(robot):
+    with visit(robot) as socket:
+        socket.recv()
+        socket.send(bytes((16 << 20) + 1))
+        with pytest.raises(ConnectionClosed):
+            socket.recv()
+    with visit(robot) as socket:
+        assert unpack(socket.recv())["action_horizon"] == 1
+
+
+def test_one_robot_at_a_time(robot):
+    with visit(robot) as first:
+        first.recv()
+        with visit(robot) as second, pytest.raises(ConnectionClosed, match="Another robot"):
+            second.recv()
+
+
+def test_a_stopped_robot_is_held_and_then_refused(robot):
+    with visit(robot) as socket:
+        socket.recv()
+        socket.send(sight(0))
+        while robot._seen is None:
+            threading.Event().wait(0.01)
+        robot.stop()
+        np.testing.assert_allclose(unpack(socket.recv())["actions"], [[1, 2, 3, 4, 5, 60]])
+        socket.send(sight(1))
+        assert socket.recv() == "The run is over."
+
+
+def test_it_asks_for_a_key_where_it_has_one():
+    guarded = Address("0.0.0.0", 0, "secret")
+    robot = RemoteRobot(rows(), 20.0, KEYS, {"front": SIZE}, guarded)
+    robot._server.start()
+    try:
+        for shown in ({}, {"Authorization": "Api-Key wrong"}):
+            with pytest.raises(InvalidStatus, match="401"):
+                visit(robot, **shown)
+        with visit(robot, Authorization="Api-Key secret") as socket:
+            assert unpack(socket.recv())["embodiment"] == "so101"
+        with urllib.request.urlopen(f"http://127.0.0.1:{robot.port}/healthz") as answer:
+            assert answer.status == 200
+    finally:
+        robot.disconnect()
+
+
+def test_others_are_let_in_with_a_key_only():
+    with pytest.raises(ValueError, match="Give a key"):
+        Address("0.0.0.0")
+    assert Address("::1").key is None and Address("localhost").port == 8000
+
+
+def test_a_robot_that_does_not_come():
+    robot = RemoteRobot(rows(), 20.0, KEYS, {"front": SIZE}, Address(port=0), patience=0.05)
+    with pytest.raises(RobotError, match="No robot has come by for 0.05 s"):
+        robot.connect()
