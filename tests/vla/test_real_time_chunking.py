@@ -7,6 +7,7 @@ E[A | A_τ] = τ S (τ² S + (1-τ)² I)⁻¹ A_τ, so that every step has a clo
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ TIMES = torch.arange(T, dtype=torch.float64)
 COVARIANCE = torch.exp(-0.5 * ((TIMES[:, None] - TIMES) / 4).square()) + 1e-4 * torch.eye(T)
 
 
+@cache
 def gain(time: float) -> torch.Tensor:
     """[T, T]: E[A | A_τ] is the gain times A_τ."""
     noise = (1 - time) ** 2 * torch.eye(T, dtype=torch.float64)

@@ -80,6 +80,7 @@ class Limiter:
                 "back by hand, or correct the limits."
             )
         self._motion = Motion.at_rest(inside)
+        self._pending = [np.zeros(3)] * len(table.reaches)
         known = [t for t in table.turns if np.isfinite(at[t.block]).all()]
         self._turning = {turn.part: Turning.at_rest(at[turn.block]) for turn in known}
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -105,6 +108,64 @@ def test_a_policy_that_never_answers_is_given_up():
     report, robot, _ = drive(latency=math.inf, periods=200)
     assert report.ending is Ending.HELD_TOO_LONG and "has not answered yet" in report.detail
     assert report.held == {"waiting for the first chunk": 11} and robot.names()[-2] == "stop"
+
+
+def test_an_inference_process_that_is_killed_holds():
+    """What it was asked last it never answers."""
+    echo = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", echo], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+    def ask(number: int, chunk: np.ndarray) -> np.ndarray:
+        if number == 2:
+            process.kill()
+            process.wait()
+        process.stdin.write(b"%d\n" % number)
+        process.stdin.flush()
+        return chunk if process.stdout.readline() else 1 / 0
+
+    report, robot, _ = drive(None, FakePolicy(ask), periods=200)
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    process.stdout.close()
+    assert report.ending is Ending.HELD_TOO_LONG and "BrokenPipeError" in report.detail
+    assert report.sent == 10 and names_after(robot, 10)[0] == "hold"
+    assert robot.names()[-2:] == ["stop", "disconnect"]
+
+
+class Slow(FakeRobot):
+    """Takes a time to look, which passes on the clock."""
+
+    def __init__(self, clock: SimulatedClock, takes: dict[int, float]) -> None:
+        super().__init__(now=clock.now)
+        self.clock, self.takes = clock, takes
+
+    def observe(self):
+        self.clock.wait(self.clock.now() + self.takes.get(self.looks + 1, 0.0), None)
+        return super().observe()
+
+
+@pytest.mark.parametrize(
+    ("takes", "missed", "sent"),
+    [
+        ({}, 0, 20),
+        ({3: 0.9 / RATE}, 0, 20),
+        ({3: 1.2 / RATE}, 1, 20),
+        ({3: 3.5 / RATE}, 3, 18),
+        (dict.fromkeys(range(1, 99), 2.0 / RATE), 20, 10),
+    ],
+)
+def test_deadlines_that_are_missed_are_counted_and_made_up_for_by_none(takes, missed, sent):
+    """A late cycle is followed by that of the period it is by then; frames stay in time."""
+    clock, policy = SimulatedClock(), FakePolicy()
+    robot = Slow(clock, takes)
+    settings = DeploymentSettings("wave", seconds=20 / RATE, keys=False)
+    report = run(robot, policy, settings, clock, SimulatedInference(policy, clock))
+    assert (report.missed_deadlines, report.periods, report.sent) == (missed, 20, sent)
+    assert report.missed_share == missed / 20
+    if 3 in takes and sent == 18:
+        assert robot.sent()[:4, 1].tolist() == [0, 1, 2, 0]
 
 
 def test_a_frozen_camera_holds():

@@ -1,0 +1,77 @@
+"""A VLAPolicy in front of a robot: its cameras, its normalisation, its committed frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.vla.conftest import SIZE, observe, picture
+from vla.deploy.policy import Committed, Request
+from vla.deploy.robots.protocol import RobotObservation
+from vla.deploy.vla_policy import DeployedVLA
+
+HORIZON = 20
+
+
+def seen(cameras=("front", "wrist"), size=SIZE) -> RobotObservation:
+    now = observe("arm")
+    images = {name: picture(i, size, size) for i, name in enumerate(cameras)}
+    return RobotObservation(0.0, now.proprio.numpy(), images)
+
+
+def test_it_tells_what_it_needs(policy):
+    about = DeployedVLA(policy, "arm").description
+    assert (about.embodiment, about.fps, about.horizon) == ("arm", 20.0, HORIZON)
+    assert about.cameras == {"front": "front", "wrist": "wrist"} and about.real_time
+    assert about.layout == policy.tokenizer.layout("arm")
+
+
+def test_it_refuses_a_robot_without_normalisation_and_cameras_it_does_not_have(policy):
+    with pytest.raises(KeyError, match="Unknown robot 'koch'; this policy knows"):
+        DeployedVLA(policy, "koch")
+    with pytest.raises(ValueError, match="Say which robot"):
+        DeployedVLA(policy)
+    with pytest.raises(ValueError, match=r"has no camera \['top'\]"):
+        DeployedVLA(policy, "arm", {"top": "front"})
+
+
+def test_cameras_of_other_names_and_sizes(policy):
+    deployed = DeployedVLA(policy, "arm", {"front": "left", "wrist": "right"}, steps=2)
+    same = DeployedVLA(policy, "arm", steps=2)
+    own, renamed = seen(), seen(("left", "right"))
+    first = same.act(Request(own, "wave"))
+    np.testing.assert_allclose(deployed.act(Request(renamed, "wave")), first, atol=1e-6)
+    larger = deployed.act(Request(seen(("left", "right"), 2 * SIZE), "wave"))
+    assert larger.shape == first.shape == (HORIZON, 4)
+
+
+def test_its_noise_follows_from_seed_and_number(policy):
+    told = seen()
+    first, again, second, other = (
+        DeployedVLA(policy, "arm", steps=2, seed=seed).act(Request(told, "wave", number))
+        for seed, number in ((0, 0), (0, 0), (0, 1), (1, 0))
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - second).max() > 0.01 and np.abs(first - other).max() > 0.01
+
+
+def test_committed_frames_pull_it_in_physical_units(policy):
+    """They are told absolute; the policy acts relative to the state of now."""
+    deployed = DeployedVLA(policy, "arm", steps=5)
+    free = deployed.act(Request(seen(), "wave"))
+    wanted = deployed.act(Request(seen(), "wave", 1)).astype(np.float64)
+    committed = Committed(wanted[:12], 6)
+    pulled = deployed.act(Request(seen(), "wave", 0, committed))
+    missed = [np.abs(chunk[:6] - wanted[:6]).mean() for chunk in (free, pulled)]
+    assert missed[1] < missed[0]
+
+
+def test_flow_space_is_what_the_flow_head_gives(policy):
+    now = observe("arm")
+    batch = policy.batch([policy.samples.to_act(now, 8)])
+    moved = policy.model.sample_actions(batch, steps=2)
+    physical = policy._physical(now, moved[0])
+    given = policy.samples.in_flow_space(now, physical)
+    inside = policy.samples.in_flow_space(now, policy._physical(now, given.x[0]))
+    np.testing.assert_allclose(given.x, inside.x, atol=1e-4)
+    assert given.x.shape == moved.shape and given.mask[0, 0, :4].all()
