@@ -24,6 +24,8 @@ from vla.deploy.schedule import Due, Schedule
 from vla.deploy.settings import DeploymentSettings
 
 logger = logging.getLogger(__name__)
+USUAL = (Reason.STARTING, Reason.LATE)
+"""What holds a robot without anything being wrong: whoever plans stands still."""
 
 
 class Problem(NamedTuple):
@@ -111,7 +113,7 @@ class Cycle:
         if problem is not None:
             self._hold(problem, now)
         elif self.held_since is not None:
-            self._tell(now, "moving", "")
+            self._tell(now, "moving", f"held for {now - self.held_since:.3f} s")
             self.held_since = self.problem = None
         values, clipped = (sent.values, sent.clipped) if sent else (None, ())
         step = Step(now, observation, due, values, clipped, problem)
@@ -191,7 +193,8 @@ class Cycle:
             self.held_since = now
             self.limiter.rest()
         if self.problem is None or self.problem.reason != problem.reason:
-            self._tell(now, "held", f"{problem.reason}: {problem.detail}")
+            level = logging.INFO if problem.reason in USUAL else logging.WARNING
+            self._tell(now, "held", f"{problem.reason}: {problem.detail}", level)
         self.problem = problem
         try:
             self.robot.hold()
@@ -206,7 +209,7 @@ class Cycle:
         if now - self.held_since >= patience:
             raise Over(Ending.HELD_TOO_LONG, f"{self.problem.reason}: {self.problem.detail}")
 
-    def _tell(self, now: float, kind: str, detail: str) -> None:
-        logger.log(logging.WARNING if detail else logging.INFO, "%s. %s", kind.capitalize(), detail)
+    def _tell(self, now: float, kind: str, detail: str, level: int = logging.INFO) -> None:
+        logger.log(level, "%s: %s", kind.capitalize(), detail)
         if self.witness is not None:
             self.witness.event(now, kind, detail)

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 MAX_BYTES = 16 << 20
 ANSWER_S = 1.0
 """A question that the control loop does not answer for so long is refused."""
+TURN_S = 0.5
+"""A robot that comes back may find its broken connection still being closed."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class RobotServer:
         """One robot's questions, until it goes."""
         from websockets.exceptions import ConnectionClosed
 
-        if not self._talking.acquire(blocking=False):
+        if not self._talking.acquire(timeout=TURN_S):
             connection.close(1013, "Another robot is connected.")
             return
         self._connection = connection
