@@ -118,6 +118,10 @@ class ActionVocabulary:
     def _placed(self, place: Placement) -> ActionVocabulary:
         return replace(self, first_id=place.first_id, step=place.step, table=place.table)
 
+    def of_slots(self, num_slots: int) -> ActionVocabulary:
+        """The same ids for codes of fewer slots, as robots with fewer channels have them."""
+        return replace(self, num_slots=num_slots)
+
     @property
     def order(self) -> list[tuple[int, int]]:
         """(slot, level) of every token, in sequence."""

@@ -107,9 +107,9 @@ class BestTokenizer(Callback):
             return
         assert isinstance(pl_module, TokenizerModule)
         tokenizer = pl_module.tokenizer
-        lengths = prefix_lengths(tokenizer.tokens_per_chunk, self.settings.prefixes)
         samples = {name: sample.to(pl_module.device) for name, sample in self.samples.items()}
-        result = evaluate(tokenizer, {name: s.chunk for name, s in samples.items()}, lengths)
+        chunks = {name: sample.chunk for name, sample in samples.items()}
+        result = evaluate(tokenizer, chunks, self.settings.prefixes)
         if pl_module.weights.alignment:
             surprise = {name: pl_module.surprise(s) for name, s in samples.items() if s.sighted}
             result = replace(result, surprise=surprise)

@@ -208,16 +208,18 @@ class VLAPolicy:
         """
         now = Observation(images, proprio, instruction, embodiment, fps)
         batch = self.batch([self.samples.to_act(now, horizon)])
-        end, actions = self.samples.prompter.end_id, self.vocabulary.actions
+        name = self.samples.embodiment(embodiment)
+        vocabulary = self.vocabulary.of_slots(self.tokenizer.vocabulary_of(name).num_slots)
+        end, actions = self.samples.prompter.end_id, vocabulary.actions
 
         def allowed(position: int) -> Tensor:
             may_end = [end] if position else []
-            return torch.tensor([*self.vocabulary.valid_ids(position), *may_end])
+            return torch.tensor([*vocabulary.valid_ids(position), *may_end])
 
         limit = actions.num_slots * actions.num_levels
         ids = continue_greedily(self.model, batch, allowed, end, limit)
         codes = actions.to_codes(torch.tensor([ids])).numpy()
-        name, anchor = self.samples.embodiment(embodiment), torch.as_tensor(proprio).numpy()[None]
+        anchor = torch.as_tensor(proprio).numpy()[None]
         return ActionCodes(codes[0], self.tokenizer.decode(codes, horizon, anchor, name, fps)[0])
 
     def generate_text(self, images: Sequence[Image], question: str, max_tokens: int = 128) -> str:

@@ -10,7 +10,7 @@ The rows of the backbone are left as they are; the vocabulary is grown once, beh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,10 @@ class VLAVocabulary:
     def behind(cls, language_size: int, config: VLAConfig) -> VLAVocabulary:
         """The vocabulary of a policy whose backbone had so many rows."""
         return cls(language_size, config.action_vocabulary(language_size))
+
+    def of_slots(self, num_slots: int) -> VLAVocabulary:
+        """The same ids for codes of fewer slots, as robots with fewer channels have them."""
+        return replace(self, actions=self.actions.of_slots(num_slots))
 
     @property
     def proprio_id(self) -> int:

@@ -12,7 +12,7 @@ from rvq_action import WALL_26, ActionChunk, ActionLayout, ActionTokenizer
 from rvq_action.relative import to_relative
 from rvq_action.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from rvq_action.statistics import EmbodimentStatistics
-from tests.rvq_action.robots import ARM, arm_chunk, fit, wall_chunk
+from tests.rvq_action.robots import ARM, RECIPE, arm_chunk, fit, wall_chunk
 
 ROTATION = slice(WALL_26.index("right_rot6d_0"), WALL_26.index("right_rot6d_5") + 1)
 
@@ -20,8 +20,8 @@ ROTATION = slice(WALL_26.index("right_rot6d_0"), WALL_26.index("right_rot6d_5") 
 def displaced(chunk: ActionChunk) -> ActionChunk:
     """The same motion seen from a state that lags a little behind it."""
     generator = torch.Generator().manual_seed(9)
-    anchor = chunk.anchor + 0.02 * torch.randn(chunk.anchor.shape, generator=generator)
-    turn = axis_angle_to_matrix(0.05 * torch.randn(len(chunk), 3, generator=generator))
+    anchor = chunk.anchor + 0.002 * torch.randn(chunk.anchor.shape, generator=generator)
+    turn = axis_angle_to_matrix(0.005 * torch.randn(len(chunk), 3, generator=generator))
     if anchor.shape[1] == WALL_26.width:
         rotation = rot6d_to_matrix(chunk.anchor[:, ROTATION])
         anchor[:, ROTATION] = matrix_to_rot6d(rotation @ turn)
@@ -33,7 +33,7 @@ ROBOTS = {"arm": (ARM, displaced(arm_chunk(1024))), "wall": (WALL_26, displaced(
 
 @pytest.fixture(scope="module")
 def tokenizer() -> ActionTokenizer:
-    return fit(ROBOTS)
+    return fit(ROBOTS, replace(RECIPE, slots=6))
 
 
 def random_codes(tokenizer: ActionTokenizer, count: int = 300) -> torch.Tensor:
