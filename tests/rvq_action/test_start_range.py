@@ -20,8 +20,8 @@ ROTATION = slice(WALL_26.index("right_rot6d_0"), WALL_26.index("right_rot6d_5") 
 def displaced(chunk: ActionChunk) -> ActionChunk:
     """The same motion seen from a state that lags a little behind it."""
     generator = torch.Generator().manual_seed(9)
-    anchor = chunk.anchor + 0.002 * torch.randn(chunk.anchor.shape, generator=generator)
-    turn = axis_angle_to_matrix(0.005 * torch.randn(len(chunk), 3, generator=generator))
+    anchor = chunk.anchor + 0.02 * torch.randn(chunk.anchor.shape, generator=generator)
+    turn = axis_angle_to_matrix(0.05 * torch.randn(len(chunk), 3, generator=generator))
     if anchor.shape[1] == WALL_26.width:
         rotation = rot6d_to_matrix(chunk.anchor[:, ROTATION])
         anchor[:, ROTATION] = matrix_to_rot6d(rotation @ turn)
@@ -64,13 +64,13 @@ def test_any_codes_set_off_where_training_chunks_did(tokenizer, name, horizon, r
 @pytest.mark.parametrize("name", ROBOTS)
 def test_no_later_frame_jumps_instead(tokenizer, name):
     """The joined chunk differs from the plain one by a shift that fades evenly."""
-    known, codes = tokenizer.embodiments[name], random_codes(tokenizer)
+    known, codes = tokenizer.embodiments[name], random_codes(tokenizer, 4000)
     robot = {"embodiment": name, "relative": True}
     joined = tokenizer.decode(codes, 20, **robot)
     plain = tokenizer.decode(codes, 20, fps=known.fps * 0.99, **robot)
     free = [i for i in range(joined.shape[2]) if known.layout.channels[i].unit != "rot6d"]
     shift = (joined - plain)[..., free]
-    assert (shift[:, 0] != 0).any(-1).float().mean() > 0.2
+    assert (shift[:, 0] != 0).any(-1).sum() > 60
     assert torch.allclose(joined[:, -1], plain[:, -1], atol=1e-4)
     even = shift[:, :1] * torch.linspace(1, 0, 20)[:, None]
     assert ((shift - even).abs() <= 1e-5 + (shift[:, :1].abs() - even.abs())).all()
