@@ -81,9 +81,7 @@ def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerMode
     return _build(config, paths, units, fitted, recipe)
 
 
-def _fit_path(
-    samples: Tensor, windows: Windows, recipe: ClosedFormRecipe, size: int
-) -> LinearPath:
+def _fit_path(samples: Tensor, windows: Windows, recipe: ClosedFormRecipe, size: int) -> LinearPath:
     moving = slots_for(windows, recipe.slots_per_channel, recipe.semantic_slots)
     slots = recipe.slots or moving
     levels = [recipe.num_quantizers - (slot < recipe.semantic_slots) for slot in range(slots)]

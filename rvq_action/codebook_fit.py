@@ -65,9 +65,7 @@ def fit_codebooks(
         torch.zeros(*shape, config.codebook_size, config.slot_width),
         torch.zeros(*shape, config.slot_width, dtype=torch.bool),
         torch.zeros(*shape, config.codebook_size),
-        torch.full(
-            (len(paths), shape[0] + 1, config.num_slots, config.slot_width), SMALLEST_ERROR
-        ),
+        torch.full((len(paths), shape[0] + 1, config.num_slots, config.slot_width), SMALLEST_ERROR),
     )
     for slot in range(config.num_slots):
         members = [robot for robot, path in enumerate(paths) if slot < len(path.chosen)]

@@ -28,7 +28,10 @@ RATE_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class ModelInput:
-    """What `TokenizerModel` takes of chunks of one robot: x [B, T, D] in model space, bool mask, condition."""
+    """What `TokenizerModel` takes: x [B, T, D] in model space, bool mask, condition.
+
+    All chunks are of one robot.
+    """
 
     x: Tensor
     mask: Tensor

@@ -17,7 +17,8 @@ def check(known: Mapping[str, Embodiment], config: TokenizerConfig) -> None:
     """Refuse embodiments that do not fit the model.
 
     Raises:
-        ValueError: Another number of them than it was fitted on or has paths for, or one is too wide.
+        ValueError: Another number of them than it was fitted on, or has linear paths for; or one
+            is too wide.
     """
     fitted = sorted(name for name, entry in known.items() if entry.fitted)
     if len(fitted) != config.num_embodiments:
@@ -27,8 +28,8 @@ def check(known: Mapping[str, Embodiment], config: TokenizerConfig) -> None:
         )
     if len(known) != len(config.path_slots):
         raise ValueError(
-            f"{len(known)} embodiments ({list(known)}) for {len(config.path_slots)} linear paths. To "
-            "add a robot, use `with_embodiment`."
+            f"{len(known)} embodiments ({list(known)}) for {len(config.path_slots)} linear paths. "
+            "To add a robot, use `with_embodiment`."
         )
     for name, entry in known.items():
         check_width(name, entry, config)

@@ -1,7 +1,8 @@
 """Encoder: cosine components of a chunk -> latents.
 
-A linear path of each robot's own (the closed form: a rotation onto energy-ordered components, dealt
-out to the slots it fills, in units that all robots share) plus a network that starts at zero and learns what a rotation cannot do.
+A linear path of each robot's own (the closed form: a rotation onto energy-ordered components,
+dealt out to the slots it fills, in units that all robots share) plus a network that starts at zero
+and learns what a rotation cannot do.
 """
 
 from __future__ import annotations

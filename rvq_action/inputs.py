@@ -140,9 +140,7 @@ def read_positive(value: Any, name: str, meaning: str) -> float:
     return float(value)
 
 
-def read_codes(
-    value: AnyArray, config: TokenizerConfig, path: int, device: torch.device
-) -> Tensor:
+def read_codes(value: AnyArray, config: TokenizerConfig, path: int, device: torch.device) -> Tensor:
     """Integers [B, s, k] of a robot whose linear path fills s slots, with k <= K -> int64.
 
     Raises:

@@ -16,7 +16,6 @@ from rvq_action.semantic import SemanticEncoder, with_semantic_part
 from rvq_action.time_basis import fill_masked, to_frequencies
 from rvq_action.vocabulary import ABSENT
 
-
 OF_A_HALF = ("mean", "components", "latent_scale", "error_scale")
 PER_PATH = {f"{half}.{name}" for half in ("encoder", "decoder") for name in OF_A_HALF}
 PER_PATH |= {"semantic.scale"}

@@ -62,7 +62,8 @@ def model_card(tokenizer: ActionTokenizer) -> str:
         USAGE.format(embodiment=name, fps=first.fps, horizon=horizon),
         PROCESSOR.format(which=which, horizon=horizon, width=first.layout.width),
         LIMITS,
-        "| embodiment | layout | channels | Hz | tokens |\n|---|---|---|---|---|\n" + "\n".join(rows),
+        "| embodiment | layout | channels | Hz | tokens |\n|---|---|---|---|---|\n"
+        + "\n".join(rows),
     ]
     if measured:
         parts.append("Measured on validation episodes:\n\n" + "\n".join(measured))

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rvq_action.config import TokenizerConfig
+from rvq_action.inputs import read_count
 from rvq_action.linear_path import SMALLEST_SCALE, LinearPath, fit_path, slots_for, units_like
 from rvq_action.model import PER_PATH, TokenizerModel
 from rvq_action.recipe import ClosedFormRecipe
@@ -71,7 +72,8 @@ def with_path(model: TokenizerModel, windows: Windows, slots: int | None) -> Tok
     samples = to_frequencies(fill_masked(windows.x, windows.mask), config.num_frequencies)
     samples = samples.flatten(1)
     moving = slots_for(windows, ClosedFormRecipe.slots_per_channel, config.semantic_slots)
-    count = min(slots or moving, config.num_slots)
+    wanted = moving if slots is None else read_count(slots, "slots", config.semantic_slots + 1)
+    count = min(wanted, config.num_slots)
     levels = [config.num_quantizers - (slot < config.semantic_slots) for slot in range(count)]
     path = fit_path(samples, windows, levels, math.log2(config.codebook_size))
     path = path.narrowed(samples, _room(config))

@@ -1,7 +1,8 @@
 """Residual vector quantisation of slots, on vector-quantize-pytorch: the only file that knows it.
 
-Every slot has its own codebook at every level, which all robots that fill the slot share. One `VectorQuantize` per level holds the slots'
-codebooks as heads, so a level is one batched product; the residual passes from level to level.
+Every slot has its own codebook at every level, which all robots that fill the slot share. One
+`VectorQuantize` per level holds the slots' codebooks as heads, so a level is one batched product;
+the residual passes from level to level.
 Quantisation runs in float32 whatever the surrounding precision.
 """
 
@@ -235,7 +236,7 @@ class SlotResidualVQ(nn.Module):
 
 
 def _stacked(latents: Sequence[Tensor], slots: int) -> tuple[Tensor, Tensor]:
-    """Latents [B, s, C] of several robots -> [ΣB, S, C], and bool [ΣB, S] which slots are filled."""
+    """Latents [B, s, C] of several robots -> [ΣB, S, C], and bool [ΣB, S], the filled slots."""
     wide = [nn.functional.pad(part, (0, 0, 0, slots - part.shape[1])) for part in latents]
     counts = torch.tensor([part.shape[1] for part in latents for _ in range(len(part))])
     filled = torch.arange(slots) < counts[:, None]

@@ -46,7 +46,7 @@ class ActionTokenizer(TokenizerState):
         return ActionVocabulary(c.num_slots, c.num_quantizers, c.codebook_size, c.token_order)
 
     def vocabulary_of(self, embodiment: str | None = None) -> ActionVocabulary:
-        """The vocabulary with the slots that a robot's codes have: the same ids, maybe fewer tokens.
+        """The vocabulary for a robot's codes: the same ids as for others, as many tokens as it has.
 
         Args:
             embodiment: May be left out where the tokenizer knows only one.
@@ -99,8 +99,9 @@ class ActionTokenizer(TokenizerState):
             condition_on: What the networks may see of anchor and embodiment.
 
         Returns:
-            int64 [B, s, K] of the s slots that the robot fills, absent = -1; numpy if `actions` was. A chunk's codes do not depend on
-            the others in the batch, ties within float32's rounding apart.
+            int64 [B, s, K] of the s slots that the robot fills, absent = -1; numpy if `actions`
+            was. A chunk's codes do not depend on the others in the batch, ties within float32's
+            rounding apart.
 
         Raises:
             ValueError: A wrong shape, NaN or infinite values, a missing anchor, a rate or

@@ -263,7 +263,8 @@ class ActionVocabulary:
         if codes.is_floating_point() or not fits:
             raise ValueError(
                 f"codes must be integers [B, {slots}, k] with k <= {levels}, got {codes.dtype} "
-                f"{list(codes.shape)}.{batch_hint('codes', codes, 3)}"
+                f"{list(codes.shape)}.{batch_hint('codes', codes, 3)} A robot with fewer slots "
+                "has a vocabulary of its own: `tokenizer.vocabulary_of(embodiment)`."
             )
         return pad(codes.long(), (0, levels - codes.shape[2]), value=ABSENT)
 

@@ -16,7 +16,7 @@ from lightning import Callback, LightningModule, Trainer, seed_everything
 from rvq_action.chunk import ActionChunk
 from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.tokenizer import ActionTokenizer
-from tokenizer_training.evaluation import Evaluation, evaluate, prefix_lengths
+from tokenizer_training.evaluation import Evaluation, evaluate
 from tokenizer_training.module import TokenizerModule
 from tokenizer_training.visual import Sample
 

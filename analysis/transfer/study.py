@@ -6,9 +6,9 @@ transfer.json is `{dataset: {"cases": {case: {"kind", "windows", "rows": {row: m
 * `horizon`: a robot that the tokenizer was trained on, in windows of 15 and 50 frames at the
   recorded rate, and in windows of one second with the recording resampled to 10 and 50 Hz. FAST
   was fitted at the recorded rate on windows of one second, as the tokenizer was.
-* `robot`: a robot that the tokenizer was never trained on, with a linear path and statistics of its
-  training episodes; once beside the FAST fitted on these, once beside one fitted on the tokenizer's own
-  robots, for whom the robot is as new.
+* `robot`: a robot that the tokenizer was never trained on, with a linear path and statistics of
+  its training episodes; once beside the FAST fitted on these, once beside one fitted on the
+  tokenizer's own robots, for whom the robot is as new.
 
 The scored space is that of the dataset's training windows throughout.
 """

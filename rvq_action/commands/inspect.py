@@ -58,7 +58,10 @@ def summarise(tokenizer: ActionTokenizer) -> dict[str, Any]:
             "parameters": sum(p.numel() for p in tokenizer.model.parameters()),
         },
         "embodiments": {
-            name: {"tokens_per_chunk": tokenizer.vocabulary_of(name).tokens_per_chunk, **_describe(e)}
+            name: {
+                "tokens_per_chunk": tokenizer.vocabulary_of(name).tokens_per_chunk,
+                **_describe(e),
+            }
             for name, e in tokenizer.embodiments.items()
         },
         "metadata": tokenizer.metadata,
