@@ -141,8 +141,7 @@ class ChunkDecoder(_Deployed):
         anchor, anchor_mask = _split(proprio)
         duration = proprio.new_full((codes.shape[0],), self.horizon / self.fps)
         where = anchor, anchor_mask
-        told = self.number, self.width, duration, self.path
-        condition = self.known.condition(*where, *told)
+        condition = self.known.condition(*where, self.number, self.width, duration, self.path)
         frames = decode_frames(self.model, self.known, codes, self.horizon, condition, where)
         return self.known.from_model(frames, anchor, relative=False, fps=self.fps)
 

@@ -79,9 +79,8 @@ def with_path(model: TokenizerModel, windows: Windows, slots: int | None) -> Tok
     path = path.narrowed(samples, _room(config))
     grown = _grown(model, len(path.chosen))
     unit = units_like(path.sizes, _typical(model))
-    errors = torch.zeros_like(grown.decoder.error_scale[-1])
-    latents = _whole((path.sizes / unit)[..., None], config).view(errors[0].shape)
-    errors[0] = latents
+    errors = torch.zeros(grown.decoder.error_scale.shape[1:])
+    errors[0] = _whole((path.sizes / unit)[..., None], config).view(errors[0].shape)
     install_path(grown, -1, path, unit, errors)
     grown.decoder.error_scale[-1] = 0.0
     return grown
