@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.tokens.command import run_tokens, tokens_parser
 from rvq_action.console import guarded, kept_if_used
 
 if TYPE_CHECKING:
@@ -219,11 +221,35 @@ def run_benchmark(arguments: Namespace) -> None:
     print("", page.text(benchmark), "", *written, sep="\n")
 
 
+def gradients_parser() -> ArgumentParser:
+    """Arguments of `rvq-analysis gradients`."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Draw how the terms of policies share their backbone.")
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR", "required": True}
+    parser.add_argument("--runs", **many, help="folders of `rvq-vla train`")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    return parser
+
+
+def run_gradients(arguments: Namespace) -> None:
+    """Print the medians, write gradients.json and index.html."""
+    from analysis import gradients
+
+    with kept_if_used(arguments.out):
+        runs = [gradients.compute(folder) for folder in arguments.runs]
+    for run in runs:
+        print(run.name, json.dumps(gradients.medians(run)))
+    print("", *gradients.write(runs, arguments.out), sep="\n")
+
+
 COMMANDS = {
     "ablation": (ablation_parser, run_ablation),
     "benchmark": (benchmark_parser, run_benchmark),
     "compare": (compare_parser, run_compare),
+    "gradients": (gradients_parser, run_gradients),
     "semantics": (semantics_parser, run_semantics),
+    "tokens": (tokens_parser, run_tokens),
     "transfer": (transfer_parser, run_transfer),
 }
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,12 +161,15 @@ def _load_embodiments(path: Path) -> dict[str, Embodiment]:
     return embodiments
 
 
-def locate(path: str | Path, revision: str | None, **options: Any) -> Path:
+def locate(
+    path: str | Path, revision: str | None, files: Sequence[str] = FILES, **options: Any
+) -> Path:
     """A local directory, or the hub's copy of a repository id.
 
     Args:
         path: Either.
         revision: Of the repository.
+        files: Patterns of what is needed of it.
         options: More for the hub's client (`cache_dir`, `token` ...).
 
     Raises:
@@ -178,7 +182,7 @@ def locate(path: str | Path, revision: str | None, **options: Any) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ValueError(f"{name!r} is neither a directory nor a hub id of the form owner/name.")
     try:
-        return hub.download(name, FILES, revision, **options)
+        return hub.download(name, files, revision, **options)
     except ImportError as error:
         raise ImportError(
             f"{name!r} is no local directory; to load it from the hub install rvq-action[hub]."

@@ -13,7 +13,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from rvq_action.data.yaml_file import read_yaml
 from rvq_action.recipe import ClosedFormRecipe
-from tokenizer_training.arguments import packaged_configs, prepare
+from rvq_action.run_words import given_configs
+from tokenizer_training.arguments import FIT_WORDS
 from tokenizer_training.callbacks import SemanticSettings, ValidationSettings
 from tokenizer_training.datamodule import ActionDataModule
 from tokenizer_training.fit import RunSettings
@@ -36,8 +37,8 @@ class FitCLI(LightningCLI):
     """Every option of a run; what a configuration leaves out is as in `configs/base.yaml`."""
 
     def __init__(self, args: Sequence[str]) -> None:
-        words = prepare(args)
-        configs = _configs(words)
+        words = FIT_WORDS.prepare(args)
+        configs = given_configs(words)
         self.config_name = Path(configs[-1]).stem if configs else BASE
         for config in configs:
             read_yaml(config)
@@ -59,14 +60,14 @@ class FitCLI(LightningCLI):
                 "prog": "rvq-train fit",
                 "usage": USAGE,
                 "description": "Train a tokenizer on LeRobot datasets, or go on with a run.",
-                "default_config_files": [str(packaged_configs()[BASE])],
+                "default_config_files": [str(FIT_WORDS.packaged[BASE])],
             },
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         for action in parser._actions:
             if action.dest == "config":
-                action.help = f"one of {', '.join(packaged_configs())}, or a YAML file"
+                action.help = f"one of {', '.join(FIT_WORDS.packaged)}, or a YAML file"
         parser.add_argument("--run_dir", type=str | None, default=None, help="folder of the run")
         parser.add_argument(
             "--resume",
@@ -128,8 +129,3 @@ def decisive(config: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in NO_DECISION}
     trainer = {k: v for k, v in config["trainer"].items() if k not in NO_DECISION_OF_TRAINER}
     return {**kept, "trainer": trainer}
-
-
-def _configs(words: Sequence[str]) -> list[str]:
-    """The configuration files given, in order."""
-    return [word.removeprefix("--config=") for word in words if word.startswith("--config=")]

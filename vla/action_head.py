@@ -18,10 +18,10 @@ PERIODS = (4e-3, 4.0)
 
 
 def sinusoids(time: Tensor, width: int) -> Tensor:
-    """[B] -> [B, width]: sine and cosine of a number in 0..1 at periods from fine to coarse."""
+    """[...] -> [..., width]: sine and cosine of a number in 0..1 at periods from fine to coarse."""
     low, high = (math.log(period) for period in PERIODS)
     period = torch.linspace(low, high, width // 2, device=time.device).exp()
-    angle = 2 * math.pi * time[:, None].float() / period
+    angle = 2 * math.pi * time[..., None].float() / period
     waves = torch.cat([angle.sin(), angle.cos()], dim=-1)
     return nn.functional.pad(waves, (0, width - waves.shape[-1]))
 
@@ -49,14 +49,14 @@ class ActionHead(nn.Module):
         Args:
             noisy: [B, T, D], actions on their way from noise to data; 0 where masked.
             mask: bool [B, T, D], True = real.
-            time: [B], flow time, 0 = noise, 1 = data.
+            time: [B], or [B, T] frame by frame: flow time, 0 = noise, 1 = data.
 
         Returns:
             float32 [B, T, width].
         """
         with torch.autocast(noisy.device.type, enabled=False):
             action = self.enter(torch.cat([noisy, mask.to(noisy)], dim=-1))
-            clock = sinusoids(time, action.shape[-1])[:, None].expand_as(action)
+            clock = sinusoids(time.view(len(time), -1), action.shape[-1]).expand_as(action)
             return self.mix(torch.cat([action, clock], dim=-1))
 
     def velocity(self, hidden: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from rvq_action import ActionTokenizer
 from rvq_action.json_file import read_json, write_json
+from vla.action_tokens import ActionTokens, load_tokens
 from vla.backbone import Backbone, load_backbone
 from vla.config import VLAConfig
 from vla.vocabulary import VLAVocabulary
@@ -30,6 +30,8 @@ VL_EXPERT, ACTION_EXPERT, TOKENIZER = "vl_expert", "action_expert", "action_toke
 CARD = "README.md"
 REQUIRED = (CONFIG, VOCABULARY, VL_EXPERT, ACTION_EXPERT, TOKENIZER)
 KNOWN = (*REQUIRED, CARD)
+PATTERNS = (CONFIG, VOCABULARY, CARD, *(f"{n}/*" for n in (VL_EXPERT, ACTION_EXPERT, TOKENIZER)))
+"""The files of a repository that holds a policy."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,15 @@ class Contents:
         action_weights: The weights beside it, by name.
         tokenizer: Of actions.
         vocabulary: Where its tokens are.
+        backbone_weights: The VL Expert's weights, where they are not those of `backbone`.
     """
 
     config: VLAConfig
     backbone: Backbone
     action_weights: dict[str, Tensor]
-    tokenizer: ActionTokenizer
+    tokenizer: ActionTokens
     vocabulary: VLAVocabulary
+    backbone_weights: dict[str, Tensor] | None = None
 
 
 def save(path: Path, contents: Contents, shard_size: str) -> None:
@@ -84,7 +88,7 @@ def _write(path: Path, contents: Contents, shard_size: str) -> None:
     path.mkdir()
     contents.config.save(path / CONFIG)
     write_json(_vocabulary(contents.vocabulary), path / VOCABULARY)
-    contents.backbone.save(path / VL_EXPERT, shard_size)
+    contents.backbone.save(path / VL_EXPERT, shard_size, contents.backbone_weights)
     (path / ACTION_EXPERT).mkdir()
     save_torch_state_dict(contents.action_weights, path / ACTION_EXPERT, max_shard_size=shard_size)
     contents.tokenizer.save_pretrained(path / TOKENIZER)
@@ -136,7 +140,7 @@ def load(path: Path, dtype: torch.dtype | None) -> Contents:
             "wrote."
         )
     config = VLAConfig.load(path / CONFIG)
-    tokenizer = ActionTokenizer.from_pretrained(path / TOKENIZER)
+    tokenizer = load_tokens(path / TOKENIZER)
     config.check_tokenizer(tokenizer)
     vocabulary = _read_vocabulary(path / VOCABULARY, config)
     weights = load_weights(path / ACTION_EXPERT)

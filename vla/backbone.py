@@ -1,11 +1,12 @@
 """The Qwen2.5-VL that a VL Expert starts from: model, text tokenizer, image processor.
 
-A *packaged shape* (configs/backbones) is started at random with a token per byte. It needs no
-download, and serves tests and small policies trained from nothing.
+A *packaged shape* (configs/backbones) is started at random with a token per byte, and per word of a
+list beside it. It needs no download, and serves tests and small policies trained from nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ SPECIAL = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
     *("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
 )
+SPACE = "\u0120"
+"""How byte-level tokenizers write a space."""
 MIN_PIXELS, MAX_PIXELS = 28 * 28, 1024 * 1024
 """Between which the image processor of a packaged shape leaves pictures their size."""
 
@@ -43,9 +46,11 @@ class Backbone:
         """Rows of its vocabulary."""
         return self.model.config.text_config.vocab_size
 
-    def save(self, folder: Path, shard_size: str) -> None:
-        """Write all three as transformers reads them."""
-        self.model.save_pretrained(folder, max_shard_size=shard_size)
+    def save(
+        self, folder: Path, shard_size: str, weights: dict[str, torch.Tensor] | None = None
+    ) -> None:
+        """Write all three as transformers reads them; other weights than the model's if given."""
+        self.model.save_pretrained(folder, max_shard_size=shard_size, state_dict=weights)
         self.text.save_pretrained(folder)
         self.images.save_pretrained(folder)
 
@@ -103,7 +108,7 @@ def start_at_random(name: str, dtype: torch.dtype | str) -> Backbone:
     """A packaged shape with random weights and a token per byte."""
     from transformers import Qwen2_5_VLForConditionalGeneration
 
-    text = byte_tokenizer()
+    text = byte_tokenizer(packaged_words(name))
     model = Qwen2_5_VLForConditionalGeneration(packaged_shape(name, text))
     processor = _image_processor_class()(min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
     if isinstance(dtype, torch.dtype):
@@ -156,20 +161,32 @@ def packaged_shape(name: str, text: Any = None) -> Any:
     return Qwen2_5_VLConfig(**read_yaml(file), **special)
 
 
-def byte_tokenizer() -> Any:
-    """A token per byte, and the special ones of Qwen."""
+def byte_tokenizer(words: Sequence[str] = ()) -> Any:
+    """A token per byte, and the special ones of Qwen.
+
+    Args:
+        words: Get a token each, alone and behind a space, so that sequences are shorter.
+    """
     from tokenizers import Tokenizer
     from tokenizers.decoders import ByteLevel as Decoder
     from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import PreTrainedTokenizerFast
 
-    letters = {letter: number for number, letter in enumerate(sorted(ByteLevel.alphabet()))}
-    core = Tokenizer(BPE(vocab=letters, merges=[]))
+    whole = [form for word in words for form in (word, SPACE + word) if len(form) > 1]
+    names = dict.fromkeys([*sorted(ByteLevel.alphabet()), *whole])
+    vocabulary = {name: number for number, name in enumerate(names)}
+    core = Tokenizer(BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     core.pre_tokenizer = ByteLevel(add_prefix_space=False)
     core.decoder = Decoder()
     core.add_special_tokens(list(SPECIAL))
     return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=SPECIAL[0])
+
+
+def packaged_words(name: str) -> list[str]:
+    """The words that have a token of their own in a packaged shape."""
+    file = SHAPES / f"{name}.txt"
+    return list(dict.fromkeys(file.read_text().split())) if file.is_file() else []
 
 
 def _image_processor_class() -> Any:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rvq_action.console import EXPECTED, guarded, writable_folder
+from vla.ablation.command import ablate, ablate_parser
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.rendering import RenderingUnavailable
+from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -23,14 +25,16 @@ def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     words = list(sys.argv[1:] if args is None else args)
-    expected = (*EXPECTED, RenderingUnavailable, BrokenExecutor)
-    extra = "sim" if words[:1] == ["demos"] else "vla"
+    expected = (*EXPECTED, RenderingUnavailable, BrokenExecutor, FloatingPointError)
+    extra = EXTRAS.get(words[0], "vla") if words else "vla"
     return guarded("rvq-vla", words, extra, lambda: _run(words), expected)
 
 
 def _run(words: Sequence[str]) -> None:
     from jsonargparse import ArgumentParser
 
+    if words[:1] == ["train"]:
+        return _train(words[1:])
     parser = ArgumentParser(prog="rvq-vla", description="Policies, and demonstrations for them.")
     commands = parser.add_subcommands(required=True, dest="command")
     for name, (build, _) in COMMANDS.items():
@@ -55,6 +59,7 @@ def _demos_parser() -> ArgumentParser:
     add("--cameras", nargs="+", type=str, default=list(default.cameras), help="camera names")
     add("--fps", type=int, default=default.fps, help="control steps that count as one second")
     add("--max_steps", type=int, default=default.max_steps, help="longer attempts have failed")
+    add("--look_alike", action="store_true", help="make reach-v3 and push-v3 look the same")
     add("--workers", type=int | None, default=None, help="processes; one per core if not given")
     return parser
 
@@ -107,6 +112,18 @@ def _bridge(config: Namespace) -> None:
             print(f"  {part:<9} {kind:<9} {json.dumps(answers, ensure_ascii=False)}")
 
 
+def _train_parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    return ArgumentParser(description="Train a policy on LeRobot datasets.")
+
+
+def _train(words: Sequence[str] | Namespace) -> None:
+    from vla.training.command import train_command
+
+    train_command(list(words))
+
+
 def _inspect_parser() -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
@@ -141,9 +158,16 @@ def _inspect(config: Namespace) -> None:
 COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], None]]] = {
     "demos": (_demos_parser, _demos),
     "bridge": (_bridge_parser, _bridge),
+    "train": (_train_parser, _train),
     "inspect": (_inspect_parser, _inspect),
+    "rollout": (rollout_parser, rollout),
+    "listen": (listen_parser, listen),
+    "ablate": (ablate_parser, ablate),
 }
 """Subcommand -> (its parser, what it runs)."""
+
+EXTRAS = {"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"}
+"""Subcommand -> the extras that it needs, where those are not the policy's alone."""
 
 
 if __name__ == "__main__":

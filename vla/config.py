@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rvq_action import ActionTokenizer
 from rvq_action.data.yaml_file import read_yaml
 from rvq_action.json_file import read_json, write_json
 from rvq_action.vocabulary import ActionVocabulary
+from vla.action_tokens import ActionTokens
 
 FORMAT_VERSION = 1
 CONFIGS = Path(__file__).with_name("configs")
@@ -86,7 +86,7 @@ class VLAConfig:
     @classmethod
     def tiny(cls, **overrides: Any) -> VLAConfig:
         """A configuration for tests."""
-        return replace(cls.named("tiny"), **overrides)
+        return replace(cls.named("mini"), **overrides)
 
     @classmethod
     def named(cls, name: str | Path) -> VLAConfig:
@@ -121,7 +121,7 @@ class VLAConfig:
             raise ValueError(f"{where}: {error}") from error
 
     def for_tokenizer(
-        self, tokenizer: ActionTokenizer, cameras: Mapping[str, tuple[str, ...]]
+        self, tokenizer: ActionTokens, cameras: Mapping[str, tuple[str, ...]]
     ) -> VLAConfig:
         """The same policy for the tokens, channels and robots of a tokenizer.
 
@@ -135,7 +135,7 @@ class VLAConfig:
             )
         return replace(self, cameras=cameras, **tokenizer_shape(tokenizer))
 
-    def check_tokenizer(self, tokenizer: ActionTokenizer) -> None:
+    def check_tokenizer(self, tokenizer: ActionTokens) -> None:
         """Refuse a tokenizer that this policy was not built for.
 
         Raises:
@@ -182,15 +182,15 @@ class VLAConfig:
         return cls.from_dict(data, str(path))
 
 
-def tokenizer_shape(tokenizer: ActionTokenizer) -> dict[str, Any]:
+def tokenizer_shape(tokenizer: ActionTokens) -> dict[str, Any]:
     """The fields of VLAConfig that a tokenizer decides."""
-    shape = tokenizer.config
+    words = tokenizer.vocabulary
     return {
-        "action_width": shape.width,
-        "num_slots": shape.num_slots,
-        "num_levels": shape.num_quantizers,
-        "codebook_size": shape.codebook_size,
-        "token_order": shape.token_order,
+        "action_width": tokenizer.config.width,
+        "num_slots": words.num_slots,
+        "num_levels": words.num_levels,
+        "codebook_size": words.codebook_size,
+        "token_order": words.token_order,
     }
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rvq_action.metrics import masked_mean
+from rvq_action.metrics import masked_mean_per_chunk
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FlowDraw:
 
     Attributes:
         noise: float32 [B, T, D], standard normal.
-        time: float32 [B], flow time in 0..time_scale.
+        time: float32 [B], or [B, T] frame by frame: flow time in 0..time_scale.
     """
 
     noise: Tensor
@@ -44,7 +44,7 @@ class FlowDraw:
 
     def noisy(self, actions: Tensor, mask: Tensor) -> Tensor:
         """A_τ, float32 [B, T, D]; masked entries 0."""
-        time = self.time[:, None, None]
+        time = per_frame(self.time)
         return torch.where(mask, time * actions + (1 - time) * self.noise, 0.0)
 
     def target(self, actions: Tensor) -> Tensor:
@@ -52,10 +52,15 @@ class FlowDraw:
         return actions - self.noise
 
 
+def per_frame(time: Tensor) -> Tensor:
+    """[B] or [B, T] -> [B, 1 or T, 1], to go with actions."""
+    return time.view(len(time), -1, 1)
+
+
 def flow_loss(
     velocity: Tensor, actions: Tensor, mask: Tensor, draw: FlowDraw, objective: str
 ) -> Tensor:
-    """Mean squared error over real channels of real frames; 0 where there are none.
+    """Mean squared error of every sample, over real channels of real frames: [B]; 0 without any.
 
     Args:
         velocity: [B, T, D], predicted at the noisy actions.
@@ -65,11 +70,11 @@ def flow_loss(
         objective: `action`: of the action that the velocity leads to; `velocity`: of itself.
     """
     if objective == "action":
-        left = 1 - draw.time[:, None, None]
+        left = 1 - per_frame(draw.time)
         error = draw.noisy(actions, mask) + left * velocity - actions
     else:
         error = velocity - draw.target(actions)
-    return masked_mean(error.square(), mask)
+    return masked_mean_per_chunk(error.square(), mask)
 
 
 def integrate(

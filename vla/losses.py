@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from rvq_action.metrics import masked_mean
-
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -53,13 +51,53 @@ class Losses:
         return sum((w * getattr(self, n) for n, w in used.items()), torch.zeros_like(self.flow))
 
 
-def token_losses(logits: Tensor, targets: Tensor, is_action: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy of action tokens, and of text.
+@dataclass(frozen=True)
+class SampleLosses:
+    """The terms sample by sample, so that sums do not depend on how samples are dealt out.
+
+    Attributes:
+        flow: [B], mean squared error of a sample in model space; 0 where it has no flow slots.
+        action_ce: [B], mean cross-entropy of its action tokens; 0 where it has none.
+        multimodal_ce: [B], mean cross-entropy of its text; 0 where none is to be predicted.
+        robots: bool [B], True = a robot's sample; the others teach text.
+    """
+
+    flow: Tensor
+    action_ce: Tensor
+    multimodal_ce: Tensor
+    robots: Tensor
+
+    def mean(self, robots: int | None = None, others: int | None = None) -> Losses:
+        """Every sample counts once, whatever its frames, channels or words.
+
+        Args:
+            robots: What sums over robots' samples are divided by: all of a global batch, where
+                this is a part of it; those that are here where not given.
+            others: The same of the other samples.
+        """
+        robots = int(self.robots.sum()) if robots is None else robots
+        others = int((~self.robots).sum()) if others is None else others
+        actions = (term.sum() / max(1, robots) for term in (self.flow, self.action_ce))
+        return Losses(*actions, self.multimodal_ce.sum() / max(1, others))
+
+
+def token_losses(
+    logits: Tensor, targets: Tensor, is_action: Tensor, rows: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy of every sample's action tokens, and of its text: [B] each.
 
     Args:
-        logits: [M, rows], at labelled places only.
+        logits: [M, vocabulary], at labelled places only.
         targets: int64 [M], the ids to predict.
         is_action: bool [M], True where that is an action token.
+        rows: int64 [M], the sample that each is in.
+        count: B.
     """
     each = cross_entropy(logits.float(), targets, reduction="none")
-    return masked_mean(each, is_action), masked_mean(each, ~is_action)
+
+    def mean(kind: Tensor) -> Tensor:
+        wanted, place = torch.where(kind, each, 0.0), kind.to(each)
+        blank = each.new_zeros(count)
+        return blank.index_add(0, rows, wanted) / blank.index_add(0, rows, place).clamp(min=1)
+
+    return mean(is_action), mean(~is_action)

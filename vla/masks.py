@@ -46,11 +46,19 @@ def vl_mask(types: Tensor, horizon: int = 0) -> Tensor:
     return torch.cat([_with_self(seen), seen.new_zeros(batch, length, horizon)], dim=-1)
 
 
-def flow_mask(types: Tensor, slots: Tensor) -> Tensor:
-    """The lower rows, bool [B, T, L+T]: what flow slots see."""
+def flow_mask(types: Tensor, slots: Tensor, draws: int = 1) -> Tensor:
+    """The lower rows, bool [B, T, L+T]: what flow slots see.
+
+    Args:
+        types: As above.
+        slots: As above.
+        draws: Parts of the slots, one behind the other, that do not see one another.
+    """
     prompt = (types != TokenType.PADDING) & (types != TokenType.ACTION)
     to_prompt = slots[:, :, None] & prompt[:, None, :]
-    to_flow = _with_self(slots[:, :, None] & slots[:, None, :])
+    part = torch.arange(slots.shape[1], device=slots.device) // max(1, slots.shape[1] // draws)
+    together = part[:, None] == part[None, :]
+    to_flow = _with_self(slots[:, :, None] & slots[:, None, :] & together)
     return torch.cat([to_prompt, to_flow], dim=-1)
 
 

@@ -7,6 +7,7 @@ actions + noise ─ action head ───────┘                    └�
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from vla.action_head import ActionHead, ProprioToken
 from vla.backbone import recompute
 from vla.config import VLAConfig
 from vla.experts import ActionLayer
 from vla.flow import FlowDraw, flow_loss, integrate
-from vla.losses import Losses, token_losses
+from vla.losses import Losses, SampleLosses, token_losses
 from vla.masks import flow_mask, vl_mask
 from vla.mot import Cache, Entrance, JointLayer, MixtureOfTransformers
 from vla.rotary import RotarySettings
@@ -33,16 +35,21 @@ class VLAOutput:
     """What a training step needs.
 
     Attributes:
-        losses: The three terms.
+        each: The three terms, sample by sample.
         velocity: float32 [B, T, D], or None where the batch has no flow slots.
         logits: [M, rows], of the labelled places alone.
         targets: int64 [M], the ids to predict there.
     """
 
-    losses: Losses
+    each: SampleLosses
     velocity: Tensor | None
     logits: Tensor
     targets: Tensor
+
+    @property
+    def losses(self) -> Losses:
+        """The three terms of the batch by itself."""
+        return self.each.mean()
 
 
 class VLAModel(nn.Module):
@@ -152,14 +159,16 @@ class VLAModel(nn.Module):
         labelled = labels != UNLABELLED
         logits = self.logits(streams.tokens[labelled])
         is_action = shift_labels(batch.types)[labelled] == TokenType.ACTION
-        action_ce, multimodal_ce = token_losses(logits, labels[labelled], is_action)
-        velocity, flow_term = None, torch.zeros_like(action_ce)
+        place = is_action, labelled.nonzero()[:, 0], len(batch)
+        token_terms = token_losses(logits, labels[labelled], *place)
+        velocity, flow_term = None, torch.zeros_like(token_terms[0])
         if streams.flow is not None:
             velocity = self.action_head.velocity(streams.flow)
             data = batch.actions, batch.action_mask, draw
             flow_term = flow_loss(velocity, *data, config.flow_objective)
-        losses = Losses(flow_term, action_ce, multimodal_ce)
-        return VLAOutput(losses, velocity, logits, labels[labelled])
+        robots = batch.slots.any(-1) | (batch.types == TokenType.ACTION).any(-1)
+        each = SampleLosses(flow_term, *token_terms, robots)
+        return VLAOutput(each, velocity, logits, labels[labelled])
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., width] from the layers -> [..., rows]."""
@@ -171,21 +180,24 @@ class VLAModel(nn.Module):
         assert streams.tokens is not None
         return streams.tokens, streams.cache
 
-    def read_next(self, ids: Tensor, position: int, past: Cache) -> tuple[Tensor, Cache]:
-        """Go on behind sequences without padding.
+    def read_next(
+        self, ids: Tensor, position: Tensor, past: Cache, real: Tensor
+    ) -> tuple[Tensor, Cache]:
+        """Go on behind sequences that end together.
 
         Args:
             ids: int64 [B, n], the next tokens.
-            position: Of the first of them.
+            position: int64 [B], of the first of them.
             past: All tokens before.
+            real: bool [B, L], False where the sequences were padded, on the left.
         """
-        count = ids.shape[1]
-        places = torch.arange(position, position + count, device=ids.device)
+        count, before = ids.shape[1], past[0].key.shape[2]
+        places = position[:, None] + torch.arange(count, device=ids.device)
         embedded = self.vl_expert.get_input_embeddings()(ids)
-        rotary = self.rotary.at(places.expand(3, len(ids), -1), embedded.dtype)
-        before = past[0].key.shape[2]
-        everything = torch.ones(count, before + count, dtype=torch.bool, device=ids.device)
-        mask = everything.tril(before).expand(len(ids), -1, -1)
+        rotary = self.rotary.at(places.expand(3, -1, -1), embedded.dtype)
+        seen = pad(real, (0, before + count - real.shape[1]), value=True)
+        causal = torch.ones(count, before + count, dtype=torch.bool, device=ids.device)
+        mask = causal.tril(before) & seen[:, None, :]
         streams = self.mot(Entrance(embedded, rotary, mask), None, past)
         return streams.tokens, streams.cache
 
@@ -197,7 +209,7 @@ class VLAModel(nn.Module):
         Args:
             batch: Says what the flow slots see, and where they are.
             noisy: 0 where masked.
-            time: 0 = noise, 1 = data.
+            time: [B], or [B, T] frame by frame; 0 = noise, 1 = data.
             past: What `read` left of the batch; without it the tokens are read again.
         """
         flow = self._flow_entrance(batch, noisy, time)
@@ -244,7 +256,7 @@ class VLAModel(nn.Module):
     def _flow_entrance(self, batch: Batch, noisy: Tensor, time: Tensor) -> Entrance:
         embedded = self.action_head.embed(noisy, batch.action_mask, time).to(self.dtype)
         rotary = self.rotary.at(batch.slot_positions, embedded.dtype)
-        return Entrance(embedded, rotary, flow_mask(batch.types, batch.slots))
+        return Entrance(embedded, rotary, flow_mask(batch.types, batch.slots, batch.draws))
 
     def _embed(self, batch: Batch) -> Tensor:
         """[B, L, width]: rows of the table, pictures and state in their places."""
@@ -264,6 +276,12 @@ class VLAModel(nn.Module):
         visual = self.vl_expert.model.visual
         seen = visual(pixels.to(self.dtype), grid_thw=grids)
         return getattr(seen, "pooler_output", seen)
+
+
+def backbone_name(name: str) -> str:
+    """A weight of the VL Expert as transformers' own model calls it, given our name of it."""
+    layer = re.sub(r"^mot\.(layers\.\d+\.)vl\.", r"model.language_model.\1", name)
+    return layer.removeprefix("vl_expert.")
 
 
 def is_vl(name: str) -> bool:

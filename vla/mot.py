@@ -14,7 +14,7 @@ the flow slots come back with every denoising step.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -138,6 +138,11 @@ class MixtureOfTransformers(nn.Module):
                 flow = flow._replace(x=after.flow)
             cache += [] if after.seen is None else [after.seen]
         return Streams(tokens and tokens.x, flow and flow.x, tuple(cache))
+
+    def set_stop_gradient(self, enabled: bool) -> None:
+        """Whether the flow's gradient ends at the tokens."""
+        for layer in self.layers:
+            cast(JointLayer, layer).stop_gradient = enabled
 
     def _run(self, layer: nn.Module, *inputs: Any) -> LayerOutput:
         if self.gradient_checkpointing and self.training:

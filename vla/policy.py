@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rvq_action import ActionTokenizer
+from rvq_action.artifact import locate
 from vla import artifact
+from vla.action_tokens import ActionTokens
 from vla.backbone import Backbone, load_backbone
 from vla.config import VLAConfig
-from vla.generation import continue_greedily
+from vla.generation import continue_greedily, in_groups
 from vla.images import Image
-from vla.model import VLAModel
+from vla.model import VLAModel, backbone_name, is_vl
 from vla.prompt import Prompter
 from vla.samples import Observation, SampleBuilder
 from vla.sequence import Batch, Sample, collate
@@ -51,14 +54,14 @@ class VLAPolicy:
 
     config: VLAConfig
     model: VLAModel
-    tokenizer: ActionTokenizer
+    tokenizer: ActionTokens
     backbone: Backbone
     vocabulary: VLAVocabulary
     samples: SampleBuilder
 
     @classmethod
     def start(
-        cls, config: VLAConfig, tokenizer: ActionTokenizer, dtype: torch.dtype = torch.float32
+        cls, config: VLAConfig, tokenizer: ActionTokens, dtype: torch.dtype = torch.float32
     ) -> VLAPolicy:
         """An untrained policy: the backbone as it is, a random Action Expert.
 
@@ -83,56 +86,63 @@ class VLAPolicy:
         path: str | Path,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
+        revision: str | None = None,
     ) -> VLAPolicy:
         """Load what `save_pretrained` wrote; strict.
 
         Args:
-            path: The folder.
+            path: The folder, or the id of a repository of the hub.
             device: Where the network goes; the action tokenizer stays on the CPU.
             dtype: Of the experts' weights; as they were saved where not given.
+            revision: Of the repository.
 
         Raises:
-            ValueError: A file is missing, damaged, or does not fit the others.
+            ValueError: It is neither, or a file is missing, damaged, or does not fit the others.
         """
-        loaded = artifact.load(Path(path), dtype)
+        loaded = artifact.load(locate(path, revision, artifact.PATTERNS), dtype)
         model = VLAModel.load(loaded.config, loaded.backbone.model, loaded.action_weights)
         model = (model if dtype is None else model.cast(dtype)).to(device).eval()
         parts = loaded.tokenizer, loaded.backbone, loaded.vocabulary
         return cls.assemble(loaded.config, model, *parts)
 
-    def save_pretrained(self, path: str | Path, shard_size: str = "5GB") -> None:
+    def save_pretrained(
+        self,
+        path: str | Path,
+        shard_size: str = "5GB",
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Write a folder with all that the policy needs, its tokenizer included.
 
         Args:
             path: A new folder, or one that holds a policy, which is replaced in the end.
             shard_size: Larger weights are spread over several files.
+            weights: By the names of the network's `state_dict`, where others than its own are to
+                be saved: averaged ones, say, or those of a network in several processes.
 
         Raises:
             ValueError: The path holds something else; nothing is overwritten.
         """
+        if weights is None:
+            weights = self.model.state_dict()
+        named: dict[bool, dict[str, Tensor]] = {True: {}, False: {}}
+        for name, weight in weights.items():
+            named[is_vl(name)][backbone_name(name) if is_vl(name) else name] = weight
         with self.model.whole_vl_expert():
-            artifact.save(
-                Path(path),
-                artifact.Contents(
-                    self.config,
-                    self.backbone,
-                    self.model.action_weights(),
-                    self.tokenizer,
-                    self.vocabulary,
-                ),
-                shard_size,
-            )
+            parts = self.config, self.backbone, named[False], self.tokenizer, self.vocabulary
+            artifact.save(Path(path), artifact.Contents(*parts, named[True]), shard_size)
 
-    def batch(self, samples: Sequence[Sample]) -> Batch:
+    def batch(
+        self, samples: Sequence[Sample], padding: Literal["left", "right"] = "right"
+    ) -> Batch:
         """Samples side by side, where the network is."""
-        return collate(samples, self.backbone.images.merge_size).to(self.model.device)
+        return collate(samples, self.backbone.images.merge_size, padding).to(self.model.device)
 
     def act(
         self,
         observations: Sequence[Observation],
         horizon: int,
         steps: int | None = None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
     ) -> list[np.ndarray]:
         """The flow head's actions for several robots at once.
 
@@ -140,7 +150,7 @@ class VLAPolicy:
             observations: Of each.
             horizon: T, frames.
             steps: Of the sampler; the configuration's where not given.
-            generator: Of the noise.
+            generator: Of the noise; with one for every robot none depends on the others.
 
         Returns:
             float32 [T, D] each: physical units, absolute, within the training range.
@@ -151,9 +161,8 @@ class VLAPolicy:
             FloatingPointError: The network gave a number that is none.
         """
         batch = self.batch([self.samples.to_act(o, horizon) for o in observations])
-        place = self.model.device if generator is None else generator.device
-        noise = torch.randn(batch.actions.shape, generator=generator, device=place)
-        moved = self.model.sample_actions(batch, noise.to(self.model.device), steps).cpu()
+        noise = _noise(batch.actions, generator).to(self.model.device)
+        moved = self.model.sample_actions(batch, noise, steps).cpu()
         if not moved.isfinite().all():
             raise FloatingPointError("The policy gave actions that are not finite; do not move.")
         return [self._physical(o, x) for o, x in zip(observations, moved, strict=True)]
@@ -207,20 +216,35 @@ class VLAPolicy:
         ends early the chunk is coarser.
         """
         now = Observation(images, proprio, instruction, embodiment, fps)
-        batch = self.batch([self.samples.to_act(now, horizon)])
-        name = self.samples.embodiment(embodiment)
-        vocabulary = self.vocabulary.of_slots(self.tokenizer.vocabulary_of(name).num_slots)
-        end, actions = self.samples.prompter.end_id, vocabulary.actions
+        return self.act_by_codes([now], horizon)[0]
 
-        def allowed(position: int) -> Tensor:
-            may_end = [end] if position else []
-            return torch.tensor([*vocabulary.valid_ids(position), *may_end])
+    def act_by_codes(self, observations: Sequence[Observation], horizon: int) -> list[ActionCodes]:
+        """The discrete branch's actions for several robots at once; errors as `act`.
 
-        limit = actions.num_slots * actions.num_levels
-        ids = continue_greedily(self.model, batch, allowed, end, limit)
-        codes = actions.to_codes(torch.tensor([ids])).numpy()
-        anchor = torch.as_tensor(proprio).numpy()[None]
-        return ActionCodes(codes[0], self.tokenizer.decode(codes, horizon, anchor, name, fps)[0])
+        Those whose codes have equally many slots write them together.
+        """
+        names = [self.samples.embodiment(o.embodiment) for o in observations]
+        slots = [self.tokenizer.vocabulary_of(name).num_slots for name in names]
+        return in_groups(observations, slots, lambda alike, n: self._speak(alike, horizon, n))
+
+    def _speak(
+        self, observations: Sequence[Observation], horizon: int, slots: int
+    ) -> list[ActionCodes]:
+        """The discrete branch's actions for robots that all have so many slots."""
+        samples = [self.samples.to_act(o, horizon) for o in observations]
+        vocabulary, end = self.vocabulary.of_slots(slots), self.samples.prompter.end_id
+        actions, allowed = vocabulary.actions, partial(vocabulary.may_stand, end_id=end)
+        batch = self.batch(samples, "left")
+        said = continue_greedily(self.model, batch, allowed, end, actions.tokens_per_chunk)
+        codes = actions.to_codes(said).numpy()
+        return [self._spoken(o, c, horizon) for o, c in zip(observations, codes, strict=True)]
+
+    def _spoken(self, observation: Observation, codes: np.ndarray, horizon: int) -> ActionCodes:
+        """Codes int64 [s, K] -> with their actions."""
+        name = self.samples.embodiment(observation.embodiment)
+        anchor = torch.as_tensor(observation.proprio).numpy()[None]
+        told = horizon, anchor, name, observation.fps
+        return ActionCodes(codes, self.tokenizer.decode(codes[None], *told)[0])
 
     def generate_text(self, images: Sequence[Image], question: str, max_tokens: int = 128) -> str:
         """Answer a question about pictures.
@@ -237,7 +261,7 @@ class VLAPolicy:
         prompter = self.samples.prompter
         words = torch.tensor(prompter.answer_ids)
         end = prompter.end_id
-        ids = continue_greedily(self.model, batch, lambda _: words, end, max_tokens)
+        ids = continue_greedily(self.model, batch, lambda _: words, end, max_tokens)[0]
         return prompter.read(ids)
 
     def _physical(self, observation: Observation, moved: Tensor) -> np.ndarray:
@@ -252,7 +276,7 @@ class VLAPolicy:
         cls,
         config: VLAConfig,
         model: VLAModel,
-        tokenizer: ActionTokenizer,
+        tokenizer: ActionTokens,
         backbone: Backbone,
         vocabulary: VLAVocabulary,
     ) -> VLAPolicy:
@@ -261,3 +285,14 @@ class VLAPolicy:
         prompter = Prompter(backbone.text, image_id, vocabulary.proprio_id)
         samples = SampleBuilder(config, tokenizer, vocabulary, prompter, backbone.images)
         return cls(config, model, tokenizer, backbone, vocabulary, samples)
+
+
+def _noise(
+    actions: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None
+) -> Tensor:
+    """Noise of the shape [B, T, D] of actions, from one source or from one for every robot."""
+    if isinstance(generator, Sequence):
+        rows = [torch.randn(actions.shape[1:], generator=g, device=g.device) for g in generator]
+        return torch.stack(rows)
+    place = actions.device if generator is None else generator.device
+    return torch.randn(actions.shape, generator=generator, device=place)

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rvq_action import ActionChunk, ActionTokenizer
+from rvq_action import ActionChunk
 from rvq_action.embodiment import ModelInput
 from rvq_action.inputs import read_actions, read_anchor
+from vla.action_tokens import ActionTokens
 from vla.config import VLAConfig
 from vla.images import Image, Pixels, check_size, read_pixels, robot_views, shrink
 from vla.prompt import Prompter, state_text
@@ -53,7 +54,7 @@ class SampleBuilder:
     """
 
     config: VLAConfig
-    tokenizer: ActionTokenizer
+    tokenizer: ActionTokens
     vocabulary: VLAVocabulary
     prompter: Prompter
     processor: Any

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -76,6 +76,7 @@ class Batch:
         proprio_mask: bool [B, D], True = known.
         actions: float32 [B, T, D] in the tokenizer's model space; 0 where masked. T may be 0.
         action_mask: bool [B, T, D], True = real. A frame without a real channel is no flow slot.
+        draws: How often the frames are there, one time behind the other, see `repeat_flow`.
     """
 
     ids: Tensor
@@ -89,6 +90,7 @@ class Batch:
     proprio_mask: Tensor
     actions: Tensor
     action_mask: Tensor
+    draws: int = 1
 
     def __len__(self) -> int:
         return self.ids.shape[0]
@@ -105,8 +107,20 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        tensors = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return replace(self, **{n: t.to(device) for n, t in tensors.items() if t is not None})
+        found = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        moved: dict[str, Any] = {n: t.to(device) for n, t in found.items() if isinstance(t, Tensor)}
+        return replace(self, **moved)
+
+    def repeat_flow(self, draws: int) -> Batch:
+        """The same frames several times, for as many draws of noise and flow time.
+
+        The tokens are read once for all of them, which is what costs most; the draws do not see
+        one another (masks.py).
+        """
+        names = ("actions", "action_mask")
+        actions, mask = (getattr(self, name).repeat(1, draws, 1) for name in names)
+        places = self.slot_positions.repeat(1, 1, draws)
+        return replace(self, actions=actions, action_mask=mask, slot_positions=places, draws=draws)
 
 
 def collate(

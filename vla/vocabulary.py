@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rvq_action.vocabulary import ActionVocabulary
 from vla.config import VLAConfig
@@ -55,6 +56,10 @@ class VLAVocabulary:
         _, level = self.actions.order[position]
         first = self.actions.first_id + level * self.actions.codebook_size
         return range(first, first + self.actions.codebook_size)
+
+    def may_stand(self, position: int, end_id: int) -> Tensor:
+        """int64, the ids that may stand there or, from the second position on, end the sequence."""
+        return torch.tensor([*self.valid_ids(position), *([end_id] if position else [])])
 
 
 def grow(vl_expert: Any, vocabulary: VLAVocabulary) -> None:

@@ -9,6 +9,7 @@ import torch
 from rvq_action import WALL_26, ActionTokenizer
 from tests.rvq_action.robots import ARM, arm_chunk, fit, wall_chunk
 from vla.config import VLAConfig
+from vla.deploy.robots.rendering import RenderingUnavailable, select_backend
 from vla.policy import VLAPolicy
 from vla.samples import Observation
 
@@ -73,6 +74,15 @@ def start(
     if stirred:
         stir(policy.model, seed)
     return policy
+
+
+@pytest.fixture(scope="session")
+def simulator() -> str:
+    """Skips where nothing can be rendered."""
+    try:
+        return select_backend()
+    except RenderingUnavailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """`rvq-vla demos`: simulated demonstrations as a dataset."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,18 +14,13 @@ from rvq_action.data.mapping import Mapping
 from vla import cli
 from vla.data import demo_workers, demos
 from vla.data.demo_settings import DemoSettings
-from vla.deploy.robots.rendering import RenderingUnavailable, select_backend
 
 SETTINGS = DemoSettings(("reach-v3",), episodes=2, image_size=32, cameras=("corner3",))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def simulator():
-    """Skips where nothing can be rendered; frees this process's simulator in the end."""
-    try:
-        select_backend()
-    except RenderingUnavailable as error:
-        pytest.skip(str(error))
+def one_simulator(simulator):
+    """Frees this process's simulator in the end."""
     yield
     demo_workers._close_robots()
 
@@ -116,6 +112,18 @@ def test_other_settings_do_not_overwrite_it(dataset, capsys):
     assert cli.main([*command.split(), "--out", str(dataset)]) == 1
     assert "with other settings: episodes 2, not 3." in capsys.readouterr().err
     assert LeRobotReader(dataset).num_episodes == 2
+
+
+def test_older_recordings_are_of_tasks_as_they_come(dataset, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(dataset, old)
+    file = old / demos.SETTINGS_FILE
+    told = json.loads(file.read_text())
+    assert told["settings"].pop("look_alike") is False
+    file.write_text(json.dumps(told))
+    assert demos.record_demos(SETTINGS, old, progress=False).reused
+    with pytest.raises(FileExistsError, match="look_alike False, not True"):
+        demos.record_demos(replace(SETTINGS, look_alike=True), old, progress=False)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):

@@ -71,3 +71,16 @@ def test_the_two_halves_are_what_the_experts_use():
     torch.testing.assert_close(whole[:, :3, :3], vl_mask(types))
     torch.testing.assert_close(whole[:, 3:], flow_mask(types, slots))
     assert not whole[:, :3, 3:].any()
+
+
+def test_draws_of_the_flow_do_not_see_one_another():
+    """Two draws of two frames; the second frame is not there."""
+    types = torch.tensor([[TokenType.TEXT, TokenType.ACTION]])
+    slots = torch.tensor([[True, False, True, False]])
+    found = flow_mask(types, slots, draws=2)[0].int().tolist()
+    assert found == [
+        [1, 0, 1, 0, 0, 0],
+        [0, 0, 0, 1, 0, 0],
+        [1, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]

@@ -24,7 +24,7 @@ from vla.vocabulary import VLAVocabulary, grow
 def pair(tokenizer):
     """A policy, and transformers' model with the same weights."""
     config = VLAConfig.tiny().for_tokenizer(tokenizer, CAMERAS)
-    backbone = load_backbone("tiny")
+    backbone = load_backbone("mini")
     vocabulary = VLAVocabulary.behind(backbone.language_size, config)
     grow(backbone.model, vocabulary)
     stir(backbone.model)
@@ -84,7 +84,7 @@ def test_the_vl_expert_is_lent_whole(pair):
 def test_the_rows_of_the_backbone_are_left_alone(tokenizer):
     config = VLAConfig.tiny().for_tokenizer(tokenizer, CAMERAS)
     torch.manual_seed(3)
-    plain = load_backbone("tiny").model.get_input_embeddings().weight.clone()
+    plain = load_backbone("mini").model.get_input_embeddings().weight.clone()
     torch.manual_seed(3)
     policy = VLAPolicy.start(config, tokenizer)
     rows = policy.model.vl_expert.get_input_embeddings().weight

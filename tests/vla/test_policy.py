@@ -356,3 +356,21 @@ def test_an_image_size_that_the_backbone_would_change_is_refused(tokenizer, size
 def test_an_unknown_backbone_is_refused(tokenizer, tmp_path):
     with pytest.raises(ValueError, match="no backbone.*packaged shapes"):
         start(tokenizer, backbone=str(tmp_path))
+
+
+def test_a_policy_comes_from_the_hub_by_its_id(policy, tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    policy.save_pretrained(tmp_path / "policy")
+    asked = {}
+
+    def download(name, **options):
+        asked.update(options, name=name)
+        return str(tmp_path / "policy")
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    found = VLAPolicy.from_pretrained("owner/policy", revision="v2")
+    np.testing.assert_array_equal(act(found, observe("arm")), act(policy, observe("arm")))
+    assert (asked["name"], asked["revision"]) == ("owner/policy", "v2")
+    assert {"config.json", "vl_expert/*", "action_tokenizer/*"} <= set(asked["allow_patterns"])
+    with pytest.raises(ValueError, match="neither a directory nor a hub id"):
+        VLAPolicy.from_pretrained("nowhere")

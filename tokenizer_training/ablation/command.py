@@ -12,7 +12,8 @@ from rvq_action.console import writable_folder
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-    from tokenizer_training.ablation.jobs import Ended, Places
+    from rvq_action.side_by_side import Places
+    from tokenizer_training.ablation.jobs import Ended
     from tokenizer_training.ablation.plan import Planned
     from tokenizer_training.ablation.run import Run
 
@@ -58,7 +59,7 @@ def ablate(config: Namespace) -> None:
         FileNotFoundError: A dataset, a cache or a recipe is missing.
         ValueError: An option is not usable, or some of the runs failed; says which and why.
     """
-    from tokenizer_training.ablation.jobs import Places
+    from rvq_action.side_by_side import Places
     from tokenizer_training.ablation.plan import plan
 
     if config.jobs is not None and config.jobs < 1:

@@ -1,55 +1,16 @@
-"""Runs side by side, each in a process of its own, so that none of them can hurt another."""
+"""The runs of an ablation, as processes."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import IO
 
+from rvq_action import side_by_side
+from rvq_action.side_by_side import Places, Work, work_through
 from tokenizer_training.ablation.plan import Planned
 
 PROGRAM = (sys.executable, "-m", "tokenizer_training")
-POLL_SECONDS = 0.1
-GRACE_SECONDS = 20
-"""How long a run that is told to stop may take."""
-BUSY = "another process is training it"
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where runs may go.
-
-    Attributes:
-        jobs: Runs at a time.
-        threads: Of each.
-        devices: CUDA devices to take in turn; empty on a machine without.
-    """
-
-    jobs: int
-    threads: int
-    devices: tuple[str, ...] = ()
-
-    @classmethod
-    def on_this_machine(cls, jobs: int | None, runs: int) -> Places:
-        """As many jobs as asked for, or as fit on the cores; never more than runs.
-
-        A run has as many threads as OMP_NUM_THREADS says, or its share of the cores.
-        """
-        cores, told = os.cpu_count() or 1, int(os.environ.get("OMP_NUM_THREADS") or 0)
-        jobs = max(1, min(jobs or cores // (told or 1), runs))
-        return cls(jobs, told or max(1, cores // jobs), _devices())
-
-    def environment(self, place: int) -> dict[str, str]:
-        """The environment of a process at one of the places."""
-        own = {"OMP_NUM_THREADS": str(self.threads)}
-        if self.devices:
-            own["CUDA_VISIBLE_DEVICES"] = self.devices[place % len(self.devices)]
-        return {**os.environ, **own}
 
 
 @dataclass(frozen=True)
@@ -73,111 +34,17 @@ def train_all(
     ended: Callable[[Ended], None],
     tick: Callable[[], object] = lambda: None,
 ) -> None:
-    """Train runs, `places.jobs` at a time; when this is interrupted they are stopped.
+    """Train runs; arguments as `work_through`, of which each run is a `Work`."""
 
-    Args:
-        planned: The runs.
-        places: Where to.
-        ended: Called with every run that has ended.
-        tick: Called many times a second meanwhile.
-    """
-    waiting = list(reversed(planned))
-    free, running = list(reversed(range(places.jobs))), dict[int, _Job]()
-    try:
-        while waiting or running:
-            while waiting and free:
-                place, following = free.pop(), waiting.pop()
-                job = _Job.start(following, places.environment(place))
-                if job is None:
-                    free.append(place)
-                    ended(Ended(following, None, BUSY))
-                else:
-                    running[place] = job
-            time.sleep(POLL_SECONDS)
-            tick()
-            for place, job in list(running.items()):
-                if job.process.poll() is not None:
-                    del running[place]
-                    free.append(place)
-                    ended(job.close())
-    finally:
-        _stop(list(running.values()))
+    def tell(end: side_by_side.Ended) -> None:
+        ended(Ended(planned[end.number], end.seconds, end.problem))
+
+    work_through([_work(each) for each in planned], places, tell, tick)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A run that is being trained."""
-
-    planned: Planned
-    process: subprocess.Popen
-    log: IO[bytes]
-    before: int
-    began: float
-    resumed: bool
-
-    @classmethod
-    def start(cls, planned: Planned, environment: dict[str, str]) -> _Job | None:
-        """Start `rvq-train fit`; None where another process has the run.
-
-        The lock on the log is inherited: it holds as long as the run does, even where whoever
-        started the run is gone.
-        """
-        run = planned.run
-        run.log.parent.mkdir(parents=True, exist_ok=True)
-        log = run.log.open("ab")
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.close()
-            return None
-        words = [*run.words(), "--trainer.enable_progress_bar", "false"]
-        words += ["--resume", "never"] if planned.fresh else []
-        before = os.fstat(log.fileno()).st_size
-        resumed = run.folder.record.is_file() and not planned.fresh
-        process = subprocess.Popen(
-            [*PROGRAM, "fit", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
-        return cls(planned, process, log, before, time.monotonic(), resumed)
-
-    def close(self) -> Ended:
-        """Let go of a run that has ended."""
-        self.log.close()
-        seconds = None if self.resumed else round(time.monotonic() - self.began, 1)
-        if self.process.returncode == 0 and self.planned.run.folder.is_complete:
-            return Ended(self.planned, seconds, None)
-        return Ended(self.planned, seconds, self._last_words())
-
-    def _last_words(self) -> str:
-        """The last line that the run left in its log."""
-        with self.planned.run.log.open("rb") as log:
-            log.seek(self.before)
-            lines = log.read().decode(errors="replace").strip().splitlines()
-        if self.process.returncode < 0:
-            return f"killed by signal {-self.process.returncode}"
-        return lines[-1] if lines else f"exit status {self.process.returncode}"
-
-
-def _devices() -> tuple[str, ...]:
-    """The CUDA devices that this process may use, by the names a child process knows them by."""
-    import torch
-
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = torch.cuda.device_count()
-    return tuple(named.split(",")[:count]) if named else tuple(map(str, range(count)))
-
-
-def _stop(jobs: Sequence[_Job]) -> None:
-    """End runs, politely first, and let go of them."""
-    for job in jobs:
-        job.process.terminate()
-    for job in jobs:
-        try:
-            job.process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            job.process.kill()
-            job.process.wait()
-        job.log.close()
+def _work(planned: Planned) -> Work:
+    folder = planned.run.folder
+    words = [*planned.run.words(), "--trainer.enable_progress_bar", "false"]
+    words += ["--resume", "never"] if planned.fresh else []
+    resumed = folder.record.is_file() and not planned.fresh
+    return Work((*PROGRAM, "fit", *words), planned.run.log, lambda: folder.is_complete, resumed)

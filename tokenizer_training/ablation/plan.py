@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rvq_action.training_folder import differences
 from tokenizer_training.ablation.row import AblationRow
 from tokenizer_training.ablation.run import Run
 from tokenizer_training.features.cache import DatasetFeatures, FeatureCache
 from tokenizer_training.fit import decided
 from tokenizer_training.fit_cli import FitCLI, decisive
-from tokenizer_training.run_folder import differences
 from tokenizer_training.sources import Source, open_sources
 
 SHOWN = 3

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from rvq_action.json_file import read_json
-from tokenizer_training.run_folder import write_text
-
-FORMAT_VERSION = 1
+from rvq_action.result_row import ResultRow
 
 
 @dataclass(frozen=True)
-class AblationRow:
+class AblationRow(ResultRow):
     """One run.
 
     Attributes:
@@ -51,46 +46,7 @@ class AblationRow:
     seconds: float | None
     figures: dict[str, float]
     measured: dict[str, Any] | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for equal settings."""
-        text = json.dumps(self.settings, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def save(self, file: Path) -> None:
-        """Write it, whole or not at all; one line per attribute."""
-        data = {
-            "format_version": FORMAT_VERSION,
-            "fingerprint": self.fingerprint,
-            **asdict(self),
-        }
-        lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items()]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, "{\n" + ",\n".join(lines) + "\n}\n")
-
-    @classmethod
-    def load(cls, file: Path) -> AblationRow:
-        """Inverse of `save`.
-
-        Raises:
-            ValueError: It is damaged, no row, or of another format.
-        """
-        data = read_json(file)
-        version, names = data.pop("format_version", None), {field.name for field in fields(cls)}
-        stored = data.pop("fingerprint", None)
-        if version != FORMAT_VERSION or set(data) != names:
-            raise ValueError(
-                f"{file} is no row of an ablation in format {FORMAT_VERSION}. Delete it and train "
-                "it again: rvq-train ablate."
-            )
-        row = cls(**data)
-        if row.fingerprint != stored:
-            raise ValueError(
-                f"The settings in {file} were changed by hand: they do not have its fingerprint. "
-                "Restore the file, or delete it and train it again: rvq-train ablate."
-            )
-        return row
+    COMMAND: ClassVar[str] = "rvq-train ablate"
 
 
 def row_file(out: Path, dataset: str, recipe: str, seed: int) -> Path:

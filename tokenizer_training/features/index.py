@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from rvq_action.json_file import read_json
+from rvq_action.training_folder import write_text
 from tokenizer_training.features.teacher import TeacherCard
-from tokenizer_training.run_folder import write_text
 
 FORMAT_VERSION = 1
 TEACHER, INDEX, STATE = "teacher.json", "index.json", "teacher.safetensors"

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rvq_action.tensor_store import save_tensors
+from rvq_action.training_folder import differences
 from tokenizer_training.features.index import (
     FEATURES,
     INDEX,
@@ -29,7 +30,6 @@ from tokenizer_training.features.index import (
     shard_file,
 )
 from tokenizer_training.features.teacher import TeacherCard
-from tokenizer_training.run_folder import differences
 
 EPISODES_PER_SHARD = 8
 BYTES_PER_SHARD = 64 << 20

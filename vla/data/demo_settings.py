@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vla.deploy.robots.metaworld_tasks import check_task
+from vla.deploy.robots.metaworld_tasks import check_tasks
 
 MAX_ATTEMPTS = 20
 LONGEST_EPISODE = 500
@@ -32,6 +32,7 @@ class DemoSettings:
         cameras: Meta-World's cameras.
         fps: Control steps that count as one second.
         max_steps: An attempt longer than this has failed.
+        look_alike: Record tasks that only the instruction tells apart, see look_alike.py.
     """
 
     tasks: tuple[str, ...]
@@ -41,12 +42,10 @@ class DemoSettings:
     cameras: tuple[str, ...] = ("corner3", "gripperPOV")
     fps: int = 20
     max_steps: int = 200
+    look_alike: bool = False
 
     def __post_init__(self) -> None:
-        for task in self.tasks:
-            check_task(task)
-        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise ValueError(f"Name at least one task, each once; got {list(self.tasks)}.")
+        check_tasks(self.tasks, self.look_alike)
         if not self.cameras or len(set(self.cameras)) != len(self.cameras):
             raise ValueError(f"Name at least one camera, each once; got {list(self.cameras)}.")
         if min(self.episodes, self.fps) < 1 or self.seed < 0:

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
-import multiprocessing.util
-import os
-import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -16,6 +11,7 @@ from typing import NamedTuple
 from vla.data.demo_settings import MAX_ATTEMPTS, DemoSettings
 from vla.data.demonstration import demonstrate
 from vla.deploy.robots.metaworld import MetaWorldRobot
+from vla.processes import become_worker
 
 
 class Job(NamedTuple):
@@ -25,13 +21,6 @@ class Job(NamedTuple):
     task: str
     episode: int
     path: Path
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def record_all(jobs: list[Job], workers: int) -> Iterator[Job]:
@@ -80,7 +69,8 @@ _robots: dict[str, MetaWorldRobot] = {}
 def _replace_robot(job: Job) -> MetaWorldRobot:
     _close_robots()
     settings = job.settings
-    _robots[job.task] = MetaWorldRobot(job.task, settings.image_size, settings.cameras)
+    shown = settings.image_size, settings.cameras, settings.look_alike
+    _robots[job.task] = MetaWorldRobot(job.task, *shown)
     return _robots[job.task]
 
 
@@ -91,14 +81,4 @@ def _close_robots() -> None:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it even where it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-    multiprocessing.util.Finalize(None, _close_robots, exitpriority=10)
+    become_worker(_close_robots)

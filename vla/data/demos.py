@@ -23,11 +23,12 @@ from tqdm import tqdm
 
 from rvq_action.data.writer import LeRobotWriter
 from vla.data.demo_settings import DemoSettings
-from vla.data.demo_workers import Job, available_cores, record_all
+from vla.data.demo_workers import Job, record_all
 from vla.data.demonstration import Demonstration
 from vla.deploy.robots.metaworld import ACTION_NAMES, ROBOT_TYPE, STATE_NAMES, STEP_M
 from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS
 from vla.deploy.robots.rendering import select_backend
+from vla.processes import available_cores
 
 SETTINGS_FILE = "meta/rvq_demos.json"
 MAPPING_FILE = "meta/rvq_mapping.yaml"
@@ -100,6 +101,7 @@ def _reuse(out: Path, settings: DemoSettings) -> DemoReport:
     if found is None:
         raise FileExistsError(f"{out} exists and is no set of demonstrations. Give another --out.")
     wanted = settings.to_dict()
+    found = {"look_alike": DemoSettings.look_alike, **found}  # what older recordings do not say
     differing = [f"{k} {found.get(k)}, not {v}" for k, v in wanted.items() if found.get(k) != v]
     if differing:
         raise FileExistsError(

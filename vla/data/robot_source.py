@@ -6,19 +6,21 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
-from rvq_action import ActionTokenizer
 from rvq_action.chunk import ActionChunk
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.episode import Episode
 from rvq_action.data.idle import IdleRule
 from rvq_action.data.split import Split
 from rvq_action.data.windows import Windows, horizon_frames
+from vla.action_tokens import ActionTokens
 from vla.config import VLAConfig
 from vla.data.cameras import find_cameras
+from vla.data.frames import FrameStore
 from vla.data.instructions import Script
 from vla.data.splits import choose_split
 from vla.images import Image
@@ -28,14 +30,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RobotSource:
-    """The windows of a dataset's training episodes.
+    """The windows of a dataset's training episodes, or of those that are held out.
 
     Attributes:
         dataset: The dataset.
-        split: Training and held-out episodes; the latter are never in `windows`.
+        split: Training and held-out episodes, of which `windows` has one part alone.
         windows: About a second each, at the dataset's rate; tails are masked.
         scripts: Episode -> what is told when.
         cameras: The policy's name of a camera -> the dataset's feature.
+        frames: The pictures of those cameras.
     """
 
     dataset: RobotDataset
@@ -43,15 +46,17 @@ class RobotSource:
     windows: Windows
     scripts: dict[int, Script]
     cameras: dict[str, str]
+    frames: FrameStore
 
     @classmethod
     def open(
         cls,
         path: str | Path,
         config: VLAConfig,
-        tokenizer: ActionTokenizer,
+        tokenizer: ActionTokens,
         mapping: str | None = None,
         seconds: float | None = None,
+        part: Literal["train", "held_out"] = "train",
     ) -> RobotSource:
         """Open a dataset for a policy.
 
@@ -61,6 +66,7 @@ class RobotSource:
             tokenizer: The policy's; its recorded split is kept to.
             mapping: Of the dataset; its own where None.
             seconds: Of a chunk; the tokenizer's where None, else one.
+            part: Of the episodes; windows in which nothing moves are left out of training alone.
 
         Raises:
             FileNotFoundError: It is no dataset, or a part is missing.
@@ -71,11 +77,13 @@ class RobotSource:
         check_robot(dataset, tokenizer)
         cameras = find_cameras(dataset.reader, config.cameras[dataset.embodiment])
         split = choose_split(dataset, tokenizer.metadata)
-        scripts = {i: Script.read(dataset.reader, i) for i in split.train}
+        scripts = {i: Script.read(dataset.reader, i) for i in getattr(split, part)}
         told = _told(dataset, scripts)
         horizon = horizon_frames(dataset.fps, seconds or tokenizer.seconds)
-        windows = Windows(told, horizon, tails=True, idle=IdleRule())
-        return cls(dataset, split, windows, scripts, cameras)
+        windows = Windows(told, horizon, tails=True, idle=IdleRule() if part == "train" else None)
+        times = {i: script.times for i, script in scripts.items()}
+        frames = FrameStore(dataset.reader, cameras, config.image_size, times)
+        return cls(dataset, split, windows, scripts, cameras, frames)
 
     @property
     def name(self) -> str:
@@ -95,14 +103,11 @@ class RobotSource:
         return script.choose(self.windows.start_of(index), step_share, rng)
 
     def images(self, index: int) -> dict[str, Image]:
-        """Camera -> its picture at a window's first frame; nothing else is decoded."""
-        episode, start = self.windows.episode_of(index), self.windows.start_of(index)
-        times = self.scripts[episode].times[start : start + 1]
-        reader = self.dataset.reader
-        return {name: reader.frames(episode, key, times)[0] for name, key in self.cameras.items()}
+        """Camera -> its picture at a window's first frame, of the policy's size."""
+        return self.frames.at(self.windows.episode_of(index), self.windows.start_of(index))
 
 
-def check_robot(dataset: RobotDataset, tokenizer: ActionTokenizer) -> None:
+def check_robot(dataset: RobotDataset, tokenizer: ActionTokens) -> None:
     """Refuse a dataset that a tokenizer cannot code.
 
     Raises:
@@ -136,7 +141,7 @@ def _told(dataset: RobotDataset, scripts: dict[int, Script]) -> list[Episode]:
     told = [dataset.episodes[i] for i, script in scripts.items() if not script.silent]
     if not told:
         raise ValueError(
-            f"{dataset.path} tells no task in its training episodes, so there is nothing to "
+            f"{dataset.path} tells no task in these episodes, so there is nothing to "
             "instruct a policy with. Write the task of each episode into the dataset."
         )
     left_out = len(scripts) - len(told)

@@ -25,6 +25,9 @@ class DataSettings:
         cap: Largest share of a group; the surplus goes to the others in proportion.
         step_share: How often the step is told where a dataset has goals and steps.
         seed: Of every draw.
+        frame_memory: GB (10^9 bytes) that decoded pictures of robots may take, of all datasets and
+            once for all workers; a dataset whose pictures do not fit is decoded as it is needed.
+        action_tokens: Whether robots' samples hold action tokens; without, only the flow acts.
         workers: Processes that read ahead; 0 reads in the training process.
         augmentation: Of robots' pictures.
         proprio: What is told of robots' states.
@@ -42,6 +45,8 @@ class DataSettings:
     cap: float = 0.25
     step_share: float = 0.5
     seed: int = 0
+    frame_memory: float = 2.0
+    action_tokens: bool = True
     workers: int = 2
     augmentation: ImageAugmentation = ImageAugmentation()
     proprio: ProprioNoise = ProprioNoise()
@@ -55,6 +60,8 @@ class DataSettings:
             raise ValueError("No dataset to train on. Name at least one LeRobotDataset.")
         if not 0 <= self.step_share <= 1 or self.workers < 0 or self.seed < 0:
             raise ValueError("step_share lies in [0, 1]; workers and seed start at 0.")
+        if not self.frame_memory >= 0:
+            raise ValueError(f"frame_memory must be 0 GB or more, got {self.frame_memory}.")
         if self.robots < 1:
             raise ValueError(f"robots must be at least 1 part of a batch, got {self.robots}.")
         self.plan()

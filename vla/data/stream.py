@@ -12,15 +12,18 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from rvq_action.chunk import ActionChunk
 from rvq_action.data.samplers import GroupSampler
+from rvq_action.vocabulary import ABSENT
 from vla.data.conversation_source import ConversationSource
+from vla.data.frames import hold_frames
 from vla.data.plan import BatchPlan, Place
 from vla.data.robot_source import RobotSource, known_proprio
 from vla.data.settings import DataSettings
 from vla.data.splits import check_names
-from vla.images import fit
 from vla.samples import Observation, SampleBuilder
 from vla.sequence import Batch, Sample, collate
 
@@ -65,6 +68,7 @@ class SampleStream:
         told = builder.config, builder.tokenizer, settings.mapping, settings.seconds
         robots = [RobotSource.open(path, *told) for path in settings.datasets]
         check_names([source.dataset for source in robots])
+        hold_frames([source.frames for source in robots], settings.frame_memory)
         if not settings.conversations:
             logger.info("No conversations: every batch is robots' alone.")
         talks = [ConversationSource.open(path) for path in settings.conversations]
@@ -101,20 +105,29 @@ class SampleStream:
     ) -> list[Sample]:
         chunk, settings = source.chunk(windows), self.settings
         proprio, name = known_proprio(chunk), source.embodiment
-        tokenizer = self.builder.tokenizer
-        codes = tokenizer.encode(chunk.actions, proprio, name, chunk.fps, mask=chunk.mask)
+        tokenizer, codes = self.builder.tokenizer, self._codes(chunk, proprio)
         samples = []
         for row, (window, rng) in enumerate(zip(windows, chances, strict=True)):
             told = source.instruction(window, settings.step_share, rng)
-            size, views = self.builder.config.image_size, {}
-            for camera, image in source.images(window).items():
-                views[camera] = fit(settings.augmentation.draw(rng).apply(image), size)
+            views = {
+                camera: settings.augmentation.draw(rng).apply(image)
+                for camera, image in source.images(window).items()
+            }
             known = tokenizer.embodiments[name].proprio
             shown = settings.proprio.apply(proprio[row], known, rng)
             now = Observation(views, proprio[row], told, name, chunk.fps)
             given = chunk.actions[row], chunk.mask[row], codes[row], shown
             samples.append(self.builder.to_learn(now, *given))
         return samples
+
+    def _codes(self, chunk: ActionChunk, proprio: Tensor) -> Tensor:
+        """int64 [B, S, K]; all absent where the policy is not to speak of actions."""
+        tokens = self.builder.tokenizer
+        if self.settings.action_tokens:
+            told = proprio, chunk.embodiment, chunk.fps
+            return tokens.encode(chunk.actions, *told, mask=chunk.mask)
+        words = tokens.vocabulary
+        return torch.full((len(chunk.actions), words.num_slots, words.num_levels), ABSENT)
 
     def _conversation(self, step: int, place: Place) -> Sample:
         assert self.conversation_sampler is not None

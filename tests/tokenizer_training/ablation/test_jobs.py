@@ -8,8 +8,10 @@ import time
 
 import pytest
 
+from rvq_action import side_by_side
+from rvq_action.side_by_side import BUSY, Places
 from tokenizer_training.ablation import jobs
-from tokenizer_training.ablation.jobs import BUSY, Ended, Places, train_all
+from tokenizer_training.ablation.jobs import Ended, train_all
 from tokenizer_training.ablation.plan import Planned
 
 FIT = """
@@ -33,7 +35,7 @@ def stand_in(tmp_path, monkeypatch):
     script = tmp_path / "fit.py"
     script.write_text(FIT)
     monkeypatch.setattr(jobs, "PROGRAM", (sys.executable, str(script)))
-    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(side_by_side, "POLL_SECONDS", 0.01)
 
 
 def train(runs, count: int = 2) -> dict[str, Ended]:

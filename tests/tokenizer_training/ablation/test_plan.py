@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from rvq_action.training_folder import differences
 from tokenizer_training.ablation.plan import _claims, _Facts, plan
 from tokenizer_training.ablation.row import AblationRow
-from tokenizer_training.run_folder import differences
 
 
 def row_of(planned) -> AblationRow:

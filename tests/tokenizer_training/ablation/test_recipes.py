@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from rvq_action.training_folder import differences
 from tokenizer_training.ablation.command import BUDGET
 from tokenizer_training.ablation.plan import ParsedOptions
 from tokenizer_training.ablation.recipes import Recipe, choose, packaged_recipes
-from tokenizer_training.arguments import packaged_configs
+from tokenizer_training.arguments import FIT_WORDS
 from tokenizer_training.fit_cli import decisive
-from tokenizer_training.run_folder import differences
 
 DIFFERS = {
     "full": {},
@@ -51,11 +51,11 @@ def test_all_recipes_are_packaged_the_full_one_first_and_the_plain_one_on_base()
     assert list(packaged)[:2] == ["full", "plain_rvq"]
     parents = {name: Recipe(name, file, None).parent for name, file in packaged.items()}
     assert {name for name, parent in parents.items() if parent == "base"} == {"plain_rvq"}
-    assert set(parents.values()) <= set(packaged_configs())
+    assert set(parents.values()) <= set(FIT_WORDS.packaged)
 
 
 def test_the_budget_is_stated_in_one_place():
-    assert BUDGET in packaged_configs()
+    assert BUDGET in FIT_WORDS.packaged
     assert settings("aligned", BUDGET)["trainer"]["max_steps"] < 1000
     assert not any("trainer.max_steps" in options for options in DIFFERS.values())
 

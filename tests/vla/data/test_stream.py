@@ -19,6 +19,7 @@ from vla.config import VLAConfig
 from vla.data.robot_source import RobotSource
 from vla.data.settings import DataSettings
 from vla.data.stream import MicroBatches, SampleStream
+from vla.images import fit
 from vla.sequence import Batch
 from vla.tokens import TokenType
 
@@ -37,7 +38,8 @@ def stream(policy, recordings, talks) -> SampleStream:
 def assert_equal(first: Batch, second: Batch) -> None:
     for name, value in vars(first).items():
         other = getattr(second, name)
-        assert (value is None and other is None) or torch.equal(value, other), name
+        same = torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
+        assert same, name
 
 
 def test_a_global_batch_holds_nine_robots_and_one_talk(stream):
@@ -108,7 +110,11 @@ def test_pictures_actions_and_words_are_of_one_moment(policy, recordings):
     episodes = RobotDataset.open(recordings).episodes
     for index in (0, 11, len(source.windows) - 1):
         episode, start = source.windows.episode_of(index), source.windows.start_of(index)
-        assert frame_of(source.images(index)["front"]) == start
+        time = [start / source.dataset.fps]
+        recorded = source.dataset.reader.frames(episode, source.cameras["front"], time)[0]
+        assert frame_of(recorded) == start
+        shown = fit(recorded, policy.config.image_size)
+        np.testing.assert_array_equal(source.images(index)["front"], shown)
         chunk = source.chunk([index])
         real = min(10, len(episodes[episode]) - start)
         expected = episodes[episode].actions[start : start + real]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vla.deploy.robots.look_alike import check_look_alike, disguise
 from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_task
 from vla.deploy.robots.rendering import select_backend
 
@@ -33,20 +34,27 @@ class MetaWorldRobot:
         task: Name of the task, such as `drawer-close-v3`.
         image_size: Height and width of the pictures in pixels.
         cameras: Which of Meta-World's cameras to render.
+        look_alike: Make the task look like the others of `LOOK_ALIKE`.
 
     Raises:
-        ValueError: Meta-World has no such task or camera.
+        ValueError: Meta-World has no such task or camera, or the task cannot look like others.
         RenderingUnavailable: No OpenGL backend works on this machine.
     """
 
-    def __init__(self, task: str, image_size: int, cameras: Sequence[str]) -> None:
+    def __init__(
+        self, task: str, image_size: int, cameras: Sequence[str], look_alike: bool = False
+    ) -> None:
         check_task(task)
+        if look_alike:
+            check_look_alike(task)
         if unknown := sorted(set(cameras) - set(CAMERAS)):
             raise ValueError(f"Meta-World has no camera {unknown}; it has {list(CAMERAS)}.")
         select_backend()
         self.instruction = INSTRUCTIONS[task]
         self._cameras = tuple(cameras)
         self._environment = _make_environment(task)
+        if look_alike:
+            disguise(self._environment)
         self._renderer = _make_renderer(self._environment.model, image_size)
         self._expert = _make_expert(task)
         self._observation = np.zeros(0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
+
+from vla.deploy.robots.look_alike import check_look_alike
 
 INSTRUCTIONS = {
     "assembly-v3": "Pick up the wrench-shaped nut and put it onto the peg.",
@@ -68,3 +71,21 @@ def check_task(task: str) -> None:
     if task not in INSTRUCTIONS:
         close = get_close_matches(task, INSTRUCTIONS, n=3) or list(INSTRUCTIONS)
         raise ValueError(f"Meta-World has no task {task!r}. Perhaps: {', '.join(close)}.")
+
+
+def check_tasks(tasks: Sequence[str], look_alike: bool = False) -> None:
+    """Refuse tasks that Meta-World does not have, none at all, or one twice.
+
+    Args:
+        tasks: Their names.
+        look_alike: Whether they are to look alike.
+
+    Raises:
+        ValueError: Says which and why.
+    """
+    for task in tasks:
+        check_task(task)
+        if look_alike:
+            check_look_alike(task)
+    if not tasks or len(set(tasks)) != len(tasks):
+        raise ValueError(f"Name at least one task, each once; got {list(tasks)}.")

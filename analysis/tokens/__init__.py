@@ -1,0 +1,1 @@
+"""What action tokens are worth to a policy: the rows of `rvq-vla ablate`, held together."""

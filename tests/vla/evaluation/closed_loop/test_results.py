@@ -1,0 +1,91 @@
+"""Outcomes on disk: whole, resumable, and not mixed up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vla.evaluation.closed_loop.loop import Outcome
+from vla.evaluation.closed_loop.results import LOG, OutcomeLog, Share, write_report
+from vla.evaluation.closed_loop.settings import RolloutSettings
+from vla.evaluation.closed_loop.starts import Start
+
+CLAIM = {"policy": "p", "seed": 0}
+
+
+def outcome(task: str = "a", number: int = 0, success: bool = True) -> Outcome:
+    return Outcome(Start(task, number, 7 + number), "go", success, 12)
+
+
+@pytest.mark.parametrize(
+    ("solved", "count", "low", "high"),
+    [(17, 20, 0.6396, 0.9476), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0)],
+)
+def test_intervals_are_wilsons(solved, count, low, high):
+    share = Share.of([True] * solved + [False] * (count - solved))
+    assert (share.count, share.solved, share.success) == (count, solved, solved / count)
+    assert (share.low, share.high) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_log_goes_on_where_it_was_stopped(tmp_path):
+    log = OutcomeLog(tmp_path, CLAIM)
+    log.add(outcome())
+    log.add(outcome("b", 3, success=False))
+    with (tmp_path / LOG).open("a") as file:
+        file.write('{"task": "b", "num')
+    again = OutcomeLog(tmp_path, CLAIM)
+    assert again.has(Start("b", 3, 10)) and not again.has(Start("b", 0, 7))
+    again.add(outcome("b", 4))
+    last = OutcomeLog(tmp_path, CLAIM)
+    starts = [Start("a", 0, 7), Start("b", 3, 10), Start("b", 4, 11)]
+    assert last.of(starts) == [outcome(), outcome("b", 3, success=False), outcome("b", 4)]
+
+
+def test_outcomes_of_another_policy_are_not_gone_on_with(tmp_path):
+    OutcomeLog(tmp_path, CLAIM).add(outcome())
+    with pytest.raises(ValueError, match="policy: 'p', not 'q'"):
+        OutcomeLog(tmp_path, {**CLAIM, "policy": "q"})
+
+
+def test_a_damaged_log_is_an_error(tmp_path):
+    log = OutcomeLog(tmp_path, CLAIM)
+    log.add(outcome())
+    with (tmp_path / LOG).open("a") as file:
+        file.write('{"task": "b"}\n')
+    with pytest.raises(ValueError, match=r"outcomes.jsonl is damaged"):
+        OutcomeLog(tmp_path, CLAIM)
+
+
+def test_the_report_says_all(tmp_path):
+    outcomes = [outcome("a", n, n < 3) for n in range(4)] + [outcome("b", 0)]
+    report = json.loads(write_report(tmp_path, CLAIM, outcomes).read_text())
+    assert report["settings"] == CLAIM and report["mean"]["solved"] == 4
+    assert {task: row["success"] for task, row in report["tasks"].items()} == {"a": 0.75, "b": 1.0}
+    assert report["outcomes"][3] == {
+        "task": "a", "number": 3, "seed": 10, "instruction": "go", "success": False, "steps": 12,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"tasks": ("reach-v9",)}, "no task 'reach-v9'. Perhaps: reach-v3"),
+        ({"tasks": ("reach-v3", "reach-v3")}, "each once"),
+        ({"starts": 0}, "start at 1"),
+        ({"max_steps": 500}, "max_steps is 1 to 499, got 500"),
+        ({"pathway": "diffusion"}, "pathway is one of"),
+        ({"instruction": "  "}, "instruction is empty"),
+        ({"control": "shuffled"}, "give --data with --control"),
+        ({"data": ("demos",)}, "neither without the other"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changed, says):
+    with pytest.raises(ValueError, match=says):
+        RolloutSettings(**{"tasks": ("reach-v3",), **changed})
+
+
+def test_more_starts_and_tasks_go_on_with_the_same_log():
+    few = RolloutSettings(("reach-v3",), 3)
+    more = RolloutSettings(("reach-v3", "push-v3"), 9)
+    assert few.decisive() == more.decisive() != RolloutSettings(("reach-v3",), seed=1).decisive()

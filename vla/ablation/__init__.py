@@ -1,0 +1,1 @@
+"""What action tokens are worth to a policy: the same training with other tokens, or with none."""

@@ -1,0 +1,1 @@
+"""How often a policy solves its tasks when it acts, looks again and acts on."""

@@ -1,0 +1,97 @@
+"""Stage: a policy and its robots in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from vla.deploy.robots.metaworld import MetaWorldRobot
+from vla.evaluation.closed_loop.crew import Crew
+from vla.evaluation.closed_loop.film import Film, film_of
+from vla.evaluation.closed_loop.loop import Outcome, Planner, Robot, Rules, Watch, play
+from vla.evaluation.closed_loop.planners import PolicyPlanner, ShuffledChunks
+from vla.evaluation.closed_loop.settings import RolloutSettings
+from vla.evaluation.closed_loop.starts import Start
+from vla.policy import VLAPolicy
+
+
+@dataclass(frozen=True)
+class Staging:
+    """What a process needs to know.
+
+    Attributes:
+        policy: Folder of the policy.
+        settings: What is attempted, and how.
+        out: Folder of the films.
+        robots: At a time.
+        films: Attempts of each task to film.
+        device: Of the network.
+    """
+
+    policy: Path
+    settings: RolloutSettings
+    out: Path
+    robots: int = 10
+    films: int = 0
+    device: str = "cpu"
+
+
+class Stage:
+    """Where attempts take place.
+
+    Args:
+        staging: What is needed.
+
+    Raises:
+        ValueError: The policy cannot act there; says why.
+    """
+
+    def __init__(self, staging: Staging) -> None:
+        self.staging, settings = staging, staging.settings
+        policy = VLAPolicy.from_pretrained(staging.policy, staging.device)
+        player = PolicyPlanner(policy, settings.pathway, settings.steps, settings.seconds)
+        self.planner: Planner = player
+        self.rules = rules_of(settings, player.horizon)
+        if settings.control is not None:
+            self.planner = ShuffledChunks(settings.data, player.horizon)
+        self.fps = player.fps
+        size = settings.image_size or policy.config.image_size
+        shown = partial(MetaWorldRobot, image_size=size, cameras=player.cameras)
+        build = partial(shown, look_alike=settings.look_alike)
+        self.crew: Crew[Robot] = Crew(build, staging.robots)
+        self.films: dict[Start, Film] = {}
+
+    def play(self, starts: Sequence[Start]) -> Generator[Outcome, None, None]:
+        """Attempt every start; outcomes when they are known."""
+        with ExitStack() as stack:
+            stack.callback(self.crew.close)
+            for outcome in play(starts, self.crew, self.planner, self.rules, self._watch):
+                film = self.films.pop(outcome.start, None)
+                if film is not None:
+                    film.save()
+                yield outcome
+
+    def _watch(self, start: Start) -> Watch:
+        film = film_of(self.staging.out, start, self.staging.films, self.fps)
+        if film is None:
+            return lambda robot: None
+        self.films[start] = film
+        return film.watch
+
+
+def rules_of(settings: RolloutSettings, horizon: int) -> Rules:
+    """The rules for a policy whose chunks have so many frames.
+
+    Raises:
+        ValueError: More frames of a chunk are to be executed than it has.
+    """
+    frames = settings.execute_frames or max(1, horizon // 2)
+    if frames > horizon:
+        raise ValueError(
+            f"execute_frames is {frames}, but the policy's chunks have {horizon} frames. Give 1 to "
+            f"{horizon}."
+        )
+    return Rules(settings.instruction_for, frames, settings.max_steps)
