@@ -35,7 +35,7 @@ from rvq_action.semantic import LEVEL
 from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.time_basis import fill_masked, to_frequencies
 from rvq_action.tokenizer import ActionTokenizer
-from rvq_action.transform import Windows
+from rvq_action.transform import Windows, binary_patterns
 
 CALIBRATION_WINDOWS = 2048
 
@@ -61,7 +61,7 @@ def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerMode
         width=windows[0].x.shape[2],
         num_frequencies=frequencies,
         num_slots=max(len(path.chosen) for path in paths),
-        slot_width=max(_slot_width(path.chosen, recipe) for path in paths),
+        slot_width=max(_slot_width(path, recipe) for path in paths),
         num_quantizers=recipe.num_quantizers,
         codebook_size=size,
         num_embodiments=len(windows),
@@ -85,7 +85,8 @@ def _fit_path(samples: Tensor, windows: Windows, recipe: ClosedFormRecipe, size:
     moving = slots_for(windows, recipe.slots_per_channel, recipe.semantic_slots)
     slots = recipe.slots or moving
     levels = [recipe.num_quantizers - (slot < recipe.semantic_slots) for slot in range(slots)]
-    return fit_path(samples, windows, levels, math.log2(size))
+    patterns, width = binary_patterns([windows]), windows.x.shape[2]
+    return fit_path(samples, width, patterns, levels, math.log2(size))
 
 
 def fit_closed_form(
@@ -133,10 +134,11 @@ def _spread(count: int, most: int) -> Tensor:
     return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
-def _slot_width(chosen: list[list[int]], recipe: ClosedFormRecipe) -> int:
-    """Latents that the widest slot needs."""
-    semantic = [len(slot) + recipe.semantic_width for slot in chosen[: recipe.semantic_slots]]
-    return max([*map(len, chosen), *semantic])
+def _slot_width(path: LinearPath, recipe: ClosedFormRecipe) -> int:
+    """Latents that the robot's widest slot needs."""
+    counts = path.filled.sum(-1)
+    counts[: recipe.semantic_slots] += recipe.semantic_width
+    return int(counts.max())
 
 
 def _widened(latents: Tensor, config: TokenizerConfig) -> Tensor:

@@ -69,7 +69,7 @@ def fit_codebooks(
     )
     for slot in range(config.num_slots):
         members = [robot for robot, path in enumerate(paths) if slot < len(path.chosen)]
-        width = max(len(paths[robot].chosen[slot]) for robot in members)
+        width = max(int(paths[robot].filled[slot].sum()) for robot in members)
         parts = [latents[robot][:, slot, :width] for robot in members]
         whole = torch.zeros(width, dtype=torch.bool)
         for robot in members:

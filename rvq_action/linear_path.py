@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from rvq_action.allocation import deal, water_fill
-from rvq_action.transform import Transform, Windows, binary_patterns, fit_transform, moving_channels
+from rvq_action.transform import Transform, Windows, fit_transform, moving_channels
 
 ALIKE = 0.5
-"""0 = one unit per slot, 1 = one per latent."""
+"""0 = one unit per slot, 1 = one per latent; robots that are fitted together."""
 SMALLEST_SCALE = 1e-4
 LEAST_SLOTS = 2
+NONE = -1
 
 
 @dataclass(frozen=True)
@@ -30,80 +31,77 @@ class LinearPath:
 
     Attributes:
         transform: To N components.
-        chosen: Component indices of every slot that the robot fills.
+        chosen: int64 [s, C], the component that each latent is; NONE where the robot has no latent.
         sizes: [s, C] root mean square of its latents, in its own units; 0 where it has none.
     """
 
     transform: Transform
-    chosen: list[list[int]]
+    chosen: Tensor
     sizes: Tensor
 
     @classmethod
-    def of(cls, samples: Tensor, transform: Transform, chosen: list[list[int]]) -> LinearPath:
+    def of(cls, samples: Tensor, transform: Transform, chosen: Tensor) -> LinearPath:
         """The path whose sizes are those of samples [N, P]."""
-        empty = torch.zeros(len(chosen), max(map(len, chosen), default=0))
-        latents = cls(transform, chosen, empty).latents(samples)
+        latents = cls(transform, chosen, torch.zeros(chosen.shape)).latents(samples)
         return cls(transform, chosen, latents.square().mean(0).sqrt())
 
     def latents(self, samples: Tensor) -> Tensor:
         """[N, P] -> [N, s, C] in the robot's own units, 0 where it has none."""
         components = (samples - self.transform.mean) @ self.transform.components.T
-        latents = torch.zeros(len(samples), *self.sizes.shape)
-        for slot, indices in enumerate(self.chosen):
-            latents[:, slot, : len(indices)] = components[:, indices]
-        return latents
-
-    def narrowed(self, samples: Tensor, room: list[int]) -> LinearPath:
-        """The path with at most so many latents in each slot, those of most energy.
-
-        Args:
-            samples: [N, P], the same as for `of`.
-            room: Of each slot.
-        """
-        chosen = []
-        for slot, indices in enumerate(self.chosen):
-            order = self.sizes[slot, : len(indices)].argsort(descending=True, stable=True)
-            kept = sorted(order[: room[slot]].tolist())
-            chosen.append([indices[place] for place in kept])
-        return LinearPath.of(samples, self.transform, chosen)
+        return torch.where(self.filled, components[:, self.chosen.clamp(min=0)], 0.0)
 
     @property
     def components(self) -> Tensor:
         """[s, C, P], orthonormal rows, 0 where the robot has none."""
-        rows = torch.zeros(*self.sizes.shape, self.transform.components.shape[1])
-        for slot, indices in enumerate(self.chosen):
-            rows[slot, : len(indices)] = self.transform.components[indices]
-        return rows
+        rows = self.transform.components[self.chosen.clamp(min=0)]
+        return torch.where(self.filled[..., None], rows, 0.0)
 
     @property
     def filled(self) -> Tensor:
         """bool [s, C], the latents that the robot has."""
-        counts = torch.tensor([len(indices) for indices in self.chosen])
-        return torch.arange(self.sizes.shape[1]) < counts[:, None]
+        return self.chosen != NONE
 
     @property
     def switched(self) -> Tensor:
         """bool [s, C], latents that belong to a switched channel."""
-        together = {i for block in self.transform.blocks for i in block}
-        marks = torch.zeros(self.sizes.shape, dtype=torch.bool)
-        for slot, indices in enumerate(self.chosen):
-            marks[slot, : len(indices)] = torch.tensor([i in together for i in indices])
-        return marks
+        together = [i for block in self.transform.blocks for i in block]
+        return torch.isin(self.chosen, torch.tensor(together, dtype=torch.int64))
+
+    def placed(self, samples: Tensor, typical: Tensor) -> LinearPath:
+        """The path with its latents where the codebooks expect latents of their rank.
+
+        Args:
+            samples: [N, P], the same as for `of`.
+            typical: [S, C] root mean square of the latents that the codebooks are made for; what
+                there is no place for, the smallest latents of a slot, is left out.
+        """
+        chosen = torch.full((len(self.chosen), typical.shape[1]), NONE)
+        for slot, expected in enumerate(typical[: len(chosen)]):
+            places = expected.argsort(descending=True, stable=True)[: int((expected > 0).sum())]
+            ranks = self.sizes[slot].argsort(descending=True, stable=True)
+            ranks = ranks[: min(len(places), int(self.filled[slot].sum()))]
+            chosen[slot, places[: len(ranks)]] = self.chosen[slot, ranks]
+        return LinearPath.of(samples, self.transform, chosen)
 
 
 def fit_path(
-    samples: Tensor, windows: Windows, levels: list[int], bits_per_code: float
+    samples: Tensor, width: int, patterns: dict[int, int], levels: list[int], bits_per_code: float
 ) -> LinearPath:
     """The path of one robot.
 
     Args:
         samples: [N, P] cosine components of its windows, the channel running fastest.
-        windows: The same windows.
+        width: D.
+        patterns: The channels that keep their own components, from `binary_patterns`.
         levels: Codes of each slot that tell of the motion; the semantic slots, one short, first.
         bits_per_code: log2 V.
     """
-    transform = fit_transform(samples, binary_patterns([windows]), windows.x.shape[2])
-    return LinearPath.of(samples, transform, _allocate(samples, transform, levels, bits_per_code))
+    transform = fit_transform(samples, patterns, width)
+    slots = _allocate(samples, transform, levels, bits_per_code)
+    most = max(map(len, slots), default=0)
+    rows = [[*indices, *[NONE] * (most - len(indices))] for indices in slots]
+    chosen = torch.tensor(rows, dtype=torch.int64).reshape(len(slots), most)
+    return LinearPath.of(samples, transform, chosen)
 
 
 def slots_for(windows: Windows, per_channel: float, semantic_slots: int) -> int:
@@ -132,19 +130,20 @@ def shared_units(paths: Sequence[LinearPath]) -> list[Tensor]:
     return [units_like(path.sizes, typical) for path in paths]
 
 
-def units_like(sizes: Tensor, typical: Tensor) -> Tensor:
+def units_like(sizes: Tensor, typical: Tensor, alike: float = ALIKE) -> Tensor:
     """[s, C] units in which latents are about as large as typical ones.
 
     Args:
         sizes: [s, C] root mean square of latents; 0 where there are none.
         typical: [S, C] of those that the codebooks are made for, S >= s.
+        alike: Between 0 = one unit per slot and 1 = one per latent.
     """
     typical = typical[: sizes.shape[0], : sizes.shape[1]].clamp(min=SMALLEST_SCALE)
     each = sizes.clamp(min=SMALLEST_SCALE) / typical
     whole = sizes.norm(dim=-1, keepdim=True).clamp(min=SMALLEST_SCALE) / typical.norm(
         dim=-1, keepdim=True
     )
-    return each**ALIKE * whole ** (1 - ALIKE)
+    return each**alike * whole ** (1 - alike)
 
 
 def _shares(sizes: Tensor) -> Tensor:

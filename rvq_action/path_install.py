@@ -11,11 +11,12 @@ from torch.nn.functional import pad
 
 from rvq_action.config import TokenizerConfig
 from rvq_action.inputs import read_count
-from rvq_action.linear_path import SMALLEST_SCALE, LinearPath, fit_path, slots_for, units_like
+from rvq_action.linear_path import SMALLEST_SCALE, LinearPath, fit_path, slots_for
 from rvq_action.model import PER_PATH, TokenizerModel
 from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.time_basis import fill_masked, to_frequencies
-from rvq_action.transform import Windows
+from rvq_action.transform import Windows, binary_patterns
+from rvq_action.unit_search import search_units
 
 
 @torch.no_grad()
@@ -75,10 +76,14 @@ def with_path(model: TokenizerModel, windows: Windows, slots: int | None) -> Tok
     wanted = moving if slots is None else read_count(slots, "slots", config.semantic_slots + 1)
     count = min(wanted, config.num_slots)
     levels = [config.num_quantizers - (slot < config.semantic_slots) for slot in range(count)]
-    path = fit_path(samples, windows, levels, math.log2(config.codebook_size))
-    path = path.narrowed(samples, _room(config))
-    grown = _grown(model, len(path.chosen))
-    unit = units_like(path.sizes, _typical(model))
+    typical, tried = _typical(model), []
+    switches = binary_patterns([windows])
+    for patterns in [{}, switches] if switches else [{}]:
+        path = fit_path(samples, config.width, patterns, levels, math.log2(config.codebook_size))
+        path = path.placed(samples, typical)
+        tried.append((path, search_units(path, samples, typical, model.quantizer)))
+    path, found = min(tried, key=lambda pair: pair[1].error)
+    unit, grown = found.units, _grown(model, len(path.chosen))
     errors = torch.zeros(grown.decoder.error_scale.shape[1:])
     errors[0] = _whole((path.sizes / unit)[..., None], config).view(errors[0].shape)
     install_path(grown, -1, path, unit, errors)
@@ -108,12 +113,6 @@ def _typical(model: TokenizerModel) -> Tensor:
     filled = torch.tensor(config.path_slots[: config.num_embodiments])[:, None]
     robots = (torch.arange(config.num_slots) < filled).sum(0)
     return (energy.sum(0) / robots[:, None]).sqrt()
-
-
-def _room(config: TokenizerConfig) -> list[int]:
-    """Latents of each slot that tell of the motion."""
-    semantic = [config.slot_width - config.semantic_width] * config.semantic_slots
-    return semantic + [config.slot_width] * (config.num_slots - config.semantic_slots)
 
 
 def _whole(rows: Tensor, config: TokenizerConfig) -> Tensor:
