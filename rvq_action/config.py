@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,21 +50,22 @@ class TokenizerConfig:
     token_order: Literal["level_major", "slot_major"] = "level_major"
     semantic_slots: int = 0
     semantic_width: int = 0
-    path_slots: tuple[int, ...] = ()
+    path_slots: tuple[int, ...] = field(default=(), repr=False)
+    """Not told, so that fingerprints, which are made of what is, stay those of earlier formats."""
     decay: float = 0.999
     dead_code_share: float = 0.01
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            least = 0 if field.name in MAY_BE_ZERO else 1
-            if field.type == "int" and (type(value) is not int or value < least):
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            least = 0 if entry.name in MAY_BE_ZERO else 1
+            if entry.type == "int" and (type(value) is not int or value < least):
                 raise ValueError(
-                    f"TokenizerConfig.{field.name} must be an integer of at least {least}, got "
+                    f"TokenizerConfig.{entry.name} must be an integer of at least {least}, got "
                     f"{value!r}."
                 )
-            if field.type == "float" and not (isinstance(value, float) and 0.0 <= value < 1.0):
-                raise ValueError(f"TokenizerConfig.{field.name} must be in [0, 1), got {value!r}.")
+            if entry.type == "float" and not (isinstance(value, float) and 0.0 <= value < 1.0):
+                raise ValueError(f"TokenizerConfig.{entry.name} must be in [0, 1), got {value!r}.")
         self._check_paths()
         if self.semantic_slots > self.num_slots or self.semantic_width > self.slot_width:
             raise ValueError(
@@ -116,7 +117,7 @@ class TokenizerConfig:
             )
         if version == ONE_PATH:
             data.setdefault("path_slots", [])
-        names = {field.name for field in fields(cls)}
+        names = {entry.name for entry in fields(cls)}
         if set(data) != names:
             raise ValueError(
                 f"{path}: unknown keys {sorted(set(data) - names)}, missing keys "

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import safetensors.torch
 import torch
 
 from rvq_action import WALL_26, ActionChunk, ActionTokenizer, joint_space
+from rvq_action.codes_file import fingerprint
 from rvq_action.deploy import ChunkDecoder, ChunkEncoder
 from rvq_action.metrics import masked_mean
 from rvq_action.model import PER_PATH
@@ -60,6 +62,17 @@ def grown(taught) -> ActionTokenizer:
     """With a robot that it was not fitted on."""
     chunk = six_chunk(1024)
     return taught.with_embodiment("six", embodiment_of(SIX, chunk), chunk)
+
+
+def as_format_two(path: Path) -> ActionTokenizer:
+    """An artefact rewritten as if all robots shared the first one's linear path, and read."""
+    config = json.loads((path / "config.json").read_text())
+    assert config.pop("path_slots") and config.pop("format_version") == 3
+    (path / "config.json").write_text(json.dumps({"format_version": 2, **config}))
+    weights = safetensors.torch.load_file(path / "model.safetensors")
+    shared = {n: t[0].clone() if n in PER_PATH else t for n, t in weights.items()}
+    safetensors.torch.save_file(shared, path / "model.safetensors")
+    return ActionTokenizer.from_pretrained(path)
 
 
 def told(chunk: ActionChunk) -> dict:
@@ -162,15 +175,8 @@ def test_the_artefact_keeps_all_paths(grown, tmp_path):
 
 
 def test_artefacts_with_one_path_for_all_are_read_and_decode_as_they_did(closed_form, tmp_path):
-    path = tmp_path / "old"
-    closed_form.save_pretrained(path)
-    config = json.loads((path / "config.json").read_text())
-    assert config.pop("path_slots") == [6, 6] and config.pop("format_version") == 3
-    (path / "config.json").write_text(json.dumps({"format_version": 2, **config}))
-    weights = safetensors.torch.load_file(path / "model.safetensors")
-    shared = {n: t[0].clone() if n in PER_PATH else t for n, t in weights.items()}
-    safetensors.torch.save_file(shared, path / "model.safetensors")
-    old = ActionTokenizer.from_pretrained(path)
+    closed_form.save_pretrained(tmp_path / "old")
+    old = as_format_two(tmp_path / "old")
     arm, wall = arm_chunk(8, seed=7), wall_chunk(8, seed=7)
     assert torch.equal(encode(old, arm), encode(closed_form, arm))
     for buffer in PER_PATH & old.model.state_dict().keys():
@@ -227,3 +233,11 @@ def test_arrays_of_any_robot_come_back_as_arrays(joint):
     chunk = arm_chunk(4)
     codes = joint.encode(chunk.actions.numpy(), chunk.anchor.numpy(), "arm")
     assert isinstance(codes, np.ndarray) and codes.shape == (4, 2, 3)
+
+
+def test_fingerprints_of_one_robot_do_not_change_with_the_format(one_arm, tmp_path):
+    """Codes that were written before must still be decoded."""
+    one_arm.save_pretrained(tmp_path / "old")
+    older = as_format_two(tmp_path / "old")
+    assert "path_slots" not in repr(one_arm.config)
+    assert fingerprint(older) == fingerprint(one_arm)
