@@ -12,9 +12,14 @@ DEMO_TASKS := drawer-close-v3 drawer-open-v3 door-open-v3 \
               button-press-topdown-v3 push-v3 pick-place-v3
 DEMO_EPISODES := 12
 
+POLICY := runs/policy
+POLICY_TASKS := drawer-close-v3 button-press-topdown-v3 door-close-v3
+POLICY_EPISODES := 40
+STARTS := 20
+
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 
-.PHONY: help install system test stress lint format demo ablation
+.PHONY: help install system test stress lint format demo policy ablation
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -61,6 +66,18 @@ demo: install system  ## Demonstrations -> features -> tokenizer -> report in ru
 	  --data.features $(DEMO)/features --run_dir $(DEMO)/rvq
 	$(BIN)/rvq-analysis compare --tokenizers $(DEMO)/rvq/tokenizer --data $(DEMO)/metaworld \
 	  --features $(DEMO)/features --out $(DEMO)/report
+
+policy: install system  ## Demonstrations -> tokens -> a policy of three tasks -> its success in runs/policy
+	$(BIN)/rvq-vla demos --tasks $(POLICY_TASKS) --episodes $(POLICY_EPISODES) --image_size 112 \
+	  --out $(POLICY)/metaworld
+	$(BIN)/rvq-train fit --config tokens16 --trainer.max_steps 0 --data.datasets $(POLICY)/metaworld \
+	  --run_dir $(POLICY)/tokens
+	$(BIN)/rvq-vla train --config tiny --tokenizer $(POLICY)/tokens/tokenizer \
+	  --data.datasets $(POLICY)/metaworld --run_dir $(POLICY)/run
+	$(BIN)/rvq-vla rollout --policy $(POLICY)/run/policy --tasks $(POLICY_TASKS) --starts $(STARTS) \
+	  --out $(POLICY)/flow --video 1
+	$(BIN)/rvq-vla rollout --policy $(POLICY)/run/policy --tasks $(POLICY_TASKS) --starts $(STARTS) \
+	  --out $(POLICY)/shuffled --control shuffled --data $(POLICY)/metaworld
 
 ablation: install  ## Train every recipe on DATA with the features in CACHE -> rows, report in runs/ablation/report
 	@test -n "$(DATA)" -a -n "$(CACHE)" || { \

@@ -123,7 +123,7 @@ def transfer_parser() -> ArgumentParser:
     parser.add_argument(
         "--data", **many, required=True,
         help="datasets, scored where held out; those of robots that a tokenizer does not know are "
-        "used with their statistics alone",
+        "added to it, with a linear path of their training episodes",
     )  # fmt: skip
     parser.add_argument("--joint", type=Path | None, metavar="DIR", help="trained on many robots")
     parser.add_argument("--singles", **many, default=[], help="trained on one of them each")

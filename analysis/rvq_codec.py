@@ -63,7 +63,8 @@ class RvqCodec:
                 f"{name} was trained on {data.embodiment!r} with channels {layout.names}, but "
                 f"{data.name} has {data.layout.names}. Pass the mapping it was trained with."
             )
-        order = tokenizer.token_order
+        self._vocabulary = tokenizer.vocabulary_of(data.embodiment)
+        order = self._vocabulary.order
         self._slots = np.array([slot for slot, _ in order])
         self._levels = np.array([level for _, level in order])
         bits = np.broadcast_to(np.asarray(tokenizer.bits_per_token, float), len(order))
@@ -103,13 +104,13 @@ class RvqCodec:
 
     @torch.inference_mode()
     def embed(self, tokens: np.ndarray) -> np.ndarray:
-        """[N, L] tokens, absent ones -1 -> [N, S * C] their vectors, summed over the levels."""
+        """[N, L] tokens, absent ones -1 -> [N, s * C] their vectors, summed over the levels."""
         quantizer = self._tokenizer.model.quantizer
         return quantizer.dequantize(self._codes(tokens)).flatten(1).cpu().numpy()
 
     @torch.inference_mode()
     def latents(self, batch: Batch) -> np.ndarray:
-        """[N, S * C] what the encoder makes of the windows, before quantisation."""
+        """[N, s * C] what the encoder makes of the windows, before quantisation."""
         parts = [self._given(batch.take(part)) for part in _slices(len(batch))]
         model = self._tokenizer.model
         return np.concatenate(
@@ -140,7 +141,7 @@ class RvqCodec:
     @torch.inference_mode()
     def _best(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         playback = self._playback(batch)
-        place = self._tokenizer.vocabulary.from_order(torch.arange(self.length))
+        place = self._vocabulary.from_order(torch.arange(self.length))
         ladder = ladder_of(playback, place, BEAM, self.length)
         rows = torch.arange(len(batch))
         errors = [
@@ -151,7 +152,7 @@ class RvqCodec:
 
     def of_length(self, codes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """[N, L] token ids of best codes [N, S, K+1, K] with so many tokens [N], absent -1."""
-        place = self._tokenizer.vocabulary.from_order(torch.arange(self.length))
+        place = self._vocabulary.from_order(torch.arange(self.length))
         chosen = CodeLadder(torch.from_numpy(codes), place).of_length(
             torch.from_numpy(lengths), torch.arange(len(codes))
         )

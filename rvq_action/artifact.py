@@ -14,18 +14,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from rvq_action import hub
-from rvq_action.config import TokenizerConfig
+from rvq_action.config import ONE_PATH, TokenizerConfig
 from rvq_action.embodiment import Embodiment
 from rvq_action.json_file import read_json, write_json
 from rvq_action.layout import ActionLayout
-from rvq_action.model import TokenizerModel
+from rvq_action.model import PER_PATH, TokenizerModel
 from rvq_action.model_card import model_card
 from rvq_action.processor_files import CODE, SETTINGS, ProcessorSettings, write_processor_files
 from rvq_action.statistics import load_statistics, save_statistics
@@ -109,19 +111,32 @@ def load(path: Path) -> tuple[TokenizerModel, dict[str, Embodiment], dict]:
             else "Export one with `rvq-train export`, or give the directory that holds config.json."
         )
         raise ValueError(f"{path} is no tokenizer artefact: {missing} missing. {fix}")
-    config = TokenizerConfig.load(path / CONFIG)
+    config, embodiments = TokenizerConfig.load(path / CONFIG), _load_embodiments(path)
+    one_path = read_json(path / CONFIG)["format_version"] == ONE_PATH
+    if one_path:
+        config = replace(config, path_slots=(config.num_slots,) * len(embodiments))
     model = TokenizerModel(config)
     try:
         weights = safetensors.torch.load_file(path / WEIGHTS)
     except SafetensorError as error:
         raise ValueError(f"{path / WEIGHTS} is damaged ({error}); copy it again.") from error
+    if one_path:
+        weights = _one_for_each(weights, len(embodiments))
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise ValueError(
             f"{path / WEIGHTS} does not fit {CONFIG}; export the tokenizer again. {error}"
         ) from error
-    return model.eval(), _load_embodiments(path), read_json(path / METADATA)
+    return model.eval(), embodiments, read_json(path / METADATA)
+
+
+def _one_for_each(weights: dict[str, Tensor], robots: int) -> dict[str, Tensor]:
+    """Weights with one linear path that all robots share -> with the same one for each of them."""
+    return {
+        name: tensor.expand(robots, *tensor.shape) if name in PER_PATH else tensor
+        for name, tensor in weights.items()
+    }
 
 
 def _load_embodiments(path: Path) -> dict[str, Embodiment]:

@@ -32,18 +32,20 @@ class Condition:
         anchor_mask: bool [B, D], False where (or for whom) the anchor is absent, or None.
         embodiment: int64 [B], 0 = none.
         duration: [B] seconds covered by the chunk.
+        path: Whose linear path the chunks take, which nothing withholds.
     """
 
     anchor: Tensor | None
     anchor_mask: Tensor | None
     embodiment: Tensor
     duration: Tensor
+    path: int = 0
 
     def rows(self, rows: Tensor) -> Condition:
         """The condition of some chunks of the batch, int64 [n]."""
         anchor = None if self.anchor is None else self.anchor[rows]
         mask = None if self.anchor_mask is None else self.anchor_mask[rows]
-        return Condition(anchor, mask, self.embodiment[rows], self.duration[rows])
+        return Condition(anchor, mask, self.embodiment[rows], self.duration[rows], self.path)
 
 
 class ConditionEmbedding(nn.Module):

@@ -89,13 +89,14 @@ def calibrated(
     fitted: Sequence[ActionChunk],
     validation: Sequence[ActionChunk] = (),
 ) -> ActionTokenizer:
-    """The tokenizer with a calibration in its metadata.
+    """The tokenizer with a calibration in its metadata; that of other embodiments stays.
 
     Args:
         tokenizer: Left as it is.
         fitted: Windows that it was fitted on, one batch per embodiment.
         validation: Windows that it was not fitted on, one batch per embodiment that has them.
     """
+    known = tokenizer.metadata.get(KEY, {})
     parts = {"fitted": fitted, "validation": validation}
     measured: dict[str, dict[str, Any]] = {
         chunk.embodiment: dict.fromkeys(parts) for chunk in fitted
@@ -103,7 +104,7 @@ def calibrated(
     for part, chunks in parts.items():
         for chunk in chunks:
             measured[chunk.embodiment][part] = _summary(*measure_chunk(tokenizer, chunk))
-    return replace(tokenizer, metadata={**tokenizer.metadata, KEY: measured})
+    return replace(tokenizer, metadata={**tokenizer.metadata, KEY: known | measured})
 
 
 def _summary(residual: Tensor, saturation: Tensor) -> dict[str, Any]:

@@ -48,8 +48,15 @@ class CodebookTables(NamedTuple):
             rows.unflatten(0, (levels, slots)).T,
         )
 
+    def of_slots(self, count: int) -> CodebookTables:
+        """Those of the first slots, for robots that fill no more."""
+        own = slice(count)
+        return self._replace(
+            columns=self.columns[:, own], half_norms=self.half_norms[:, own], first=self.first[own]
+        )
+
     def encode(self, latents: Tensor) -> Tensor:
-        """Latents [B, S, C] -> codes int64 [B, S, K]."""
+        """Latents [B, S, C] of all slots -> codes int64 [B, S, K]."""
         residual, codes = latents.float(), []
         with torch.autocast(latents.device.type, enabled=False):
             for level, (columns, norms) in enumerate(
@@ -61,11 +68,11 @@ class CodebookTables(NamedTuple):
         return torch.stack(codes, dim=-1)
 
     def lookup(self, level: int, codes: Tensor) -> Tensor:
-        """Codes [B, S] of one level, none absent -> vectors [B, S, C]."""
+        """Codes [B, S] of one level and all slots, none absent -> vectors [B, S, C]."""
         return embedding(codes + self.first[:, level], self.vectors)
 
     def dequantize(self, codes: Tensor) -> Tensor:
-        """Codes int64 [B, S, k] with k <= K -> [B, S, C]; absent codes add nothing."""
+        """Codes int64 [B, S, k] with k <= K, all slots -> [B, S, C]; absent codes add nothing."""
         rows = codes + self.first[:, : codes.shape[-1]]
         rows = rows.masked_fill(codes == ABSENT, self.vectors.shape[0] - 1)
         return embedding(rows, self.vectors).sum(-2)

@@ -36,12 +36,12 @@ class FrozenQuantizer(nn.Module):
         return CodebookTables(*(self.get_buffer(name) for name in CodebookTables._fields))
 
     def encode(self, latents: Tensor) -> Tensor:
-        """Latents [B, S, C] -> codes int64 [B, S, K]."""
-        return self.tables.encode(latents)
+        """Latents [B, s, C] -> codes int64 [B, s, K]."""
+        return self.tables.of_slots(latents.shape[1]).encode(latents)
 
     def dequantize(self, codes: Tensor) -> Tensor:
-        """Codes int64 [B, S, k] with k <= K -> [B, S, C]; absent codes add nothing."""
-        return self.tables.dequantize(codes)
+        """Codes int64 [B, s, k] with k <= K -> [B, s, C]; absent codes add nothing."""
+        return self.tables.of_slots(codes.shape[1]).dequantize(codes)
 
 
 @torch.no_grad()
@@ -81,6 +81,7 @@ class _Deployed(nn.Module, ABC):
         self.name = embodiment or next(iter(tokenizer.embodiments))
         self.known = tokenizer.embodiments[self.name]
         self.number = embodiment_table.row(tokenizer.embodiments, self.name)
+        self.path = tokenizer.path(self.name)
         self.horizon, self.width = read_horizon(horizon), tokenizer.config.width
         self.fps = self.known.fps if fps is None else read_rate(fps)
         self.model = frozen(tokenizer.model)
@@ -109,12 +110,12 @@ class ChunkEncoder(_Deployed):
             proprio: float32 [B, D] just before the chunk; NaN where unknown.
 
         Returns:
-            int64 [B, S, K].
+            int64 [B, s, K].
         """
         real = torch.ones_like(actions, dtype=torch.bool)
         anchor, anchor_mask = _split(proprio)
         chunk = ActionChunk(actions, real, anchor, anchor_mask, self.fps, self.name)
-        given = self.known.to_model(chunk, self.number, self.width, relative=False)
+        given = self.known.to_model(chunk, self.number, self.width, False, self.path)
         return self.model.quantizer.encode(self.model.latents_of_whole(given.x, given.condition))
 
 
@@ -123,7 +124,7 @@ class ChunkDecoder(_Deployed):
 
     def example(self, batch: int) -> dict[str, Tensor]:
         config = self.model.config
-        shape = (batch, config.num_slots, config.num_quantizers)
+        shape = (batch, config.path_slots[self.path], config.num_quantizers)
         codes = torch.zeros(shape, dtype=torch.int64)
         return {"codes": codes, "proprio": torch.zeros(batch, self.known.layout.width)}
 
@@ -131,7 +132,7 @@ class ChunkDecoder(_Deployed):
         """Decode.
 
         Args:
-            codes: int64 [B, S, K]; absent = -1.
+            codes: int64 [B, s, K]; absent = -1.
             proprio: float32 [B, D] just before the chunk; NaN where unknown.
 
         Returns:
@@ -139,8 +140,8 @@ class ChunkDecoder(_Deployed):
         """
         anchor, anchor_mask = _split(proprio)
         duration = proprio.new_full((codes.shape[0],), self.horizon / self.fps)
-        condition = self.known.condition(anchor, anchor_mask, self.number, self.width, duration)
         where = anchor, anchor_mask
+        condition = self.known.condition(*where, self.number, self.width, duration, self.path)
         frames = decode_frames(self.model, self.known, codes, self.horizon, condition, where)
         return self.known.from_model(frames, anchor, relative=False, fps=self.fps)
 

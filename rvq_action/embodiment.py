@@ -28,7 +28,10 @@ RATE_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class ModelInput:
-    """What `TokenizerModel` takes: x [B, T, D] in model space, bool mask, condition."""
+    """What `TokenizerModel` takes: x [B, T, D] in model space, bool mask, condition.
+
+    All chunks are of one robot.
+    """
 
     x: Tensor
     mask: Tensor
@@ -52,7 +55,7 @@ class Embodiment:
         statistics: Of relative actions and proprio, on training episodes.
         fps: Frames per second of its training data.
         mapping: How its dataset's features become the layout, as `Mapping.to_dict` gives it.
-        fitted: Whether the model was fitted on its data; else it was added by statistics alone.
+        fitted: Whether the model was fitted on its data; else it was added, with a linear path.
     """
 
     layout: ActionLayout
@@ -136,7 +139,9 @@ class Embodiment:
             origins[channel, others] = True
         return origins
 
-    def to_model(self, chunk: ActionChunk, number: int, width: int, relative: bool) -> ModelInput:
+    def to_model(
+        self, chunk: ActionChunk, number: int, width: int, relative: bool, path: int = 0
+    ) -> ModelInput:
         """Chunk -> relative -> normalised -> padded to the model's width.
 
         Args:
@@ -144,6 +149,7 @@ class Embodiment:
             number: Row of the embodiment table; 0 = none.
             width: Channels of the model.
             relative: Whether the actions are relative already.
+            path: Number of the linear path.
         """
         mask = chunk.mask & self.valid.to(chunk.mask.device)
         actions = torch.where(mask, chunk.actions, 0.0)
@@ -152,7 +158,8 @@ class Embodiment:
                 actions = to_relative(actions, chunk.anchor, self.layout, mask)
         x = self.actions.normalize(actions, mask)
         duration = x.new_full((x.shape[0],), chunk.horizon / chunk.fps)
-        condition = self.condition(chunk.anchor, chunk.anchor_mask, number, width, duration)
+        known = chunk.anchor, chunk.anchor_mask
+        condition = self.condition(*known, number, width, duration, path)
         return ModelInput(_widen(x, width), _widen(mask, width), condition)
 
     def condition(
@@ -162,6 +169,7 @@ class Embodiment:
         number: int,
         width: int,
         duration: Tensor,
+        path: int = 0,
     ) -> Condition:
         """What the networks may know beside the chunk.
 
@@ -171,13 +179,15 @@ class Embodiment:
             number: Row of the embodiment table; 0 = none.
             width: Channels of the model.
             duration: [B] seconds covered by the chunk.
+            path: Number of the linear path.
         """
         embodiment = torch.full_like(duration, number, dtype=torch.int64)
         if anchor is None or anchor_mask is None:
-            return Condition(None, None, embodiment, duration)
+            return Condition(None, None, embodiment, duration, path)
         known = anchor_mask & self.proprio.seen.to(duration.device)
         normalized = self.proprio.normalize(anchor, known)
-        return Condition(_widen(normalized, width), _widen(known, width), embodiment, duration)
+        given = _widen(normalized, width), _widen(known, width)
+        return Condition(*given, embodiment, duration, path)
 
     def from_model(
         self, x: Tensor, anchor: Tensor | None, relative: bool, fps: float | None = None

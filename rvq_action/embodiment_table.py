@@ -1,7 +1,7 @@
-"""The embodiments of a tokenizer and their rows in the model's embodiment table.
+"""The embodiments of a tokenizer, their rows in the embodiment table and their linear paths.
 
 Row 0 stands for "none": the networks see it in training whenever the embodiment is dropped, and
-robots that were added later, with their statistics alone, use it for good.
+robots that were added later use it for good. A linear path has every robot, in order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ def check(known: Mapping[str, Embodiment], config: TokenizerConfig) -> None:
     """Refuse embodiments that do not fit the model.
 
     Raises:
-        ValueError: Another number of them than it was fitted on, or one is too wide.
+        ValueError: Another number of them than it was fitted on, or has linear paths for; or one
+            is too wide.
     """
     fitted = sorted(name for name, entry in known.items() if entry.fitted)
     if len(fitted) != config.num_embodiments:
@@ -25,12 +26,26 @@ def check(known: Mapping[str, Embodiment], config: TokenizerConfig) -> None:
             f"{len(fitted)} embodiments ({fitted}) for a model fitted on "
             f"{config.num_embodiments}. To add a robot, use `with_embodiment`, or fit on its data."
         )
+    if len(known) != len(config.path_slots):
+        raise ValueError(
+            f"{len(known)} embodiments ({list(known)}) for {len(config.path_slots)} linear paths. "
+            "To add a robot, use `with_embodiment`."
+        )
     for name, entry in known.items():
-        if entry.layout.width > config.width:
-            raise ValueError(
-                f"{name!r} has {entry.layout.width} channels, but this tokenizer takes at "
-                f"most {config.width}. Fit one on that robot's data."
-            )
+        check_width(name, entry, config)
+
+
+def check_width(name: str, entry: Embodiment, config: TokenizerConfig) -> None:
+    """Refuse a robot with more channels than the model.
+
+    Raises:
+        ValueError: It has.
+    """
+    if entry.layout.width > config.width:
+        raise ValueError(
+            f"{name!r} has {entry.layout.width} channels, but this tokenizer takes at "
+            f"most {config.width}. Fit one on that robot's data."
+        )
 
 
 def row(known: Mapping[str, Embodiment], name: str) -> int:
@@ -38,6 +53,11 @@ def row(known: Mapping[str, Embodiment], name: str) -> int:
     if not known[name].fitted:
         return 0
     return 1 + [other for other, entry in known.items() if entry.fitted].index(name)
+
+
+def path(known: Mapping[str, Embodiment], name: str) -> int:
+    """The number of an embodiment's linear path."""
+    return list(known).index(name)
 
 
 def added(known: Mapping[str, Embodiment], name: str, new: Embodiment) -> dict[str, Embodiment]:

@@ -76,7 +76,7 @@ def describe(tokenizer: ActionTokenizer, encoder: ChunkEncoder) -> dict[str, Any
             {"name": channel.name, "unit": channel.unit, "delta": channel.delta.value}
             for channel in encoder.known.layout.channels
         ],
-        "slots": config.num_slots,
+        "slots": config.path_slots[encoder.path],
         "levels": config.num_quantizers,
         "codebook_size": config.codebook_size,
         "token_order": config.token_order,

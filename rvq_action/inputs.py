@@ -140,20 +140,20 @@ def read_positive(value: Any, name: str, meaning: str) -> float:
     return float(value)
 
 
-def read_codes(value: AnyArray, config: TokenizerConfig, device: torch.device) -> Tensor:
-    """Integers [B, S, k] with k <= K -> int64.
+def read_codes(value: AnyArray, config: TokenizerConfig, path: int, device: torch.device) -> Tensor:
+    """Integers [B, s, k] of a robot whose linear path fills s slots, with k <= K -> int64.
 
     Raises:
         ValueError: They are no codes of this tokenizer.
     """
     codes = _tensor(value, device, "codes")
-    slots, levels = config.num_slots, config.num_quantizers
+    slots, levels = config.path_slots[path], config.num_quantizers
     if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:
         raise ValueError(f"codes must be integers as encode returns them, got {codes.dtype}.")
     if codes.ndim != 3 or codes.shape[1] != slots or not 1 <= codes.shape[2] <= levels:
         raise ValueError(
             f"codes must be [B, {slots}, k] with 1 <= k <= {levels}, got {list(codes.shape)}. "
-            f"They may come from another tokenizer.{batch_hint('codes', codes, 3)}"
+            f"They may come from another tokenizer, or robot.{batch_hint('codes', codes, 3)}"
         )
     codes = codes.long()
     low, high = map(int, codes.aminmax()) if codes.numel() else (0, 0)

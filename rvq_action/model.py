@@ -16,6 +16,11 @@ from rvq_action.semantic import SemanticEncoder, with_semantic_part
 from rvq_action.time_basis import fill_masked, to_frequencies
 from rvq_action.vocabulary import ABSENT
 
+OF_A_HALF = ("mean", "components", "latent_scale", "error_scale")
+PER_PATH = {f"{half}.{name}" for half in ("encoder", "decoder") for name in OF_A_HALF}
+PER_PATH |= {"semantic.scale"}
+"""Buffers with a row for every linear path."""
+
 
 @dataclass(frozen=True)
 class TokenizerOutput:
@@ -23,9 +28,9 @@ class TokenizerOutput:
 
     Attributes:
         reconstruction: [B, T, D] model space.
-        latents: [B, S, C] before quantisation.
-        quantized: [B, S, C] after quantisation, of all codes.
-        codes: int64 [B, S, K].
+        latents: [B, s, C] before quantisation, of the s slots that the robot fills.
+        quantized: [B, s, C] after quantisation, of all codes.
+        codes: int64 [B, s, K].
         commitment: Scalar.
     """
 
@@ -37,7 +42,10 @@ class TokenizerOutput:
 
 
 class TokenizerModel(nn.Module):
-    """Encoder → residual VQ → decoder over [B, T, D] chunks in model space."""
+    """Encoder → residual VQ → decoder over [B, T, D] chunks in model space.
+
+    All chunks of a batch are of one robot, whose linear path and slots `Condition.path` says.
+    """
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -48,11 +56,11 @@ class TokenizerModel(nn.Module):
         self.decoder = Decoder(config)
 
     def latents(self, x: Tensor, mask: Tensor, condition: Condition) -> Tensor:
-        """[B, T, D] with its mask -> latents [B, S, C]."""
+        """[B, T, D] with its mask -> latents [B, s, C]."""
         return self.latents_of_whole(fill_masked(x, mask), condition)
 
     def latents_of_whole(self, x: Tensor, condition: Condition) -> Tensor:
-        """[B, T, D] in which no channel has gaps -> latents [B, S, C]."""
+        """[B, T, D] in which no channel has gaps -> latents [B, s, C]."""
         coefficients = to_frequencies(x, self.config.num_frequencies)
         latents = self.encoder(coefficients, condition)
         if self.semantic is None:
@@ -60,13 +68,13 @@ class TokenizerModel(nn.Module):
         return with_semantic_part(latents, self.semantic(latents, condition), self.config)
 
     def encode(self, x: Tensor, mask: Tensor, condition: Condition) -> Tensor:
-        """[B, T, D] with its mask -> codes int64 [B, S, K]."""
+        """[B, T, D] with its mask -> codes int64 [B, s, K]."""
         return self.quantizer.encode(self.latents(x, mask, condition))
 
-    def decode(self, codes: Tensor, horizon: int, condition: Condition | None) -> Tensor:
-        """Codes int64 [B, S, k], absent = -1 -> [B, horizon, D] in model space.
+    def decode(self, codes: Tensor, horizon: int, condition: Condition) -> Tensor:
+        """Codes int64 [B, s, k], absent = -1 -> [B, horizon, D] in model space.
 
-        The condition may be None unless the decoder listens to it.
+        The condition may lack an anchor that is known unless the decoder listens.
         """
         quantized, present = self.quantizer.dequantize(codes), None
         if self.decoder.listens:
@@ -83,7 +91,7 @@ class TokenizerModel(nn.Module):
             x: [B, T, D] model space, masked entries 0.
             mask: bool [B, T, D], True = real.
             condition: What the networks may know beside the chunk.
-            keep: bool [B, S, K], codes the decoder may see; all where omitted.
+            keep: bool [B, s, K], codes the decoder may see; all where omitted.
         """
         latents = self.latents(x, mask, condition)
         result = self.quantizer.quantize(latents)

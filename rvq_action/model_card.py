@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rvq_action.config import TokenizerConfig
     from rvq_action.tokenizer import ActionTokenizer
 
 USAGE = """```python
@@ -32,13 +33,18 @@ LIMITS = (
 )
 
 
+def _up_to(config: TokenizerConfig) -> str:
+    """For robots that differ in their number of tokens."""
+    return "Up to " if len(set(config.path_slots)) > 1 else ""
+
+
 def model_card(tokenizer: ActionTokenizer) -> str:
     """Markdown with a front matter that hubs understand."""
     c = tokenizer.config
     name, first = next(iter(tokenizer.embodiments.items()))
     rows = [
-        f"| {n}{'' if e.fitted else ' (statistics only)'} | {e.layout.name} | "
-        f"{e.layout.width} | {e.fps:g} |"
+        f"| {n}{'' if e.fitted else ' (added)'} | {e.layout.name} | "
+        f"{e.layout.width} | {e.fps:g} | {tokenizer.vocabulary_of(n).tokens_per_chunk} |"
         for n, e in tokenizer.embodiments.items()
     ]
     figures = tokenizer.metadata.get("figures", {})
@@ -49,14 +55,15 @@ def model_card(tokenizer: ActionTokenizer) -> str:
     parts = [
         "---\nlibrary_name: rvq-action\ntags: [robotics, action-tokenizer]\n---",
         "# Residual-VQ action tokenizer",
-        f"{tokenizer.tokens_per_chunk} tokens a chunk{length} ({c.num_slots} slots × "
+        f"{_up_to(c)}{tokenizer.tokens_per_chunk} tokens a chunk{length} ({c.num_slots} slots × "
         f"{c.num_quantizers} levels, {c.codebook_size} codes each, "
         f"{c.token_order.replace('_', '-')}). Every prefix decodes to a coarser chunk. No image is "
         "needed to encode or decode.",
         USAGE.format(embodiment=name, fps=first.fps, horizon=horizon),
         PROCESSOR.format(which=which, horizon=horizon, width=first.layout.width),
         LIMITS,
-        "| embodiment | layout | channels | Hz |\n|---|---|---|---|\n" + "\n".join(rows),
+        "| embodiment | layout | channels | Hz | tokens |\n|---|---|---|---|---|\n"
+        + "\n".join(rows),
     ]
     if measured:
         parts.append("Measured on validation episodes:\n\n" + "\n".join(measured))

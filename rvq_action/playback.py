@@ -68,7 +68,7 @@ def decode_frames(
     known: Embodiment,
     codes: Tensor,
     horizon: int,
-    condition: Condition | None,
+    condition: Condition,
     anchor: tuple[Tensor | None, Tensor | None],
 ) -> Tensor:
     """Codes int64 [B, S, k] -> [B, T, D_model] in model space; without any code a chunk holds.
@@ -78,7 +78,7 @@ def decode_frames(
         known: The robot.
         codes: Absent = -1.
         horizon: T.
-        condition: What the networks may know; may be None for a decoder that does not listen.
+        condition: What the networks may know, and whose linear path it is.
         anchor: Physical proprio [B, D] and its bool mask, or None twice.
     """
     frames = model.decode(codes, horizon, condition)

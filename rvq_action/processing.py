@@ -134,7 +134,7 @@ class RvqActionProcessor(ProcessorMixin):
             tolerance=self.tolerance if tolerance is None else tolerance,
         )
         self.called_time_horizon, self.called_action_dim = chunks.shape[1:]
-        return self.rvq.vocabulary.to_sequences(codes)
+        return self.rvq.vocabulary_of(name).to_sequences(codes)
 
     def decode(
         self,
@@ -168,7 +168,7 @@ class RvqActionProcessor(ProcessorMixin):
         name, known = self._robot(embodiment)
         width, rate = self._width(action_dim, known), self._rate(fps, known)
         horizon = self._horizon(time_horizon, rate)
-        codes, self.flags = repair(tokens, self.rvq.vocabulary)
+        codes, self.flags = repair(tokens, self.rvq.vocabulary_of(name))
         space, held = ChunkSpace(known), torch.from_numpy(self.flags.held)
         motion = self.rvq.decode(codes, horizon, None, name, rate, relative=True).cpu()
         rest = space.read_frames(self.hold if hold is None else hold, len(codes))[held]

@@ -1,12 +1,14 @@
 """Residual vector quantisation of slots, on vector-quantize-pytorch: the only file that knows it.
 
-Every slot has its own codebook at every level. One `VectorQuantize` per level holds the slots'
-codebooks as heads, so a level is one batched product; the residual passes from level to level.
+Every slot has its own codebook at every level, which all robots that fill the slot share. One
+`VectorQuantize` per level holds the slots' codebooks as heads, so a level is one batched product;
+the residual passes from level to level.
 Quantisation runs in float32 whatever the surrounding precision.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -30,8 +32,8 @@ class Quantized:
     """Result of quantising latents.
 
     Attributes:
-        vectors: [B, S, C] quantised latents; gradients pass straight through to the latents.
-        codes: int64 [B, S, K].
+        vectors: [B, s, C] quantised latents; gradients pass straight through to the latents.
+        codes: int64 [B, s, K].
         commitment: Scalar, mean squared distance of the residuals to their codes.
     """
 
@@ -48,11 +50,14 @@ class _Codebook(Protocol):
     cluster_size: Tensor
     initted: Tensor
 
-    def update_indices(self, x: Tensor, embed_ind: Tensor) -> None: ...
+    def update_codebook(self, flatten: Tensor, embed_onehot: Tensor) -> None: ...
 
 
 class SlotResidualVQ(nn.Module):
-    """S slots of width C, each through K residual levels of V codes."""
+    """S slots of width C, each through K residual levels of V codes.
+
+    Latents and codes of a robot that fills only the first s slots have no others.
+    """
 
     support: Tensor
 
@@ -145,51 +150,62 @@ class SlotResidualVQ(nn.Module):
 
     @torch.no_grad()
     def encode(self, latents: Tensor) -> Tensor:
-        """Latents [B, S, C] -> codes int64 [B, S, K]; never moves a codebook."""
-        return self.tables.encode(latents)
+        """Latents [B, s, C] -> codes int64 [B, s, K]; never moves a codebook."""
+        return self.tables.of_slots(latents.shape[1]).encode(latents)
 
     def quantize(self, latents: Tensor) -> Quantized:
-        """Latents [B, S, C] -> `Quantized`; never moves a codebook."""
-        tables, residual = self.tables, latents.float()
+        """Latents [B, s, C] -> `Quantized`; never moves a codebook."""
+        slots, residual = latents.shape[1], latents.float()
+        tables = self.tables.of_slots(slots)
         codes = tables.encode(latents.detach())
         vectors, distances = torch.zeros_like(residual), []
         for level, code in enumerate(codes.unbind(-1)):
             chosen = tables.lookup(level, code)
-            distances.append(masked_mean((residual - chosen).square(), self.support[level]))
+            distances.append(masked_mean((residual - chosen).square(), self.support[level, :slots]))
             vectors, residual = vectors + chosen, residual - chosen
         straight = latents + (vectors - latents).detach()
         return Quantized(straight, codes, torch.stack(distances).mean())
 
     @torch.no_grad()
-    def follow(self, latents: Tensor) -> None:
-        """Move the codebooks towards latents [B, S, C].
+    def follow(self, *latents: Tensor) -> None:
+        """Move the codebooks towards latents [B, s, C] of several robots.
 
         Several processes do this together, so each must do it equally often. From the second level
         on, copies with random signs count as well.
         """
-        residual = latents.float()
+        residual, filled = _stacked([part.float() for part in latents], self.config.num_slots)
         for index in range(self.config.num_quantizers):
-            samples = residual
+            samples, real = residual, filled
             if index > 0:
                 signs = torch.randint_like(residual, 2) * 2 - 1
                 samples = torch.cat([residual, residual * signs])
+                real = torch.cat([filled, filled])
             book = self._book(index)
             with torch.autocast(residual.device.type, enabled=False):
                 codes = nearest(samples, book.embed.mT, half_norms(book.embed))
-                book.update_indices(samples.transpose(0, 1)[:, :, None], codes.T)
-            self._tend(index, samples)
+                chosen = nn.functional.one_hot(codes.T, self.config.codebook_size).to(samples)
+                book.update_codebook(samples.transpose(0, 1), chosen * real.T[..., None])
+            self._tend(index, samples, real)
             residual = residual - _lookup(book.embed, codes[: len(residual)])
         self._tables.forget()
 
     @torch.no_grad()
-    def _tend(self, index: int, residual: Tensor) -> None:
-        """Keep codes inside their support and reset the dead ones to samples of the batch."""
+    def _tend(self, index: int, residual: Tensor, filled: Tensor) -> None:
+        """Keep codes inside their support and reset the dead ones to samples of the batch.
+
+        Args:
+            index: Level.
+            residual: [B, S, C].
+            filled: bool [B, S], the samples that count; a slot that has none here is left alone.
+        """
         book = self._book(index)
         fair = book.cluster_size.mean(-1, keepdim=True)
-        slot, code = (book.cluster_size < self.config.dead_code_share * fair).nonzero().T
+        dead = book.cluster_size < self.config.dead_code_share * fair
+        slot, code = (dead & self._met(filled)[:, None]).nonzero().T
         if len(slot):
-            picks = torch.randint(len(residual), (len(slot),)).to(slot.device)
-            fresh = residual[picks, slot]
+            draws = torch.randint(len(residual), (len(slot),)).to(slot.device)
+            rows = filled.int().argsort(dim=0, descending=True, stable=True)
+            fresh = residual[rows[draws % filled.sum(0).clamp(min=1)[slot], slot], slot]
             if _is_one_of_several():
                 distributed.broadcast(fresh, src=0)
             book.embed[slot, code] = fresh
@@ -199,17 +215,32 @@ class SlotResidualVQ(nn.Module):
         for tensor in (book.embed, book.embed_avg):
             tensor.mul_(keep)
 
+    def _met(self, filled: Tensor) -> Tensor:
+        """bool [S], slots that the first process has samples of, from bool [B, S]."""
+        met = filled.any(0)
+        if _is_one_of_several():
+            distributed.broadcast(met, src=0)
+        return met
+
     def first_level(self, latents: Tensor, codes: Tensor) -> Tensor:
-        """First-level codes [B, S] of latents [B, S, C] -> vectors [B, S, C].
+        """First-level codes [B, s] of latents [B, s, C] -> vectors [B, s, C].
 
         Gradients pass straight through to the latents that the level is about.
         """
-        about = latents * self.support[0]
+        about = latents * self.support[0, : latents.shape[1]]
         return about + (self.dequantize(codes[..., None]) - about).detach()
 
     def dequantize(self, codes: Tensor) -> Tensor:
-        """Codes int64 [B, S, k] with k <= K -> [B, S, C]; absent codes add nothing."""
-        return self.tables.dequantize(codes)
+        """Codes int64 [B, s, k] with k <= K -> [B, s, C]; absent codes add nothing."""
+        return self.tables.of_slots(codes.shape[1]).dequantize(codes)
+
+
+def _stacked(latents: Sequence[Tensor], slots: int) -> tuple[Tensor, Tensor]:
+    """Latents [B, s, C] of several robots -> [ΣB, S, C], and bool [ΣB, S], the filled slots."""
+    wide = [nn.functional.pad(part, (0, 0, 0, slots - part.shape[1])) for part in latents]
+    counts = torch.tensor([part.shape[1] for part in latents for _ in range(len(part))])
+    filled = torch.arange(slots) < counts[:, None]
+    return torch.cat(wide), filled.to(latents[0].device)
 
 
 def _lookup(book: Tensor, codes: Tensor) -> Tensor:

@@ -62,8 +62,9 @@ def climb(
         greedy = quantizer.encode(latents)
         tables = [_table([greedy[..., :k] for k in range(config.num_quantizers + 1)])]
     else:
-        books = quantizer.codebooks[: int((place < most).sum(-1).max())]
-        rows = max(1, SCORES // (config.num_slots * config.codebook_size * beam))
+        slots = latents.shape[1]
+        books = quantizer.codebooks[: int((place < most).sum(-1).max()), :slots]
+        rows = max(1, SCORES // (slots * config.codebook_size * beam))
         parts = latents.float().split(rows)
         tables = [_search(books, part, beam, config.semantic_slots) for part in parts]
     table = torch.cat(tables)

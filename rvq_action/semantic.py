@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from rvq_action.blocks import Condition, ConditionEmbedding, ResidualNetwork
 from rvq_action.config import TokenizerConfig
@@ -22,7 +23,7 @@ LEVEL = 0
 
 
 class SemanticEncoder(nn.Module):
-    """Latents of a chunk's motion [B, S, C] and condition -> [B, M, Q], each of length 1."""
+    """Latents of a chunk's motion [B, s, C] and condition -> [B, M, Q], each of length 1."""
 
     scale: Tensor
 
@@ -30,7 +31,8 @@ class SemanticEncoder(nn.Module):
         super().__init__()
         self.shape = (config.semantic_slots, config.semantic_width)
         latent = config.num_slots * config.slot_width
-        self.register_buffer("scale", torch.ones(latent))
+        self.num_slots = config.num_slots
+        self.register_buffer("scale", torch.ones(len(config.path_slots), latent))
         self.condition = ConditionEmbedding(config.width, config.num_embodiments, config.hidden)
         self.dropout = nn.Dropout(DROPOUT)
         points = config.semantic_slots * config.semantic_width
@@ -39,7 +41,8 @@ class SemanticEncoder(nn.Module):
 
     def forward(self, latents: Tensor, condition: Condition) -> Tensor:
         """No gradient reaches the latents: what a picture teaches does not move the motion."""
-        seen = self.dropout(latents.detach().flatten(1) / self.scale)
+        whole = pad(latents.detach(), (0, 0, 0, self.num_slots - latents.shape[1])).flatten(1)
+        seen = self.dropout(whole / self.scale[condition.path])
         points = self.network(seen, self.condition(condition)).unflatten(-1, self.shape)
         return nn.functional.normalize(points, dim=-1)
 

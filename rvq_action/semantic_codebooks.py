@@ -35,11 +35,11 @@ def fit_semantic_codebooks(
     """
     training = model.training
     model.eval()
-    latents = torch.cat([model.latents(g.x, g.mask, g.condition) for g in inputs])
+    latents = [model.latents(g.x, g.mask, g.condition) for g in inputs]
     model.train(training)
     codebooks, shares = [], []
-    points, size = semantic_part(latents, model.config).cpu(), model.config.codebook_size
-    known = model.quantizer.semantic.cpu()
+    points = torch.cat([semantic_part(part, model.config) for part in latents]).cpu()
+    size, known = model.config.codebook_size, model.quantizer.semantic.cpu()
     for samples, before in zip(points.unbind(1), known, strict=True):
         start = None if fresh else before
         codebook = kmeans(samples, size, iterations, generator, start)

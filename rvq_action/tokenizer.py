@@ -38,13 +38,28 @@ class ActionTokenizer(TokenizerState):
 
     @property
     def vocabulary(self) -> ActionVocabulary:
-        """Codes <-> token ids, from id 0 on; shift it with `dataclasses.replace(first_id=...)`."""
+        """Codes <-> token ids, from id 0 on; shift it with `dataclasses.replace(first_id=...)`.
+
+        Its ids are those of all robots, its length that of the robot with most slots.
+        """
         c = self.config
         return ActionVocabulary(c.num_slots, c.num_quantizers, c.codebook_size, c.token_order)
 
+    def vocabulary_of(self, embodiment: str | None = None) -> ActionVocabulary:
+        """The vocabulary for a robot's codes: the same ids as for others, as many tokens as it has.
+
+        Args:
+            embodiment: May be left out where the tokenizer knows only one.
+
+        Raises:
+            KeyError: An unknown embodiment.
+        """
+        name, _ = self._embodiment(embodiment)
+        return self.vocabulary.of_slots(self.config.path_slots[self.path(name)])
+
     @property
     def token_order(self) -> list[tuple[int, int]]:
-        """(slot, level) of every token, in sequence."""
+        """(slot, level) of every token, in sequence, for the robot with most slots."""
         return self.vocabulary.order
 
     def encode(
@@ -84,20 +99,22 @@ class ActionTokenizer(TokenizerState):
             condition_on: What the networks may see of anchor and embodiment.
 
         Returns:
-            int64 [B, S, K], absent = -1; numpy if `actions` was. A chunk's codes do not depend on
-            the others in the batch, ties within float32's rounding apart.
+            int64 [B, s, K] of the s slots that the robot fills, absent = -1; numpy if `actions`
+            was. A chunk's codes do not depend on the others in the batch, ties within float32's
+            rounding apart.
 
         Raises:
             ValueError: A wrong shape, NaN or infinite values, a missing anchor, a rate or
                 tolerance that is no positive number, an unknown channel group.
             KeyError: An unknown embodiment.
         """
-        tokens = self.tokens_per_chunk
-        _, known = self._embodiment(embodiment)
+        name, known = self._embodiment(embodiment)
+        vocabulary = self.vocabulary_of(name)
+        tokens = vocabulary.tokens_per_chunk
         bound = None if tolerance is None else read_tolerance(tolerance, known.layout)
         limits = read_limits(bound, max_tokens, beam, tokens)
         playback = self._playback(actions, proprio, embodiment, fps, mask, relative, condition_on)
-        place = self.vocabulary.from_order(torch.arange(tokens, device=self.device))
+        place = vocabulary.from_order(torch.arange(tokens, device=self.device))
         with torch.inference_mode():
             known.watch.look(playback.given.x, playback.given.mask)
             codes, reached = emit(playback, limits, place)
@@ -120,13 +137,13 @@ class ActionTokenizer(TokenizerState):
 
         Args:
             actions: As `encode` was given them, like everything but `codes`.
-            codes: int64 [B, S, k], k <= K, as `encode` returned them.
+            codes: int64 [B, s, k], k <= K, as `encode` returned them.
 
         Raises:
             ValueError: As `encode` and `decode`; or codes of another number of chunks.
         """
         playback = self._playback(actions, proprio, embodiment, fps, mask, relative, condition_on)
-        integers = read_codes(codes, self.config, self.device)
+        integers = read_codes(codes, self.config, playback.given.condition.path, self.device)
         if len(integers) != len(playback.chunk):
             raise ValueError(
                 f"codes of {len(integers)} chunks for {len(playback.chunk)} of actions. Give those "
@@ -184,7 +201,7 @@ class ActionTokenizer(TokenizerState):
         ends depends on where it starts: a robot's absolute limits are for whoever commands it.
 
         Args:
-            codes: int64 [B, S, k], k <= K; absent = -1.
+            codes: int64 [B, s, k], k <= K; absent = -1.
             horizon: T, frames to decode.
             proprio: [B, D] just before the chunk, in the layout's channels; NaN where unknown.
             embodiment: May be left out where the tokenizer knows only one.
@@ -202,16 +219,16 @@ class ActionTokenizer(TokenizerState):
         horizon, device = read_horizon(horizon), self.device
         name, known = self._embodiment(embodiment)
         row = self._row(name, condition_on)
-        integers = read_codes(codes, self.config, device)
+        path = self.path(name)
+        integers = read_codes(codes, self.config, path, device)
         required = (known.needed & (not relative)).to(device).expand(len(integers), -1)
         anchor, anchor_mask = read_anchor(proprio, known.layout, required, device)
         rate = known.fps if fps is None else read_rate(fps)
         with torch.inference_mode():
-            condition = None
-            if self.model.decoder.listens:
-                seen = (anchor, anchor_mask) if "anchor" in condition_on else (None, None)
-                duration = torch.full((len(integers),), horizon / rate, device=device)
-                condition = known.condition(*seen, row, self.config.width, duration)
+            listens = self.model.decoder.listens and "anchor" in condition_on
+            seen = (anchor, anchor_mask) if listens else (None, None)
+            duration = torch.full((len(integers),), horizon / rate, device=device)
+            condition = known.condition(*seen, row, self.config.width, duration, path)
             decoded = decode_frames(
                 self.model, known, integers, horizon, condition, (anchor, anchor_mask)
             )
@@ -222,15 +239,16 @@ class ActionTokenizer(TokenizerState):
         """The first `length` codes in token order; the others absent.
 
         Args:
-            codes: int64 [..., S, k], k <= K.
-            length: 0..S·K.
+            codes: int64 [..., s, k], k <= K, of a robot with s slots.
+            length: 0..s·K.
 
         Raises:
             ValueError: A length outside that.
         """
-        if not 0 <= length <= self.tokens_per_chunk:
-            raise ValueError(f"A prefix has 0..{self.tokens_per_chunk} tokens, not {length}.")
-        place = self.vocabulary.from_order(torch.arange(self.tokens_per_chunk))
+        vocabulary = self.vocabulary.of_slots(codes.shape[-2])
+        if not 0 <= length <= vocabulary.tokens_per_chunk:
+            raise ValueError(f"A prefix has 0..{vocabulary.tokens_per_chunk} tokens, not {length}.")
+        place = vocabulary.from_order(torch.arange(vocabulary.tokens_per_chunk))
         late = place[:, : codes.shape[-1]] >= length
         if isinstance(codes, np.ndarray):
             return np.where(late.numpy(), ABSENT, codes)

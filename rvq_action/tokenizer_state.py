@@ -14,6 +14,8 @@ from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment, ModelInput
 from rvq_action.layout import ActionLayout
 from rvq_action.model import TokenizerModel
+from rvq_action.path_install import with_path
+from rvq_action.transform import Windows
 
 if TYPE_CHECKING:
     from rvq_action.data.rows import RowMapping
@@ -54,6 +56,7 @@ class TokenizerState:
 
     @property
     def tokens_per_chunk(self) -> int:
+        """Of the robot that has most; `vocabulary_of(embodiment)` says any robot's."""
         return self.config.num_slots * self.config.num_quantizers
 
     @property
@@ -64,6 +67,10 @@ class TokenizerState:
     def seconds(self) -> float | None:
         """How long the chunks were that it was fitted on, where it says so [s]."""
         return self.metadata.get("seconds")
+
+    def path(self, embodiment: str) -> int:
+        """The number of a robot's linear path in the model."""
+        return embodiment_table.path(self.embodiments, embodiment)
 
     def layout(self, embodiment: str | None = None) -> ActionLayout:
         return self._embodiment(embodiment)[1].layout
@@ -85,18 +92,32 @@ class TokenizerState:
             )
         return RowMapping(Mapping.from_dict(known.mapping, f"the mapping of {name!r}"))
 
-    def with_embodiment(self, name: str, embodiment: Embodiment) -> Self:
-        """The same tokenizer with a robot more that it was not fitted on, by statistics alone.
+    def with_embodiment(
+        self, name: str, embodiment: Embodiment, windows: ActionChunk, slots: int | None = None
+    ) -> Self:
+        """The same tokenizer with a robot more that it was not fitted on.
 
-        The robot's channels take the model's in order, normalised by its own statistics, and the
-        networks are told no embodiment. How good that is depends on how its motions resemble those
-        of the fitted robots: measure it with `rvq-analysis transfer`.
+        From windows of the robot alone, within seconds, comes a linear path of its own to the
+        codebooks, which stay as they are, as everything does for the other robots. The networks
+        have no say in its chunks. How good that is depends on how the robot's latents resemble
+        those of the fitted robots: measure it with `rvq-analysis transfer`.
+
+        Args:
+            name: Of the robot.
+            embodiment: Its layout and statistics.
+            windows: Its chunks, absolute, as those that a tokenizer is fitted on.
+            slots: How many slots its codes have; by its moving channels, as in a fit, where
+                omitted. Never more than the tokenizer has.
 
         Raises:
-            ValueError: The name is taken, or the robot has more channels than the model.
+            ValueError: The name is taken, the robot has more channels than the model, or there is
+                no window, or nothing in them ever moves.
         """
         known = embodiment_table.added(self.embodiments, name, embodiment)
-        return replace(self, embodiments=known)
+        embodiment_table.check_width(name, embodiment, self.config)
+        given = embodiment.to_model(windows, 0, self.config.width, relative=False)
+        seen = Windows(given.x.cpu(), given.mask.cpu())
+        return replace(self, model=with_path(self.model, seen, slots), embodiments=known)
 
     def prepare(
         self,
@@ -107,7 +128,7 @@ class TokenizerState:
         """What the model takes of a chunk: relative, normalised, padded to the model's width."""
         name, known = self._embodiment(chunk.embodiment)
         row = self._row(name, condition_on)
-        given = known.to_model(chunk, row, self.config.width, relative)
+        given = known.to_model(chunk, row, self.config.width, relative, self.path(name))
         return given if "anchor" in condition_on else given.without_anchor()
 
     def _row(self, name: str, condition_on: tuple[str, ...]) -> int:

@@ -118,6 +118,10 @@ class ActionVocabulary:
     def _placed(self, place: Placement) -> ActionVocabulary:
         return replace(self, first_id=place.first_id, step=place.step, table=place.table)
 
+    def of_slots(self, num_slots: int) -> ActionVocabulary:
+        """The same ids for codes of fewer slots, as robots with fewer channels have them."""
+        return replace(self, num_slots=num_slots)
+
     @property
     def order(self) -> list[tuple[int, int]]:
         """(slot, level) of every token, in sequence."""
@@ -259,7 +263,8 @@ class ActionVocabulary:
         if codes.is_floating_point() or not fits:
             raise ValueError(
                 f"codes must be integers [B, {slots}, k] with k <= {levels}, got {codes.dtype} "
-                f"{list(codes.shape)}.{batch_hint('codes', codes, 3)}"
+                f"{list(codes.shape)}.{batch_hint('codes', codes, 3)} A robot with fewer slots "
+                "has a vocabulary of its own: `tokenizer.vocabulary_of(embodiment)`."
             )
         return pad(codes.long(), (0, levels - codes.shape[2]), value=ABSENT)
 

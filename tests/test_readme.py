@@ -15,6 +15,10 @@ from rvq_action.data.resolve import load_mapping
 from rvq_action.embodiment import Embodiment
 from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.statistics import StatisticsBuilder
+from tests.rvq_action.robots import ARM, arm_chunk, fit
+from tests.vla.conftest import CAMERAS, observe
+from vla.config import VLAConfig
+from vla.policy import VLAPolicy
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -86,6 +90,18 @@ def test_the_processor_takes_the_place_of_fast(artefact: ActionChunk):
     assert not names["repaired"].any()
     assert max(names["placed"].ids) == 257_152 - 1 - 128
     assert len(names["fitted"](names["chunks"])) == len(names["tokens"])
+
+
+def test_a_policy_acts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tokenizer = fit({"arm": (ARM, arm_chunk(512))})
+    config = VLAConfig.tiny().for_tokenizer(tokenizer, {"arm": CAMERAS["arm"]})
+    VLAPolicy.start(config, tokenizer).save_pretrained(tmp_path / "runs/policy/policy")
+    monkeypatch.chdir(tmp_path)
+    seen = observe("arm")
+    names: dict = {"images": seen.images, "state": seen.proprio}
+    exec(blocks("python")[3], names)
+    assert names["chunk"].shape == (20, len(ARM.names))
+    assert len(blocks("python")) == 4, "a block that no test runs"
 
 
 def test_the_commands_it_names_exist():

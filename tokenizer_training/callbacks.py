@@ -16,7 +16,7 @@ from lightning import Callback, LightningModule, Trainer, seed_everything
 from rvq_action.chunk import ActionChunk
 from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.tokenizer import ActionTokenizer
-from tokenizer_training.evaluation import Evaluation, evaluate, prefix_lengths
+from tokenizer_training.evaluation import Evaluation, evaluate
 from tokenizer_training.module import TokenizerModule
 from tokenizer_training.visual import Sample
 
@@ -107,9 +107,9 @@ class BestTokenizer(Callback):
             return
         assert isinstance(pl_module, TokenizerModule)
         tokenizer = pl_module.tokenizer
-        lengths = prefix_lengths(tokenizer.tokens_per_chunk, self.settings.prefixes)
         samples = {name: sample.to(pl_module.device) for name, sample in self.samples.items()}
-        result = evaluate(tokenizer, {name: s.chunk for name, s in samples.items()}, lengths)
+        chunks = {name: sample.chunk for name, sample in samples.items()}
+        result = evaluate(tokenizer, chunks, self.settings.prefixes)
         if pl_module.weights.alignment:
             surprise = {name: pl_module.surprise(s) for name, s in samples.items() if s.sighted}
             result = replace(result, surprise=surprise)

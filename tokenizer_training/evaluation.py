@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from rvq_action.chunk import ActionChunk
 from rvq_action.embodiment import ModelInput
@@ -75,14 +76,14 @@ def prefix_lengths(tokens: int, count: int) -> list[int]:
 
 @torch.no_grad()
 def evaluate(
-    tokenizer: ActionTokenizer, chunks: Mapping[str, ActionChunk], lengths: list[int]
+    tokenizer: ActionTokenizer, chunks: Mapping[str, ActionChunk], prefixes: int | None = None
 ) -> Evaluation:
     """Measure a tokenizer, in the state of mind for inference.
 
     Args:
         tokenizer: Left in the mode it came in.
         chunks: Windows by dataset.
-        lengths: Numbers of tokens to decode from.
+        prefixes: How many prefixes of each robot's tokens to decode, evenly spaced; None for all.
     """
     training = tokenizer.model.training
     tokenizer.model.eval()
@@ -90,18 +91,25 @@ def evaluate(
     for name, chunk in chunks.items():
         given = tokenizer.prepare(chunk)
         codes = tokenizer.model.encode(given.x, given.mask, given.condition)
-        usage.append(code_usage(codes, tokenizer.config.codebook_size))
-        for length in lengths:
+        usage.append(_usage(tokenizer, codes))
+        tokens = tokenizer.vocabulary_of(chunk.embodiment).tokens_per_chunk
+        for length in prefix_lengths(tokens, prefixes or tokens):
             decoded = _decode(tokenizer, codes, length, given)
             error = decoded.clamp(-CLIP, CLIP) - given.x.clamp(-CLIP, CLIP)
             mse[name, length] = masked_mean(error.square(), given.mask).item()
-        everything = _decode(tokenizer, codes, tokenizer.tokens_per_chunk, given)
+        everything = _decode(tokenizer, codes, tokens, given)
         for group, value in _physical(tokenizer, chunk, everything).items():
             physical[name, group] = value
     tokenizer.model.train(training)
     counts = torch.stack(usage).sum(dim=0)
     used, effective = utilisation(counts).mean(dim=0), perplexity(counts).mean(dim=0)
     return Evaluation(mse, physical, used.tolist(), effective.tolist())
+
+
+def _usage(tokenizer: ActionTokenizer, codes: Tensor) -> Tensor:
+    """Codes [N, s, K] -> counts [S, K, V], 0 in slots that the robot leaves empty."""
+    counts = code_usage(codes, tokenizer.config.codebook_size)
+    return pad(counts, (0, 0, 0, 0, 0, tokenizer.config.num_slots - len(counts)))
 
 
 def _decode(tokenizer: ActionTokenizer, codes: Tensor, length: int, given: ModelInput) -> Tensor:

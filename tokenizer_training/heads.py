@@ -119,6 +119,7 @@ class VisualHeads(nn.Module):
         first, last = fitted.first[fitted.seen], fitted.last[fitted.seen]
         self.alignment = AlignmentHead(config, first, last)
         self.scale = FeatureScale(first)
+        self.num_slots = config.num_slots
         self.next_frame = perceptron(config.num_slots * config.slot_width, first.shape[1])
 
     def forward(self, points: Tensor, latents: Tensor, targets: VisualTargets) -> dict[str, Tensor]:
@@ -126,12 +127,13 @@ class VisualHeads(nn.Module):
 
         Args:
             points: [B, M, Q] semantic latents before quantisation.
-            latents: [B, S, C] quantised latents, scaled.
+            latents: [B, s, C] quantised latents, scaled.
             targets: What was seen around the chunks.
         """
         seen, points = targets.rows(targets.seen), points[targets.seen]
         levels = self.alignment.chunk_level, self.alignment.slot_level
-        foretold, following = self.next_frame(latents.flatten(1)), self.scale(targets.following)
+        whole = nn.functional.pad(latents, (0, 0, 0, self.num_slots - latents.shape[1])).flatten(1)
+        foretold, following = self.next_frame(whole), self.scale(targets.following)
         return {
             "alignment": torch.stack([level(points, seen) for level in levels]).mean(),
             "next_frame": losses.next_frame(foretold, following, targets.followed),
@@ -171,8 +173,8 @@ class MaskedModellingHead(nn.Module):
         """The term.
 
         Args:
-            vectors: [B, S, C] first-level code vectors, scaled.
-            codes: int64 [B, S] first-level codes.
+            vectors: [B, s, C] first-level code vectors, scaled.
+            codes: int64 [B, s] first-level codes.
             generator: Decides what is hidden; on the CPU.
         """
         guess, fate = (torch.rand(codes.shape, generator=generator) for _ in range(2))
@@ -180,7 +182,8 @@ class MaskedModellingHead(nn.Module):
         hide = guess & (fate < self.HIDDEN_SHARE)
         swap = guess & (fate >= 1 - self.SWAPPED_SHARE)
         shown = torch.where(swap[..., None], vectors.roll(1, dims=0), vectors)
-        entered = torch.where(hide[..., None], self.hidden, self.enter(shown)) + self.slot
+        slot = self.slot[: codes.shape[1]]
+        entered = torch.where(hide[..., None], self.hidden, self.enter(shown)) + slot
         return losses.masked_modelling(self.leave(self.layers(entered)[guess]), codes[guess])
 
 

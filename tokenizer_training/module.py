@@ -111,7 +111,9 @@ class TokenizerModule(LightningModule):
         averaged = self.average.module.eval()
         assert isinstance(averaged, TokenizerModel)
         self.tokenizer = replace(start, model=averaged)
-        self._positions = token_positions(start.token_order)
+        self._positions = {
+            name: token_positions(start.vocabulary_of(name).order) for name in start.embodiments
+        }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.heads = build_heads(start.config, self.fitted_targets)
@@ -131,7 +133,7 @@ class TokenizerModule(LightningModule):
             if self.weights.visual and sample.sighted:
                 add(terms, self._visual_terms(output, sample), sample.sighted / sighted)
         if self.codebook_every_n_steps and self.global_step % self.codebook_every_n_steps == 0:
-            self.model.quantizer.follow(torch.cat(latents))
+            self.model.quantizer.follow(*latents)
         total = self.weights.total(terms)
         if self.trainer.world_size > 1:
             total = total + self._nothing()
@@ -147,7 +149,8 @@ class TokenizerModule(LightningModule):
         known = self.tokenizer.embodiments[chunk.embodiment]
         given = self.tokenizer.prepare(chunk)
         condition = drop_condition(given.condition, self.dropout, generator)
-        keep = prefix_mask(len(chunk), self._positions, self.dropout.prefix, generator)
+        positions = self._positions[chunk.embodiment]
+        keep = prefix_mask(len(chunk), positions, self.dropout.prefix, generator)
         keep = keep.to(given.x.device)
         output = self.model(given.x, given.mask, condition, keep)
         channels = slice(known.layout.width)
@@ -163,31 +166,36 @@ class TokenizerModule(LightningModule):
             "commitment": output.commitment,
         }
         if self.masked_modelling is not None:
-            terms["masked_modelling"] = self._masked_modelling(output, generator)
+            terms["masked_modelling"] = self._masked_modelling(output, condition.path, generator)
         return output, terms
 
     def _visual_terms(self, output: TokenizerOutput, sample: Sample) -> dict[str, Tensor]:
         """The visual terms in use, on the chunks of one dataset."""
+        path = self.tokenizer.path(sample.chunk.embodiment)
         heads, points = self.heads[key(sample.dataset)], semantic_part(output.latents, self.config)
-        terms = heads(points, self._scaled(output.quantized), sample.targets)
+        terms = heads(points, self._scaled(output.quantized, path), sample.targets)
         return {name: terms[name] for name in self.weights.visual}
 
-    def _masked_modelling(self, output: TokenizerOutput, generator: torch.Generator) -> Tensor:
+    def _masked_modelling(
+        self, output: TokenizerOutput, path: int, generator: torch.Generator
+    ) -> Tensor:
         """The term of masked modelling; 0 until it sets in."""
         assert isinstance(self.masked_modelling, MaskedModellingHead)
         if self.global_step < self.masked_modelling_start * self.trainer.max_steps:
             return torch.zeros((), device=self.device)
         codes = output.codes[..., LEVEL]
         vectors = self.model.quantizer.first_level(output.latents, codes)
-        return self.masked_modelling(self._scaled(vectors), codes, generator)
+        return self.masked_modelling(self._scaled(vectors, path), codes, generator)
 
     @property
     def config(self) -> TokenizerConfig:
         return self.tokenizer.config
 
-    def _scaled(self, latents: Tensor) -> Tensor:
-        """Latents [B, S, C] in units of their usual size."""
-        return latents / self.model.decoder.latent_scale.unflatten(0, latents.shape[1:])
+    def _scaled(self, latents: Tensor, path: int) -> Tensor:
+        """Latents [B, s, C] in units of their usual size."""
+        shape = self.config.num_slots, self.config.slot_width
+        scale = self.model.decoder.latent_scale[path].unflatten(0, shape)
+        return latents / scale[: latents.shape[1]]
 
     @torch.no_grad()
     def surprise(self, sample: Sample) -> float:
@@ -206,7 +214,7 @@ class TokenizerModule(LightningModule):
         return nats
 
     def _unit(self, embodiment: str, keep: Tensor) -> Tensor:
-        """[B, 1, 1] what an error is measured in, given the codes [B, S, K] that are kept."""
+        """[B, 1, 1] what an error is measured in, given the codes [B, s, K] that are kept."""
         usual = self.usual_errors[embodiment].to(keep.device).sqrt() ** self.balance
         return usual[keep.flatten(1).sum(-1) - 1][:, None, None]
 

@@ -115,9 +115,11 @@ def usual_errors(start: Path, sources: Sequence[Source]) -> dict[str, Tensor]:
     """
     tokenizer = ActionTokenizer.from_pretrained(start)
     chunks = {chunk.embodiment: chunk for chunk in sample_windows(sources, USUAL_WINDOWS)}
-    lengths = list(range(1, tokenizer.tokens_per_chunk + 1))
-    mse = evaluate(tokenizer, chunks, lengths).mse
-    return {name: torch.tensor([max(mse[name, k], SMALLEST) for k in lengths]) for name in chunks}
+    mse = evaluate(tokenizer, chunks).mse
+    return {
+        name: torch.tensor([max(error, SMALLEST) for (of, _), error in mse.items() if of == name])
+        for name in chunks
+    }
 
 
 def sample_windows(

@@ -50,6 +50,10 @@ class ActionTokens(Protocol):
     @property
     def vocabulary(self) -> ActionVocabulary: ...
 
+    def vocabulary_of(self, embodiment: str | None = None) -> ActionVocabulary:
+        """The same ids, for a robot's number of slots."""
+        ...
+
     @property
     def tokens_per_chunk(self) -> int:
         """At most."""

@@ -108,7 +108,7 @@ def model_card(contents: Contents) -> str:
     return f"""# Vision-language-action policy
 
 A Mixture-of-Transformers: VL Expert from `{config.backbone}`, Action Expert with a flow head, and
-{tokenizer.tokens_per_chunk} action tokens per chunk. Robots:
+{tokenizer.tokens_per_chunk} action tokens per chunk at most. Robots:
 
 {robots}
 

@@ -109,6 +109,11 @@ class FastTokens:
     def vocabulary(self) -> ActionVocabulary:
         return ActionVocabulary(self.longest, 1, self.fast.vocab_size)
 
+    def vocabulary_of(self, embodiment: str | None = None) -> ActionVocabulary:
+        """The same for all robots."""
+        self.layout(embodiment)
+        return self.vocabulary
+
     @property
     def tokens_per_chunk(self) -> int:
         return self.longest

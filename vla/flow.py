@@ -11,7 +11,7 @@ so that most steps look at noisy chunks, where the decisions fall.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,8 @@ from rvq_action.metrics import masked_mean_per_chunk
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(actions [B, T, D], time [B]) -> velocities [B, T, D]."""
+Guide = Callable[[Velocity], Velocity]
+"""Makes another velocity field of one."""
 
 
 @dataclass(frozen=True)
@@ -97,3 +99,13 @@ def integrate(velocity: Velocity, noise: Tensor, steps: int, scale: float) -> Te
         time = torch.full((len(noise),), number * step, device=noise.device)
         actions = actions + step * velocity(actions, time)
     return actions
+
+def draw_noise(
+    actions: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None
+) -> Tensor:
+    """Noise of the shape [B, T, D] of actions, from one source or from one for every robot."""
+    if isinstance(generator, Sequence):
+        rows = [torch.randn(actions.shape[1:], generator=g, device=g.device) for g in generator]
+        return torch.stack(rows)
+    place = actions.device if generator is None else generator.device
+    return torch.randn(actions.shape, generator=generator, device=place)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +11,22 @@ from torch import Tensor
 from vla.model import VLAModel
 from vla.sequence import Batch
 from vla.tokens import TokenType
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_groups(
+    items: Sequence[Item],
+    keys: Sequence[int],
+    do: Callable[[list[Item], int], Sequence[Result]],
+) -> list[Result]:
+    """What `do` makes of all items that have one key, for every key; in the items' order."""
+    found: dict[int, Result] = {}
+    for key in sorted(set(keys)):
+        places = [place for place, own in enumerate(keys) if own == key]
+        found |= zip(places, do([items[place] for place in places], key), strict=True)
+    return [found[place] for place in range(len(items))]
 
 
 @torch.no_grad()

@@ -77,8 +77,12 @@ class SampleLosses:
         """
         robots = int(self.robots.sum()) if robots is None else robots
         others = int((~self.robots).sum()) if others is None else others
-        actions = (term.sum() / max(1, robots) for term in (self.flow, self.action_ce))
-        return Losses(*actions, self.multimodal_ce.sum() / max(1, others))
+        robots, others = max(1, robots), max(1, others)
+        return Losses(
+            self.flow.sum() / robots,
+            self.action_ce.sum() / robots,
+            self.multimodal_ce.sum() / others,
+        )
 
 
 def token_losses(

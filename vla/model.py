@@ -8,7 +8,7 @@ actions + noise ─ action head ───────┘                    └�
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,7 +21,7 @@ from vla.action_head import ActionHead, ProprioToken
 from vla.backbone import recompute
 from vla.config import VLAConfig
 from vla.experts import ActionLayer
-from vla.flow import FlowDraw, Velocity, flow_loss, integrate
+from vla.flow import FlowDraw, Guide, flow_loss, integrate
 from vla.losses import Losses, SampleLosses, token_losses
 from vla.masks import flow_mask, vl_mask
 from vla.mot import Cache, Entrance, JointLayer, MixtureOfTransformers
@@ -223,7 +223,7 @@ class VLAModel(nn.Module):
         noise: Tensor | None = None,
         steps: int | None = None,
         cached: bool = True,
-        guide: Callable[[Velocity], Velocity] | None = None,
+        guide: Guide | None = None,
     ) -> Tensor:
         """Act: from noise to a chunk.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +17,8 @@ from vla import artifact
 from vla.action_tokens import ActionTokens
 from vla.backbone import Backbone, load_backbone
 from vla.config import VLAConfig
-from vla.flow import Velocity
-from vla.generation import continue_greedily
+from vla.flow import Guide, draw_noise
+from vla.generation import continue_greedily, in_groups
 from vla.images import Image
 from vla.model import VLAModel, backbone_name, is_vl
 from vla.prompt import Prompter
@@ -143,7 +144,7 @@ class VLAPolicy:
         horizon: int,
         steps: int | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
-        guide: Callable[[Velocity], Velocity] | None = None,
+        guide: Guide | None = None,
     ) -> list[np.ndarray]:
         """The flow head's actions for several robots at once.
 
@@ -163,7 +164,7 @@ class VLAPolicy:
             FloatingPointError: The network gave a number that is none.
         """
         batch = self.batch([self.samples.to_act(o, horizon) for o in observations])
-        noise = _noise(batch.actions, generator).to(self.model.device)
+        noise = draw_noise(batch.actions, generator).to(self.model.device)
         moved = self.model.sample_actions(batch, noise, steps, guide=guide).cpu()
         if not moved.isfinite().all():
             raise FloatingPointError("The policy gave actions that are not finite; do not move.")
@@ -221,21 +222,28 @@ class VLAPolicy:
         return self.act_by_codes([now], horizon)[0]
 
     def act_by_codes(self, observations: Sequence[Observation], horizon: int) -> list[ActionCodes]:
-        """The discrete branch's actions for several robots at once; errors as `act`."""
+        """The discrete branch's actions for several robots at once; errors as `act`.
+
+        Those whose codes have equally many slots write them together.
+        """
+        names = [self.samples.embodiment(o.embodiment) for o in observations]
+        slots = [self.tokenizer.vocabulary_of(name).num_slots for name in names]
+        return in_groups(observations, slots, lambda alike, n: self._speak(alike, horizon, n))
+
+    def _speak(
+        self, observations: Sequence[Observation], horizon: int, slots: int
+    ) -> list[ActionCodes]:
+        """The discrete branch's actions for robots that all have so many slots."""
         samples = [self.samples.to_act(o, horizon) for o in observations]
-        end, actions = self.samples.prompter.end_id, self.vocabulary.actions
-
-        def allowed(position: int) -> Tensor:
-            may_end = [end] if position else []
-            return torch.tensor([*self.vocabulary.valid_ids(position), *may_end])
-
+        vocabulary, end = self.vocabulary.of_slots(slots), self.samples.prompter.end_id
+        actions, allowed = vocabulary.actions, partial(vocabulary.may_stand, end_id=end)
         batch = self.batch(samples, "left")
         said = continue_greedily(self.model, batch, allowed, end, actions.tokens_per_chunk)
         codes = actions.to_codes(said).numpy()
         return [self._spoken(o, c, horizon) for o, c in zip(observations, codes, strict=True)]
 
     def _spoken(self, observation: Observation, codes: np.ndarray, horizon: int) -> ActionCodes:
-        """Codes int64 [S, K] -> with their actions."""
+        """Codes int64 [s, K] -> with their actions."""
         name = self.samples.embodiment(observation.embodiment)
         anchor = torch.as_tensor(observation.proprio).numpy()[None]
         told = horizon, anchor, name, observation.fps
@@ -280,14 +288,3 @@ class VLAPolicy:
         prompter = Prompter(backbone.text, image_id, vocabulary.proprio_id)
         samples = SampleBuilder(config, tokenizer, vocabulary, prompter, backbone.images)
         return cls(config, model, tokenizer, backbone, vocabulary, samples)
-
-
-def _noise(
-    actions: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None
-) -> Tensor:
-    """Noise of the shape [B, T, D] of actions, from one source or from one for every robot."""
-    if isinstance(generator, Sequence):
-        rows = [torch.randn(actions.shape[1:], generator=g, device=g.device) for g in generator]
-        return torch.stack(rows)
-    place = actions.device if generator is None else generator.device
-    return torch.randn(actions.shape, generator=generator, device=place)

@@ -115,7 +115,7 @@ class SampleBuilder:
             observation: Before the actions; NaN in proprio is *unknown*.
             actions: [T, D] absolute, physical units.
             mask: bool [T, D], True = real; everything is where omitted.
-            codes: int64 [S, K] of those actions, where they are known already.
+            codes: int64 [s, K] of those actions, where they are known already.
             shown_proprio: [D], the state that the prompt tells, where it is to differ from the one
                 that the actions are relative to: dropped (NaN) or perturbed.
 
@@ -138,7 +138,9 @@ class SampleBuilder:
             other = replace(observation, proprio=shown_proprio)
             shown = self._chunk(other, name, frames, real)
             given = replace(given, condition=self.tokenizer.prepare(shown, True).condition)
-        ids = self.vocabulary.actions.to_ids(torch.as_tensor(codes)[None])[0].tolist()
+        codes = torch.as_tensor(codes)
+        actions_vocabulary = self.vocabulary.actions.of_slots(len(codes))
+        ids = actions_vocabulary.to_ids(codes[None])[0].tolist()
         return self._robot_sample(observation, name, chunk.fps, given, ids)
 
     def to_ask(self, images: Sequence[Image], question: str) -> Sample:

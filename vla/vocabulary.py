@@ -10,10 +10,11 @@ The rows of the backbone are left as they are; the vocabulary is grown once, beh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rvq_action.vocabulary import ActionVocabulary
 from vla.config import VLAConfig
@@ -36,6 +37,10 @@ class VLAVocabulary:
         """The vocabulary of a policy whose backbone had so many rows."""
         return cls(language_size, config.action_vocabulary(language_size))
 
+    def of_slots(self, num_slots: int) -> VLAVocabulary:
+        """The same ids for codes of fewer slots, as robots with fewer channels have them."""
+        return replace(self, actions=self.actions.of_slots(num_slots))
+
     @property
     def proprio_id(self) -> int:
         """Stands where the projected proprio goes; its own row is never looked at."""
@@ -51,6 +56,10 @@ class VLAVocabulary:
         _, level = self.actions.order[position]
         first = self.actions.first_id + level * self.actions.codebook_size
         return range(first, first + self.actions.codebook_size)
+
+    def may_stand(self, position: int, end_id: int) -> Tensor:
+        """int64, the ids that may stand there or, from the second position on, end the sequence."""
+        return torch.tensor([*self.valid_ids(position), *([end_id] if position else [])])
 
 
 def grow(vl_expert: Any, vocabulary: VLAVocabulary) -> None:

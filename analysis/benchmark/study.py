@@ -22,6 +22,7 @@ from analysis.codecs import FAST_SCALES, FastCodec, bits_per_window
 from analysis.evalset import Batch, EvalSet, load_eval_sets
 from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
 from analysis.timing import hardware
+from rvq_action.tokenizer import ActionTokenizer
 
 BATCHES = (1, 64, 4096)
 FAST = "FAST"
@@ -164,7 +165,7 @@ def _benchmark(
             f"None of the tokenizers knows {data.embodiment!r}, the robot of {data.name}. Give "
             "datasets of the robots they were trained on."
         )
-    bits = {e.name: e.tokenizer.tokens_per_chunk * e.tokenizer.bits_per_token for e in known}
+    bits = {e.name: _bits(e.tokenizer, data.embodiment) for e in known}
     codec, fast_bits = _nearest_fast(data, float(np.exp(np.mean(np.log(list(bits.values()))))))
     entries = []
     for size in batches:
@@ -178,6 +179,11 @@ def _benchmark(
     horizon, channels = data.batch.scored.shape[1:]
     bits = {codec.name: fast_bits, **bits}
     return DatasetBenchmark(data.name, horizon, channels, bits, entries)
+
+
+def _bits(tokenizer: ActionTokenizer, embodiment: str) -> float:
+    """Of a robot's whole chunk."""
+    return tokenizer.vocabulary_of(embodiment).tokens_per_chunk * tokenizer.bits_per_token
 
 
 def _nearest_fast(data: EvalSet, bits: float) -> tuple[FastCodec, float]:

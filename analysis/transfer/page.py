@@ -33,7 +33,8 @@ CURVE_NOTE = (
 CASES_NOTE = (
     "The first case is the use that the tokenizer and FAST were trained for. Resampled: positions "
     "and joints run straight between recorded frames, rotations turn steadily, switches keep the "
-    "earlier value. A robot never trained on is known by the statistics of its training episodes. "
+    "earlier value. A robot never trained on gets a linear path and statistics of its own from its "
+    "training episodes; codebooks stay as they are. "
     "Score: error relative to FAST at equal bits; “vs total” against the FAST whose encodings "
     "always decode where it was fitted."
 )

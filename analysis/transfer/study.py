@@ -6,9 +6,9 @@ transfer.json is `{dataset: {"cases": {case: {"kind", "windows", "rows": {row: m
 * `horizon`: a robot that the tokenizer was trained on, in windows of 15 and 50 frames at the
   recorded rate, and in windows of one second with the recording resampled to 10 and 50 Hz. FAST
   was fitted at the recorded rate on windows of one second, as the tokenizer was.
-* `robot`: a robot that the tokenizer was never trained on, with the statistics of its training
-  episodes; once beside the FAST fitted on these, once beside one fitted on the tokenizer's own
-  robots, for whom the robot is as new.
+* `robot`: a robot that the tokenizer was never trained on, with a linear path and statistics of
+  its training episodes; once beside the FAST fitted on these, once beside one fitted on the
+  tokenizer's own robots, for whom the robot is as new.
 
 The scored space is that of the dataset's training windows throughout.
 """
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from analysis.codecs import FAST_SCALES, FastCodec
@@ -30,11 +31,15 @@ from analysis.transfer import case, joint
 from analysis.transfer.case import HORIZON, ROBOT, Case
 from analysis.transfer.conditions import conditions_of, cut, possible
 from analysis.transfer.joint import JointComparison
+from rvq_action.chunk import ActionChunk
 from rvq_action.embodiment import Embodiment
+from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.statistics import StatisticsBuilder
 
 PASS = 2048
 """Windows whose statistics are added at a time."""
+MOST = ClosedFormRecipe.max_windows
+"""Windows that a linear path is fitted on."""
 
 
 @dataclass
@@ -141,15 +146,16 @@ def _add_robots(
     data = result.data
     new = [entry for entry in loaded if data.embodiment not in entry.embodiments]
     described = _described(data) if new else None
+    windows = _windows(data) if new else None
     for entry in new:
-        assert described is not None
+        assert described is not None and windows is not None
         try:
-            tokenizer = entry.tokenizer.with_embodiment(data.embodiment, described)
+            tokenizer = entry.tokenizer.with_embodiment(data.embodiment, described, windows)
         except ValueError as error:
             result.missing[entry.name] = str(error)
             continue
         ours = [RvqCodec(tokenizer, entry.name, entry.kind, data)]
-        name = f"{entry.name}, statistics only"
+        name = f"{entry.name}, robot added"
         beside = f"{name}; FAST fitted on the robot"
         result.cases.append(case.measure(beside, ROBOT, data, ours, fasts))
         own = [s for s in sets if s.embodiment in entry.embodiments]
@@ -166,6 +172,12 @@ def _described(data: EvalSet) -> Embodiment:
     for first in range(0, len(data.fit_windows), PASS):
         builder.update(data.fit_windows.chunk(slice(first, first + PASS)))
     return Embodiment(data.layout, builder.build(), data.fps)
+
+
+def _windows(data: EvalSet) -> ActionChunk:
+    """Windows of its training episodes, evenly spread."""
+    count = len(data.fit_windows)
+    return data.fit_windows.chunk(np.linspace(0, count - 1, min(count, MOST)).round().astype(int))
 
 
 def _add_joint(

@@ -57,7 +57,13 @@ def summarise(tokenizer: ActionTokenizer) -> dict[str, Any]:
             "depth": config.depth,
             "parameters": sum(p.numel() for p in tokenizer.model.parameters()),
         },
-        "embodiments": {name: _describe(e) for name, e in tokenizer.embodiments.items()},
+        "embodiments": {
+            name: {
+                "tokens_per_chunk": tokenizer.vocabulary_of(name).tokens_per_chunk,
+                **_describe(e),
+            }
+            for name, e in tokenizer.embodiments.items()
+        },
         "metadata": tokenizer.metadata,
     }
 
@@ -125,7 +131,8 @@ def _embodiment(name: str, known: dict[str, Any]) -> str:
     anchor = "relative to proprio" if known["needs_proprio"] else "absolute"
     return (
         f"  {name}: {known['fps']:g} Hz, {known['trained']} of the {len(known['channels'])} "
-        f"channels of layout {known['layout']} ({groups}), {anchor}"
+        f"channels of layout {known['layout']} ({groups}), {anchor}, "
+        f"{known['tokens_per_chunk']} tokens a chunk"
     )
 
 

@@ -12,11 +12,15 @@ from rvq_action import ActionChunk, ActionTokenizer
 
 @pytest.fixture(scope="session")
 def closed_form() -> ActionTokenizer:
-    """A closed form that knows `arm` (20 Hz, 4 channels) and `wall` (10 Hz, right arm only)."""
-    from rvq_action import WALL_26
-    from tests.rvq_action.robots import ARM, arm_chunk, fit, wall_chunk
+    """A closed form that knows `arm` (20 Hz, 4 channels) and `wall` (10 Hz, right arm only).
 
-    return fit({"arm": (ARM, arm_chunk(1024)), "wall": (WALL_26, wall_chunk(1024))})
+    Both have six slots; `test_joint` has robots that differ.
+    """
+    from rvq_action import WALL_26
+    from tests.rvq_action.robots import ARM, RECIPE, arm_chunk, fit, wall_chunk
+
+    robots = {"arm": (ARM, arm_chunk(1024)), "wall": (WALL_26, wall_chunk(1024))}
+    return fit(robots, replace(RECIPE, slots=6))
 
 
 @pytest.fixture(scope="session")

@@ -47,10 +47,17 @@ def relative_error(tokenizer, actions: torch.Tensor) -> float:
 
 
 def test_components_are_orthonormal(closed_form):
-    components = closed_form.model.encoder.components
+    model = closed_form.model
+    for analysis, synthesis in zip(model.encoder.components, model.decoder.components, strict=True):
+        used = analysis.norm(dim=1) > 0
+        assert torch.allclose(analysis[used] @ synthesis[used].T, torch.eye(used.sum()), atol=1e-4)
+
+
+def test_a_robot_alone_has_units_of_one(one_arm):
+    components = one_arm.model.encoder.components[0]
     used = components[components.norm(dim=1) > 0]
     assert torch.allclose(used @ used.T, torch.eye(len(used)), atol=1e-4)
-    assert torch.equal(components, closed_form.model.decoder.components)
+    assert torch.equal(components, one_arm.model.decoder.components[0])
 
 
 def test_networks_start_as_nothing():
@@ -98,9 +105,9 @@ def test_tokens_follow_the_moving_channels():
     assert budget.tokens_per_chunk == 3 * recipe.num_quantizers
 
 
-def test_later_slots_carry_less_energy(closed_form):
-    scale = closed_form.model.encoder.latent_scale.view(closed_form.config.num_slots, -1)
-    support = closed_form.model.quantizer.support.any(0)
+def test_later_slots_carry_less_energy(one_arm):
+    scale = one_arm.model.encoder.latent_scale[0].view(one_arm.config.num_slots, -1)
+    support = one_arm.model.quantizer.support.any(0)
     energy = (scale.square() * support).sum(-1)
     assert (energy.diff() <= 1e-6).all()
 

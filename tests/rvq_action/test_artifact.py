@@ -145,7 +145,7 @@ def test_weights_of_another_library_version_are_read(saved):
 @pytest.mark.parametrize("version", [0, 1, None, "2"])
 def test_another_format_version_is_an_error(saved, version):
     edit(saved / "config.json", format_version=version)
-    fails(saved, rf"format version {version}; this rvq-action reads 2")
+    fails(saved, rf"format version {version}; this rvq-action reads 2 and 3")
 
 
 def test_an_unknown_or_missing_key_is_named(saved):

@@ -1,4 +1,4 @@
-"""Robots that a tokenizer was not fitted on, added by their statistics."""
+"""Robots that a tokenizer was not fitted on, added with a linear path of their own."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def big() -> Embodiment:
     return Embodiment(ARM, builder.build(), ARM_FPS)
 
 
-def test_a_robot_known_by_its_statistics_is_coded_like_the_one_it_resembles(one_arm, big):
-    tokenizer = one_arm.with_embodiment("big", big)
+def test_an_added_robot_is_coded_like_the_one_it_resembles(one_arm, big):
+    tokenizer = one_arm.with_embodiment("big", big, scaled_arm(512, seed=3))
     chunk, small = scaled_arm(64, seed=7), arm_chunk(64, seed=7)
     codes = tokenizer.encode(chunk.actions, chunk.anchor, "big", mask=chunk.mask)
     back = tokenizer.decode(codes, chunk.horizon, chunk.anchor, "big")
@@ -44,13 +44,13 @@ def test_fitted_robots_are_not_touched(networked, big):
     chunk = arm_chunk(16, seed=7)
     known = (chunk.anchor, "arm", chunk.fps)
     before = networked.encode(chunk.actions, *known, mask=chunk.mask)
-    grown = networked.with_embodiment("big", big)
+    grown = networked.with_embodiment("big", big, scaled_arm(512, seed=3))
     assert torch.equal(grown.encode(chunk.actions, *known, mask=chunk.mask), before)
     assert set(networked.embodiments) == {"arm", "wall"}
 
 
 def test_networks_are_told_no_embodiment_for_an_added_robot(networked, big):
-    grown = networked.with_embodiment("big", big)
+    grown = networked.with_embodiment("big", big, scaled_arm(512, seed=3))
     number = {
         name: grown.prepare(replace(arm_chunk(2), embodiment=name)) for name in ("arm", "big")
     }
@@ -59,11 +59,11 @@ def test_networks_are_told_no_embodiment_for_an_added_robot(networked, big):
 
 
 def test_an_added_robot_is_kept_in_the_artefact(one_arm, big, tmp_path):
-    grown = one_arm.with_embodiment("big", big)
+    grown = one_arm.with_embodiment("big", big, scaled_arm(512, seed=3))
     grown.save_pretrained(tmp_path / "grown")
     loaded = ActionTokenizer.from_pretrained(tmp_path / "grown")
     assert loaded.embodiments == grown.embodiments and not loaded.embodiments["big"].fitted
-    assert "big (statistics only)" in (tmp_path / "grown" / "README.md").read_text()
+    assert "big (added)" in (tmp_path / "grown" / "README.md").read_text()
     chunk = scaled_arm(8, seed=1)
     codes = [t.encode(chunk.actions, chunk.anchor, "big", mask=chunk.mask) for t in (grown, loaded)]
     assert torch.equal(*codes)
@@ -71,14 +71,15 @@ def test_an_added_robot_is_kept_in_the_artefact(one_arm, big, tmp_path):
 
 def test_what_does_not_fit_is_refused(one_arm, big):
     with pytest.raises(ValueError, match="knows an embodiment 'arm' already"):
-        one_arm.with_embodiment("arm", big)
+        one_arm.with_embodiment("arm", big, scaled_arm(64, seed=3))
     wide = joint_space(ARM.width + 1)
     builder = StatisticsBuilder(wide)
     chunk = arm_chunk(64)
     more = [torch.cat([t, t[..., :1]], -1) for t in (chunk.actions, chunk.mask, chunk.anchor)]
     known = torch.cat([chunk.anchor_mask, chunk.anchor_mask[:, :1]], -1)
-    builder.update(replace(chunk, actions=more[0], mask=more[1], anchor=more[2], anchor_mask=known))
+    broad = replace(chunk, actions=more[0], mask=more[1], anchor=more[2], anchor_mask=known)
+    builder.update(broad)
     with pytest.raises(ValueError, match=f"has {ARM.width + 1} channels, but this tokenizer takes"):
-        one_arm.with_embodiment("wide", Embodiment(wide, builder.build(), ARM_FPS))
+        one_arm.with_embodiment("wide", Embodiment(wide, builder.build(), ARM_FPS), broad)
     with pytest.raises(ValueError, match=r"0 embodiments \(\[\]\) for a model fitted on 1"):
         replace(one_arm, embodiments={"big": replace(big, fitted=False)})

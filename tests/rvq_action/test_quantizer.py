@@ -162,3 +162,25 @@ def test_a_batch_of_none_has_no_codes():
     vq = installed()
     assert vq.encode(torch.zeros(0, S, C)).shape == (0, S, K)
     assert vq.quantize(torch.zeros(0, S, C)).vectors.shape == (0, S, C)
+
+
+def test_robots_with_fewer_slots_move_and_meet_only_those():
+    vq = installed().train()
+    few, many = torch.randn(40, 1, C), torch.randn(40, S, C)
+    assert torch.equal(vq.encode(many)[:, :1], vq.encode(many[:, :1]))
+    assert torch.allclose(vq.dequantize(vq.encode(few)), vq.quantize(few).vectors, atol=1e-6)
+    alone = copy.deepcopy(vq)
+    torch.manual_seed(0)
+    alone.follow(few)
+    before, after = vq.codebooks, alone.codebooks
+    assert not torch.equal(after[:, 0], before[:, 0])
+    assert torch.allclose(after[:, 1:], before[:, 1:], atol=1e-6)
+
+
+def test_dead_codes_are_reset_to_samples_of_robots_that_fill_the_slot():
+    vq = installed().train()
+    book = vq.levels[0]._codebook
+    book.cluster_size[1, 3] = 0.0
+    few, many = torch.full((50, 1, C), 9.0), torch.randn(2, S, C)
+    vq.follow(few, many)
+    assert any(torch.equal(vq.codebooks[0, 1, 3], sample) for sample in many[:, 1])

@@ -12,7 +12,7 @@ from rvq_action import WALL_26, ActionChunk, ActionLayout, ActionTokenizer
 from rvq_action.relative import to_relative
 from rvq_action.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from rvq_action.statistics import EmbodimentStatistics
-from tests.rvq_action.robots import ARM, arm_chunk, fit, wall_chunk
+from tests.rvq_action.robots import ARM, RECIPE, arm_chunk, fit, wall_chunk
 
 ROTATION = slice(WALL_26.index("right_rot6d_0"), WALL_26.index("right_rot6d_5") + 1)
 
@@ -33,7 +33,7 @@ ROBOTS = {"arm": (ARM, displaced(arm_chunk(1024))), "wall": (WALL_26, displaced(
 
 @pytest.fixture(scope="module")
 def tokenizer() -> ActionTokenizer:
-    return fit(ROBOTS)
+    return fit(ROBOTS, replace(RECIPE, slots=6))
 
 
 def random_codes(tokenizer: ActionTokenizer, count: int = 300) -> torch.Tensor:
@@ -64,13 +64,13 @@ def test_any_codes_set_off_where_training_chunks_did(tokenizer, name, horizon, r
 @pytest.mark.parametrize("name", ROBOTS)
 def test_no_later_frame_jumps_instead(tokenizer, name):
     """The joined chunk differs from the plain one by a shift that fades evenly."""
-    known, codes = tokenizer.embodiments[name], random_codes(tokenizer)
+    known, codes = tokenizer.embodiments[name], random_codes(tokenizer, 4000)
     robot = {"embodiment": name, "relative": True}
     joined = tokenizer.decode(codes, 20, **robot)
     plain = tokenizer.decode(codes, 20, fps=known.fps * 0.99, **robot)
     free = [i for i in range(joined.shape[2]) if known.layout.channels[i].unit != "rot6d"]
     shift = (joined - plain)[..., free]
-    assert (shift[:, 0] != 0).any(-1).float().mean() > 0.2
+    assert (shift[:, 0] != 0).any(-1).sum() > 60
     assert torch.allclose(joined[:, -1], plain[:, -1], atol=1e-4)
     even = shift[:, :1] * torch.linspace(1, 0, 20)[:, None]
     assert ((shift - even).abs() <= 1e-5 + (shift[:, :1].abs() - even.abs())).all()

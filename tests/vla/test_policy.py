@@ -68,7 +68,7 @@ def test_robots_act_together_as_alone(policy):
 def test_codes_are_valid_whatever_the_network_says(policy):
     now = observe("arm")
     found = policy.generate_action_codes(now.images, now.proprio, now.instruction, 20, "arm")
-    shape = policy.config.num_slots, policy.config.num_levels
+    shape = policy.tokenizer.vocabulary_of("arm").num_slots, policy.config.num_levels
     assert found.codes.shape == shape and found.actions.shape == (20, 4)
     assert found.codes.max() < policy.config.codebook_size and found.codes.max() >= 0
     assert np.isfinite(found.actions).all()
@@ -84,8 +84,9 @@ def test_codes_are_the_likeliest_ones_when_read_in_one_go(policy):
     chunk = chunk_of("arm")
     sample = policy.samples.to_learn(now, chunk.actions[0], chunk.mask[0], codes=codes)
     output = policy.model(policy.batch([sample]))
+    vocabulary = policy.vocabulary.of_slots(len(codes))
     for place, target in enumerate(output.targets[:-1].tolist()):
-        allowed = [*policy.vocabulary.valid_ids(place)]
+        allowed = [*vocabulary.valid_ids(place)]
         allowed += [policy.samples.prompter.end_id] if place else []
         assert allowed[int(output.logits[place][allowed].argmax())] == target
 
@@ -259,7 +260,7 @@ def test_a_training_sample_is_what_the_contract_says(policy):
     chunk = chunk_of("arm")
     action = sample.types == TokenType.ACTION
     codes = policy.tokenizer.encode(chunk.actions, chunk.anchor, "arm")
-    ids = policy.vocabulary.actions.to_ids(codes)[0]
+    ids = policy.vocabulary.actions.of_slots(codes.shape[1]).to_ids(codes)[0]
     end = policy.samples.prompter.end_id
     assert sample.ids[action].tolist() == [*ids.tolist(), end]
     torch.testing.assert_close(sample.labels[action], sample.ids[action])

@@ -194,8 +194,8 @@ def test_a_robot_that_fits_is_held_against_fasts_fitted_here_and_elsewhere(
     study._add_robots(result, loaded, fasts, [so101_set, other])
     here, elsewhere = result.cases
     assert {here.kind, elsewhere.kind} == {"robot"}
-    assert here.name == "mine, statistics only; FAST fitted on the robot"
-    assert elsewhere.name == "mine, statistics only; FAST fitted on elsewhere"
+    assert here.name == "mine, robot added; FAST fitted on the robot"
+    assert elsewhere.name == "mine, robot added; FAST fitted on elsewhere"
     assert here.row("mine").metrics["mse"] == elsewhere.row("mine").metrics["mse"] < 0.01
     tokens = [case.row("fast-total@5").metrics["tokens_mean"] for case in (here, elsewhere)]
     assert tokens[0] < tokens[1]

@@ -70,7 +70,7 @@ class OutcomeLog:
 
     def add(self, outcome: Outcome) -> None:
         """Keep an outcome, on disk first."""
-        if not self.file.exists():
+        if not self.file.exists() or not self.file.stat().st_size:
             self._append(self.claim)
         self._append(_row(outcome))
         self._remember(outcome)
@@ -94,9 +94,9 @@ class OutcomeLog:
 
     def _read(self) -> None:
         """A last line without its end was cut off and is dropped."""
-        whole, _, cut = self.file.read_bytes().rpartition(b"\n")
+        whole, end, cut = self.file.read_bytes().rpartition(b"\n")
         if cut:
-            os.truncate(self.file, len(whole) + 1)
+            os.truncate(self.file, len(whole + end))
         try:
             claim, *rows = [json.loads(line) for line in whole.splitlines()] or [self.claim]
             outcomes = [_outcome(row) for row in rows]

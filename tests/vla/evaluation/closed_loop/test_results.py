@@ -42,6 +42,13 @@ def test_a_log_goes_on_where_it_was_stopped(tmp_path):
     assert last.of(starts) == [outcome(), outcome("b", 3, success=False), outcome("b", 4)]
 
 
+def test_a_log_that_was_cut_off_at_its_beginning_begins_again(tmp_path):
+    (tmp_path / LOG).write_text('{"policy": "p", "se')
+    log = OutcomeLog(tmp_path, CLAIM)
+    log.add(outcome())
+    assert OutcomeLog(tmp_path, CLAIM).has(Start("a", 0, 7))
+
+
 def test_outcomes_of_another_policy_are_not_gone_on_with(tmp_path):
     OutcomeLog(tmp_path, CLAIM).add(outcome())
     with pytest.raises(ValueError, match="policy: 'p', not 'q'"):
