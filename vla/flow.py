@@ -100,6 +100,7 @@ def integrate(velocity: Velocity, noise: Tensor, steps: int, scale: float) -> Te
         actions = actions + step * velocity(actions, time)
     return actions
 
+
 def draw_noise(
     actions: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None
 ) -> Tensor:

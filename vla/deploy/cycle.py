@@ -179,7 +179,7 @@ class Cycle:
         except LimitViolation as error:
             raise Over(Ending.OUT_OF_LIMITS, str(error)) from error
         except Stopped as error:
-            raise Over(Ending.EMERGENCY_STOP, str(error)) from error
+            raise Over(Ending.WATCHDOG, str(error)) from error
         except Exception as error:
             return None, Problem(Reason.ROBOT, f"{type(error).__name__}: {error}")
         self.has_moved = True

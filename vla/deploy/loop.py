@@ -41,7 +41,8 @@ class ControlLoop:
         try:
             self._run()
         except Over as over:
-            return over
+            pressed = self.stop.pressed.is_set()
+            return Over(Ending.EMERGENCY_STOP, self.stop.reason) if pressed else over
         raise AssertionError("unreachable")
 
     def _run(self) -> None:
