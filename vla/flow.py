@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -99,6 +100,12 @@ def integrate(velocity: Velocity, noise: Tensor, steps: int, scale: float) -> Te
         time = torch.full((len(noise),), number * step, device=noise.device)
         actions = actions + step * velocity(actions, time)
     return actions
+
+
+def seeded(*key: int) -> torch.Generator:
+    """A source of noise that depends on every number of a key."""
+    words = np.random.SeedSequence(key).generate_state(1)
+    return torch.Generator().manual_seed(int(words[0]))
 
 
 def draw_noise(

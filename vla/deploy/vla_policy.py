@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from rvq_action.data.windows import horizon_frames
 from vla.deploy.policy import Committed, PolicyDescription, Request
+from vla.flow import seeded
 from vla.images import fit
 from vla.policy import VLAPolicy
 from vla.real_time_chunking import MAX_GUIDANCE, RealTimeGuidance, soft_mask
@@ -69,7 +69,7 @@ class DeployedVLA:
         """A chunk float32 [T, D], physical units, absolute; errors as `VLAPolicy.act`."""
         seen = self._observe(request)
         guide = None if request.committed is None else self._guidance(seen, request.committed)
-        noise = _noise(self.seed, request.number)
+        noise = seeded(self.seed, request.number)
         return self.policy.act([seen], self.horizon, self.steps, noise, guide)[0]
 
     def _observe(self, request: Request) -> Observation:
@@ -87,8 +87,3 @@ class DeployedVLA:
         mask = soft_mask(self.horizon, committed.delay, len(frames))[:, None] * given.mask
         device = self.policy.model.device
         return RealTimeGuidance(given.x.to(device), mask.to(device), self.max_guidance)
-
-
-def _noise(seed: int, number: int) -> torch.Generator:
-    words = np.random.SeedSequence([seed, number]).generate_state(1)
-    return torch.Generator().manual_seed(int(words[0]))

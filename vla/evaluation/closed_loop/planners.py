@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 
 from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.windows import horizon_frames
 from vla.deploy.robots.metaworld import ACTION_NAMES, ROBOT_TYPE
 from vla.evaluation.closed_loop.loop import Moment
+from vla.flow import seeded
 from vla.images import fit
 from vla.policy import VLAPolicy
 from vla.samples import Observation
@@ -69,7 +69,7 @@ class PolicyPlanner:
         if self.pathway == "ar":
             chunks = [said.actions for said in self.policy.act_by_codes(seen, self.horizon)]
         else:
-            noise = [_noise(moment) for moment in moments]
+            noise = [seeded(moment.start.seed, moment.plans) for moment in moments]
             chunks = self.policy.act(seen, self.horizon, self.steps, noise)
         return [self.to_robot(chunk) for chunk in chunks]
 
@@ -130,11 +130,6 @@ def _recorded(path: str | Path) -> list[np.ndarray]:
             f"{ACTION_NAMES}. Record some with `rvq-vla demos`."
         )
     return [reader.episode(i)[ACTION] for i in range(reader.num_episodes)]
-
-
-def _noise(moment: Moment) -> torch.Generator:
-    words = np.random.SeedSequence([moment.start.seed, moment.plans]).generate_state(1)
-    return torch.Generator().manual_seed(int(words[0]))
 
 
 def _at(image: np.ndarray, size: int) -> np.ndarray:
