@@ -15,6 +15,7 @@ from rvq_action.console import EXPECTED, guarded, writable_folder
 from vla.ablation.command import ablate, ablate_parser
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.rendering import RenderingUnavailable
+from vla.deploy.server.command import serve, serve_parser
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
 
 if TYPE_CHECKING:
@@ -162,11 +163,15 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], No
     "inspect": (_inspect_parser, _inspect),
     "rollout": (rollout_parser, rollout),
     "listen": (listen_parser, listen),
+    "serve": (serve_parser, serve),
     "ablate": (ablate_parser, ablate),
 }
 """Subcommand -> (its parser, what it runs)."""
 
-EXTRAS = {"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"}
+EXTRAS = {
+    **{"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"},
+    "serve": "vla,deploy",
+}
 """Subcommand -> the extras that it needs, where those are not the policy's alone."""
 
 

@@ -1,7 +1,7 @@
-"""Who is let in: an address of this machine alone or a key, no browsers, and pages beside websockets.
+"""Who is let in: by this machine's own address or with a key, and no browsers.
 
-A page is what `GET /path` gives without a websocket. `/healthz` is for everybody, all others ask for
-the key where there is one, as websockets do.
+Beside websockets there are pages: what `GET /path` gives. `/healthz` is for everybody, all others
+ask for the key where there is one, as websockets do.
 """
 
 from __future__ import annotations
