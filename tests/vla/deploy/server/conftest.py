@@ -57,7 +57,7 @@ class FakeServed:
         chunk = np.zeros((self.description.horizon, 4))
         chunk[:, 0], chunk[:, 1] = request.number, request.seed or 0
         chunk[:, 2] = request.observation.proprio[1]
-        chunk[:, 3] = request.observation.images["front"][0, 0, 0]
+        chunk[:, 3] = request.observation.images["front"][SIDE // 2, SIDE // 2, 0]
         return chunk
 
 

@@ -295,10 +295,12 @@ def test_in_the_end_it_finishes_what_runs_and_says_goodbye():
 def test_a_policy_that_hangs_is_left_behind(monkeypatch):
     monkeypatch.setattr(server_module, "FINISH_S", 0.1)
     gate = Gate()
-    with pytest.raises(TimeoutError, match="hangs"), serving(FakeServed(gate)) as port:
-        with visit(port) as client:
-            client.send(pack(sight(prompt="wait")))
-            assert gate.reached.wait(PATIENCE_S)
+    thread = ServerThread(PolicyServer(FakeServed(gate), LOCAL))
+    with visit(thread.__enter__()) as client:
+        client.send(pack(sight(prompt="wait")))
+        assert gate.reached.wait(PATIENCE_S)
+        with pytest.raises(TimeoutError, match="The policy hangs"):
+            thread.__exit__(None, None, None)
     gate.opened.set()
 
 
