@@ -142,19 +142,19 @@ class Restarts:
     def __init__(self, robot: FakeRobot, gone_at: int, back_at: int) -> None:
         self.robot, self.gone_at, self.back_at = robot, gone_at, back_at
         self.served, self.thread = FakeServed(), ServerThread(PolicyServer(FakeServed(), LOCAL))
-        self.port = self.thread.__enter__()
+        self.port = self.thread.start()
         self.work: threading.Thread | None = None
 
     def __call__(self) -> bool:
         """Called once in every period."""
         if self.robot.looks == self.gone_at:
-            self.work = threading.Thread(target=self.thread.__exit__, args=(None, None, None))
+            self.work = threading.Thread(target=self.thread.close)
             self.work.start()
         if self.robot.looks == self.back_at:
             assert self.work is not None
             self.work.join(PATIENCE_S)
             self.thread = ServerThread(PolicyServer(FakeServed(), Address(port=self.port)))
-            self.thread.__enter__()
+            self.thread.start()
         return False
 
 
@@ -181,7 +181,7 @@ def test_a_server_that_restarts_in_the_middle_of_a_run():
         policy = Noting(remote, robot)
         settings = DeploymentSettings("wave", seconds=80 / RATE, safety=CALM, keys=False)
         report = run(robot, policy, settings, is_done=restarts)
-    restarts.thread.__exit__(None, None, None)
+    restarts.thread.close()
     assert report.ending is Ending.TIME and report.held["unusable chunk"] >= 1
     failed = policy.failed[0]
     held = next(looks for looks, name, _ in robot.calls if name == "hold" and looks >= failed)
