@@ -1,0 +1,109 @@
+"""FastSampler: `VLAModel.sample_actions`, faster; see docs/inference.md."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import torch
+from torch import Tensor
+
+from vla.flow import Guide
+from vla.inference.expert import FusedExpert
+from vla.inference.plan import Plan, Shape
+from vla.model import VLAModel
+from vla.sequence import Batch
+from vla.tokens import TokenType
+
+PLANS = 8
+"""Shapes that are kept; the one that was used longest ago makes way."""
+
+
+class FastSampler:
+    """Acts as a model does, from plans that are laid out once for every shape of batch.
+
+    Weights that change, or move, are noticed, and everything is laid out anew; only a change that
+    PyTorch does not count (through `parameter.data`) has to be told: `forget`. What a plan cannot
+    do is done by the model itself: guidance (real-time chunking takes gradients), prompts padded on
+    the left, several draws at once. Threads take turns.
+
+    Args:
+        model: Its weights are used where they are, but for copies of some of the Action Expert's.
+        plans: Shapes that are kept.
+
+    Raises:
+        ValueError: The Action Expert has adapters, or `plans` is below 1.
+    """
+
+    def __init__(self, model: VLAModel, plans: int = PLANS) -> None:
+        if plans < 1:
+            raise ValueError(f"plans must be at least 1, got {plans}.")
+        self.model, self.capacity = model, plans
+        self._lock = threading.Lock()
+        self._plans: OrderedDict[Shape, Plan] = OrderedDict()
+        self._experts: dict[int, FusedExpert] = {}
+        self._weights: tuple[tuple[int, int], ...] = ()
+        self._expert(model.config.denoise_steps)
+
+    @torch.no_grad()
+    def sample_actions(
+        self,
+        batch: Batch,
+        noise: Tensor | None = None,
+        steps: int | None = None,
+        guide: Guide | None = None,
+    ) -> Tensor:
+        """Act: arguments and result as `VLAModel.sample_actions`."""
+        if guide is not None or not plannable(batch):
+            return self.model.sample_actions(batch, noise, steps, guide=guide)
+        if noise is None:
+            noise = torch.randn_like(batch.actions)
+        shape = Shape.of(batch, steps or self.model.config.denoise_steps)
+        with self._lock:
+            return self._plan(shape, batch).act(batch, noise)
+
+    def forget(self) -> None:
+        """Lay everything out anew with the next batch."""
+        with self._lock:
+            self._clear()
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """What plans there are for, the latest last."""
+        return list(self._plans)
+
+    def _clear(self) -> None:
+        self._plans.clear()
+        self._experts.clear()
+
+    def _plan(self, shape: Shape, batch: Batch) -> Plan:
+        weights = versions(self.model)
+        if weights != self._weights:
+            self._clear()
+            self._weights = weights
+        if shape not in self._plans:
+            while len(self._plans) >= self.capacity:
+                self._plans.popitem(last=False)
+            self._plans[shape] = Plan.of(self.model, self._expert(shape.steps), shape, batch)
+        self._plans.move_to_end(shape)
+        return self._plans[shape]
+
+    def _expert(self, steps: int) -> FusedExpert:
+        if steps not in self._experts:
+            self._experts = {steps: FusedExpert.of(self.model, steps)}
+        return self._experts[steps]
+
+
+def plannable(batch: Batch) -> bool:
+    """Whether there are flow slots, once, behind prompts that are padded on the right if at all."""
+    if not batch.horizon or batch.draws != 1:
+        return False
+    return not bool((batch.types[:, 0] == TokenType.PADDING).any())
+
+
+def versions(model: VLAModel) -> tuple[tuple[int, int], ...]:
+    """Where every weight is, and how often it was changed there."""
+    return tuple(
+        (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+        for weight in model.parameters()
+    )
