@@ -16,6 +16,7 @@ from vla.ablation.command import ablate, ablate_parser
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.rendering import RenderingUnavailable
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
+from vla.inference.bench.command import bench, bench_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -163,6 +164,7 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], No
     "rollout": (rollout_parser, rollout),
     "listen": (listen_parser, listen),
     "ablate": (ablate_parser, ablate),
+    "bench": (bench_parser, bench),
 }
 """Subcommand -> (its parser, what it runs)."""
 

@@ -1,9 +1,10 @@
-"""The Action Expert as the fast path runs it: matrices side by side, and what repeats worked out once.
+"""The Action Expert as the fast path runs it: matrices side by side, what repeats worked out once.
 
-    query | key | value     one matrix                    gate | up     one matrix
-    action, mask, clock     the maps in front of the mixing layer are multiplied into it: actions keep
-                            one matrix, the mask's share is the same in all steps, and the clock's is a
-                            row per step
+    query | key | value     one matrix
+    gate | up               one matrix
+    action, mask, clock     the map in front of the mixing layer is multiplied into it: actions keep
+                            one matrix, the mask's share is the same in all steps, and the clock's
+                            is a row per step
 
 These are copies: of the weights as they were. `FastSampler` makes new ones when they change.
 """

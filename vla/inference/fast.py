@@ -30,15 +30,17 @@ class FastSampler:
     Args:
         model: Its weights are used where they are, but for copies of some of the Action Expert's.
         plans: Shapes that are kept.
+        compiled: Let torch.compile fuse the kernels of a denoising step, once per shape. That takes
+            half a minute and a compiler.
 
     Raises:
         ValueError: The Action Expert has adapters, or `plans` is below 1.
     """
 
-    def __init__(self, model: VLAModel, plans: int = PLANS) -> None:
+    def __init__(self, model: VLAModel, plans: int = PLANS, compiled: bool = False) -> None:
         if plans < 1:
             raise ValueError(f"plans must be at least 1, got {plans}.")
-        self.model, self.capacity = model, plans
+        self.model, self.capacity, self.compiled = model, plans, compiled
         self._lock = threading.Lock()
         self._plans: OrderedDict[Shape, Plan] = OrderedDict()
         self._experts: dict[int, FusedExpert] = {}
@@ -84,7 +86,8 @@ class FastSampler:
         if shape not in self._plans:
             while len(self._plans) >= self.capacity:
                 self._plans.popitem(last=False)
-            self._plans[shape] = Plan.of(self.model, self._expert(shape.steps), shape, batch)
+            expert = self._expert(shape.steps)
+            self._plans[shape] = Plan.of(self.model, expert, shape, batch, self.compiled)
         self._plans.move_to_end(shape)
         return self._plans[shape]
 

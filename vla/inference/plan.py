@@ -1,7 +1,7 @@
-"""Plan: everything of one shape of batch, laid out once; a batch is copied in and its chunk comes out.
+"""Plan: everything for one shape of batch, laid out once; a batch goes in, its chunk comes out.
 
-     batch, noise ──copy──► static inputs ── prompt ── keys, values ─┬─ step ─ step ─ ... ──► chunk
-                            └───────────────── one replay ───────────┘
+batch, noise ──copy──► static inputs ── prompt ── keys, values ─┬─ step ─ step ─ ... ──► chunk
+                       └───────────────── one replay ───────────┘
 """
 
 from __future__ import annotations
@@ -76,7 +76,14 @@ class Plan:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: VLAModel, expert: FusedExpert, shape: Shape, batch: Batch) -> Plan:
+    def of(
+        cls,
+        model: VLAModel,
+        expert: FusedExpert,
+        shape: Shape,
+        batch: Batch,
+        compiled: bool = False,
+    ) -> Plan:
         """Lay out what a shape needs, and record it.
 
         Args:
@@ -84,11 +91,15 @@ class Plan:
             expert: Its Action Expert, for the shape's steps.
             shape: Of the batch.
             batch: One of them.
+            compiled: Whether torch.compile fuses the kernels of a step.
         """
         inputs = _widened(batch, shape.length)
         inputs = replace(inputs, **{n: t.clone() for n, t in _tensors(inputs).items()})
         noise = torch.zeros_like(inputs.actions)
-        run = _acting(model, expert, shape, inputs, noise)
+        velocity: Callable[..., Tensor] = expert.velocity
+        if compiled:
+            velocity = torch.compile(velocity, fullgraph=True, dynamic=False)
+        run = _acting(model, expert, velocity, shape, inputs, noise)
         return cls(inputs, noise, make_replay(run, model.device))
 
     @torch.no_grad()
@@ -102,7 +113,12 @@ class Plan:
 
 
 def _acting(
-    model: VLAModel, expert: FusedExpert, shape: Shape, inputs: Batch, noise: Tensor
+    model: VLAModel,
+    expert: FusedExpert,
+    velocity: Callable[..., Tensor],
+    shape: Shape,
+    inputs: Batch,
+    noise: Tensor,
 ) -> Callable[[], Tensor]:
     """From static inputs to a chunk; nothing in it waits for the device."""
     room = room_for(model, inputs)
@@ -122,8 +138,8 @@ def _acting(
         share = inputs.action_mask.to(noise.dtype)
         actions = noise * share
         for clock in expert.clock:
-            velocity = expert.velocity(actions, constant + clock, turn, room, mask)
-            actions = torch.addcmul(actions, velocity, share, value=expert.step)
+            moved = velocity(actions, constant + clock, turn, room, mask)
+            actions = torch.addcmul(actions, moved, share, value=expert.step)
         return actions
 
     return run

@@ -1,4 +1,4 @@
-"""The prompt: read once, its keys and values laid down where every denoising step looks for them."""
+"""The prompt: read once, its keys and values laid down where every denoising step looks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Replay: a function of no arguments, from buffers that stay to buffers that stay, again and again.
+"""Replay: a function without arguments, from buffers that stay to a buffer that stays.
 
 On the CPU it is called. On a GPU its kernels are recorded once as a CUDA graph and launched together
-from then on: at one observation at a time the processor that launches kernels one by one is what
-takes the time, not the GPU.
+from then on: with one observation at a time it is the launching, kernel by kernel, that takes time.
 """
 
 from __future__ import annotations
