@@ -110,14 +110,7 @@ class VLAPolicy:
         return cls.assemble(loaded.config, model, *parts)
 
     def accelerated(self, compiled: bool = False) -> VLAPolicy:
-        """The same policy, network included, acting by the fast path (docs/inference.md).
-
-        Args:
-            compiled: See `FastSampler`.
-
-        Raises:
-            ValueError: The Action Expert has adapters that are not merged.
-        """
+        """The same policy by the fast path, docs/inference.md; arguments as `FastSampler`."""
         return replace(self, fast=FastSampler(self.model, compiled=compiled))
 
     def save_pretrained(

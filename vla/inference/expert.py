@@ -87,31 +87,61 @@ class FusedLayer(NamedTuple):
         return x + linear(silu(gate) * up, self.down)
 
 
-@dataclass(frozen=True)
-class FusedExpert:
-    """All layers, and the maps around them, which keep float32.
+class FusedEntrance(NamedTuple):
+    """Noisy actions into the Action Expert, float32.
 
     Attributes:
-        layers: First to last.
         enter: [width, D], of noisy actions.
         fixed: [width, D], of their mask.
         bias: [width], beside `fixed`.
-        mix: [width, width], and its bias.
+        mix: [width, width].
         mix_bias: Of `mix`.
         clock: [steps, width], what each step's flow time adds.
-        norm: Before `leave`.
-        leave: [D, width], and its bias.
-        leave_bias: Of `leave`.
-        step: Flow time from one step to the next.
     """
 
-    layers: tuple[FusedLayer, ...]
     enter: Tensor
     fixed: Tensor
     bias: Tensor
     mix: Tensor
     mix_bias: Tensor
     clock: Tensor
+
+    @classmethod
+    def of(cls, head: ActionHead, times: Tensor) -> FusedEntrance:
+        """For the flow times [steps]; products are worked out in float64."""
+        first, last = cast(nn.Linear, head.mix[0]), cast(nn.Linear, head.mix[2])
+        of_action, of_clock = first.weight.double().chunk(2, dim=1)
+        maps = of_action @ head.enter.weight.double()
+        bias = of_action @ head.enter.bias.double() + first.bias.double()
+        clock = sinusoids(times, of_clock.shape[1]).double() @ of_clock.T
+        worked_out = (*maps.chunk(2, dim=1), bias, clock)
+        enter, fixed, bias, clock = (x.to(first.weight.dtype).contiguous() for x in worked_out)
+        return cls(enter, fixed, bias, last.weight.detach(), last.bias.detach(), clock)
+
+    def constant(self, mask: Tensor) -> Tensor:
+        """What bool [B, T, D] contributes in every step: [B, T, width]."""
+        return linear(mask.to(self.fixed), self.fixed, self.bias)
+
+    def __call__(self, actions: Tensor, constant: Tensor) -> Tensor:
+        """float32 [B, T, D], 0 where masked; with the mask's share and the clock's."""
+        return linear(silu(linear(actions, self.enter) + constant), self.mix, self.mix_bias)
+
+
+@dataclass(frozen=True)
+class FusedExpert:
+    """All layers, and the maps around them, which keep float32.
+
+    Attributes:
+        entrance: Before the layers.
+        layers: First to last.
+        norm: Behind them.
+        leave: [D, width].
+        leave_bias: Of `leave`.
+        step: Flow time from one step to the next.
+    """
+
+    entrance: FusedEntrance
+    layers: tuple[FusedLayer, ...]
     norm: Norm
     leave: Tensor
     leave_bias: Tensor
@@ -125,17 +155,12 @@ class FusedExpert:
         Raises:
             ValueError: A map of the Action Expert is no plain one: it has an adapter.
         """
-        layers = [cast(JointLayer, layer).action for layer in model.mot.layers]
         head, step = model.action_head, model.config.time_scale / steps
         times = torch.arange(steps, device=model.device) * step
-        return cls(
-            tuple(FusedLayer.of(layer) for layer in layers), *_entrance(head, times),
-            Norm.of(head.norm), head.leave.weight.detach(), head.leave.bias.detach(), step,
-        )  # fmt: skip
-
-    def constant(self, mask: Tensor) -> Tensor:
-        """What bool [B, T, D] contributes in every step: [B, T, width]."""
-        return linear(mask.to(self.fixed), self.fixed, self.bias)
+        layers = tuple(FusedLayer.of(cast(JointLayer, x).action) for x in model.mot.layers)
+        norm, leave = Norm.of(head.norm), head.leave
+        around = norm, leave.weight.detach(), leave.bias.detach(), step
+        return cls(FusedEntrance.of(head, times), layers, *around)
 
     def velocity(
         self,
@@ -149,28 +174,15 @@ class FusedExpert:
 
         Args:
             actions: float32 [B, T, D], 0 where masked.
-            constant: [B, T, width], mask and clock.
+            constant: [B, T, width], the mask's share and the clock's.
             turn: Of the slots' positions.
             seen: The prompt's keys and values, layer by layer, with room for the slots behind.
             mask: See `attend_grouped`.
         """
-        x = linear(silu(linear(actions, self.enter) + constant), self.mix, self.mix_bias)
-        x = x.to(self.layers[0].into.dtype)
+        x = self.entrance(actions, constant).to(self.layers[0].into.dtype)
         for layer, kept in zip(self.layers, seen, strict=True):
             x = layer(x, turn, kept, mask)
         return linear(self.norm(x.to(self.leave.dtype)), self.leave, self.leave_bias)
-
-
-def _entrance(head: ActionHead, times: Tensor) -> tuple[Tensor, ...]:
-    """`enter`, `fixed`, `bias`, `mix`, `mix_bias` and `clock` of FusedExpert."""
-    first, last = cast(nn.Linear, head.mix[0]), cast(nn.Linear, head.mix[2])
-    of_action, of_clock = first.weight.double().chunk(2, dim=1)
-    maps = of_action @ head.enter.weight.double()
-    bias = of_action @ head.enter.bias.double() + first.bias.double()
-    clock = sinusoids(times, of_clock.shape[1]).double() @ of_clock.T
-    worked_out = (*maps.chunk(2, dim=1), bias, clock)
-    enter, fixed, bias, clock = (x.to(first.weight.dtype).contiguous() for x in worked_out)
-    return enter, fixed, bias, last.weight.detach(), last.bias.detach(), clock
 
 
 def _linear(module: Any) -> nn.Linear:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vla.flow import Guide
 from vla.inference.expert import FusedExpert
@@ -22,10 +23,11 @@ PLANS = 8
 class FastSampler:
     """Acts as a model does, from plans that are laid out once for every shape of batch.
 
-    Weights that change, or move, are noticed, and everything is laid out anew; only a change that
-    PyTorch does not count (through `parameter.data`) has to be told: `forget`. What a plan cannot
-    do is done by the model itself: guidance (real-time chunking takes gradients), prompts padded on
-    the left, several draws at once. Threads take turns.
+    Weights that change, or move, are noticed, and everything is laid out anew. A change that
+    PyTorch does not count (in place, through `parameter.data`) and a module put in the place of
+    another have to be told: `forget`. What a plan cannot do the model does itself: guidance
+    (real-time chunking takes gradients), prompts padded on the left, several draws at once.
+    Threads take turns.
 
     Args:
         model: Its weights are used where they are, but for copies of some of the Action Expert's.
@@ -44,7 +46,9 @@ class FastSampler:
         self._lock = threading.Lock()
         self._plans: OrderedDict[Shape, Plan] = OrderedDict()
         self._experts: dict[int, FusedExpert] = {}
-        self._weights: tuple[tuple[int, int], ...] = ()
+        self._weights: list[tuple[int, int]] = []
+        self._modules: list[nn.Module] = []
+        self._clear()
         self._expert(model.config.denoise_steps)
 
     @torch.no_grad()
@@ -60,7 +64,8 @@ class FastSampler:
             return self.model.sample_actions(batch, noise, steps, guide=guide)
         if noise is None:
             noise = torch.randn_like(batch.actions)
-        shape = Shape.of(batch, steps or self.model.config.denoise_steps)
+        in_buckets = self.compiled or batch.ids.is_cuda
+        shape = Shape.of(batch, steps or self.model.config.denoise_steps, in_buckets)
         with self._lock:
             return self._plan(shape, batch).act(batch, noise)
 
@@ -77,9 +82,10 @@ class FastSampler:
     def _clear(self) -> None:
         self._plans.clear()
         self._experts.clear()
+        self._modules = [m for m in self.model.modules() if m._parameters]
 
     def _plan(self, shape: Shape, batch: Batch) -> Plan:
-        weights = versions(self.model)
+        weights = versions(self._modules)
         if weights != self._weights:
             self._clear()
             self._weights = weights
@@ -104,9 +110,7 @@ def plannable(batch: Batch) -> bool:
     return not bool((batch.types[:, 0] == TokenType.PADDING).any())
 
 
-def versions(model: VLAModel) -> tuple[tuple[int, int], ...]:
+def versions(modules: Sequence[nn.Module]) -> list[tuple[int, int]]:
     """Where every weight is, and how often it was changed there."""
-    return tuple(
-        (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
-        for weight in model.parameters()
-    )
+    weights = (w for module in modules for w in module._parameters.values() if w is not None)
+    return [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]

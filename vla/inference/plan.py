@@ -24,8 +24,8 @@ from vla.model import VLAModel
 from vla.sequence import Batch
 
 BUCKET = 32
-"""On a GPU prompts are padded so that prompt and slots are a multiple of this: few recordings, and
-masks as its attention kernels take them."""
+"""Where something is recorded or compiled, prompts are padded so that prompt and slots together are
+a multiple of this: few recordings, and masks as a GPU's attention kernels take them."""
 
 
 class Shape(NamedTuple):
@@ -50,10 +50,16 @@ class Shape(NamedTuple):
     masked: bool
 
     @classmethod
-    def of(cls, batch: Batch, steps: int) -> Shape:
-        """The shape of a batch, where it is: on a GPU always masked, since prompts are padded."""
+    def of(cls, batch: Batch, steps: int, in_buckets: bool = False) -> Shape:
+        """The shape of a batch.
+
+        Args:
+            batch: Any.
+            steps: Of the sampler.
+            in_buckets: Whether prompts are padded to one of a few lengths, and always masked.
+        """
         length, horizon, masked = batch.ids.shape[1], batch.horizon, True
-        if batch.ids.is_cuda:
+        if in_buckets:
             length = -(-(length + horizon) // BUCKET) * BUCKET - horizon
         else:
             masked = not bool(flow_mask(batch.types, batch.slots).all())
@@ -94,11 +100,12 @@ class Plan:
             compiled: Whether torch.compile fuses the kernels of a step.
         """
         inputs = _widened(batch, shape.length)
-        inputs = replace(inputs, **{n: t.clone() for n, t in _tensors(inputs).items()})
+        own: dict[str, Any] = {name: t.clone() for name, t in _tensors(inputs).items()}
+        inputs = replace(inputs, **own)
         noise = torch.zeros_like(inputs.actions)
         velocity: Callable[..., Tensor] = expert.velocity
         if compiled:
-            velocity = torch.compile(velocity, fullgraph=True, dynamic=False)
+            velocity = torch.compile(velocity, dynamic=False)
         run = _acting(model, expert, velocity, shape, inputs, noise)
         return cls(inputs, noise, make_replay(run, model.device))
 
@@ -134,10 +141,10 @@ def _acting(
             visible = flow_mask(inputs.types, inputs.slots)
             mask = grouped_mask(visible, group, model.dtype)
         turn = Turn.of(model.rotary.at(inputs.slot_positions, model.dtype))
-        constant = expert.constant(inputs.action_mask)
+        constant = expert.entrance.constant(inputs.action_mask)
         share = inputs.action_mask.to(noise.dtype)
         actions = noise * share
-        for clock in expert.clock:
+        for clock in expert.entrance.clock:
             moved = velocity(actions, constant + clock, turn, room, mask)
             actions = torch.addcmul(actions, moved, share, value=expert.step)
         return actions
@@ -158,4 +165,5 @@ def _widened(batch: Batch, length: int) -> Batch:
     if not more:
         return batch
     names = ("ids", "types", "positions")
-    return replace(batch, **{name: pad(getattr(batch, name), (0, more)) for name in names})
+    wider: dict[str, Any] = {name: pad(getattr(batch, name), (0, more)) for name in names}
+    return replace(batch, **wider)

@@ -1,6 +1,6 @@
 """Replay: a function without arguments, from buffers that stay to a buffer that stays.
 
-On the CPU it is called. On a GPU its kernels are recorded once as a CUDA graph and launched together
+On the CPU it is called. On a GPU its kernels are recorded once as a CUDA graph and launched as one
 from then on: with one observation at a time it is the launching, kernel by kernel, that takes time.
 """
 

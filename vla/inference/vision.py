@@ -116,8 +116,8 @@ def _attend(layer: Any, x: Tensor, plan: PicturePlan, segments: Segments) -> Ten
     first, second = turning.float().chunk(2, dim=-1)
     turned = turning.float() * plan.cos + torch.cat([-second, first], dim=-1) * plan.sin
     query, key = turned.to(x.dtype).chunk(2, dim=1)
-    parts = (segments.spread(part).transpose(1, 2) for part in (query, key, value))
-    attended = scaled_dot_product_attention(*parts, attn_mask=segments.mask)
+    query, key, value = (segments.spread(x).transpose(1, 2) for x in (query, key, value))
+    attended = scaled_dot_product_attention(query, key, value, attn_mask=segments.mask)
     return layer.proj(segments.gather(attended.transpose(1, 2)).flatten(1))
 
 

@@ -151,5 +151,6 @@ def _race(model: VLAModel, settings: BenchSettings, steps: int, batch) -> dict[s
 def _way(timed: dict[str, Timed], name: str) -> Way:
     own, plain, cached = (timed[n] for n in (name, PLAIN, CACHED))
     apart = float((own.actions - plain.actions).abs().max())
-    ratios = (float(np.median(other.ms / own.ms)) for other in (plain, cached))
-    return Way(float(np.median(own.ms)), own.ms.tolist(), *ratios, apart, own.peak_gb)
+    over_plain, over_cached = (float(np.median(x.ms / own.ms)) for x in (plain, cached))
+    times = float(np.median(own.ms)), own.ms.tolist()
+    return Way(*times, over_plain, over_cached, apart, own.peak_gb)
