@@ -14,6 +14,7 @@ from tests.vla.conftest import SIZE, learn, observe, picture, start
 from vla.deploy.policy import Committed, Request
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.vla_policy import DeployedVLA
+from vla.inference.expert import FusedExpert
 from vla.inference.fast import FastSampler
 from vla.inference.plan import Plan, Shape
 from vla.policy import VLAPolicy
@@ -93,8 +94,7 @@ def test_a_prompt_may_be_padded_to_a_larger_bucket(policy, more):
     batch = prompts(policy, ("arm", "wall"))
     shape = Shape.of(batch, 3)
     wide = shape._replace(length=shape.length + more, masked=True)
-    sampler = FastSampler(policy.model)
-    plan = Plan.of(policy.model, sampler._expert(3), wide, batch)
+    plan = Plan.of(policy.model, FusedExpert.of(policy.model, 3), wide, batch)
     expected = policy.model.sample_actions(batch, drawn(batch), 3)
     torch.testing.assert_close(plan.act(batch, drawn(batch)), expected, **EXACT)
 
