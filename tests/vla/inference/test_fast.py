@@ -16,7 +16,7 @@ from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.vla_policy import DeployedVLA
 from vla.inference.expert import FusedExpert
 from vla.inference.fast import FastSampler
-from vla.inference.plan import Plan, Shape
+from vla.inference.plan import BUCKET, Plan, Shape
 from vla.policy import VLAPolicy
 from vla.real_time_chunking import RealTimeGuidance
 from vla.sequence import Batch
@@ -242,3 +242,19 @@ def test_adapters_that_are_not_merged_are_refused(tokenizer):
 def test_a_sampler_keeps_at_least_one_plan(policy):
     with pytest.raises(ValueError, match="plans must be at least 1, got 0"):
         FastSampler(policy.model, plans=0)
+
+
+def test_a_step_is_one_graph_for_a_compiler(policy, monkeypatch):
+    """Traced as torch.compile does, without the minute that writing the kernels takes."""
+    compile_, graphs = torch.compile, []
+
+    def trace(function, **options):
+        graphs.append(options)
+        return compile_(function, **options, fullgraph=True, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", trace)
+    sampler, batch = policy.accelerated(compiled=True).fast, prompts(policy, ("arm", "wall"))
+    found = sampler.sample_actions(batch, drawn(batch), 3)
+    torch.testing.assert_close(found, policy.model.sample_actions(batch, drawn(batch), 3), **EXACT)
+    assert graphs == [{"dynamic": False}]
+    assert (sampler.shapes[0].length + 9) % BUCKET == 0, "few lengths, few graphs"
