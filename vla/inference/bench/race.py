@@ -20,7 +20,8 @@ class Timed:
 
     Attributes:
         ms: Milliseconds of every round that counts.
-        peak_gb: Most memory (10^9 bytes) that tensors took on a GPU; None elsewhere.
+        peak_gb: Most memory (10^9 bytes) that tensors took on a GPU, what the other ways keep
+            included; None elsewhere.
         actions: What came out in the last round.
     """
 
