@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from analysis import against_fast, rows, timing, trajectories
+from analysis import against_fast, rows, trajectories
 from analysis.codecs import FAST_SCALES, BinsCodec, Codec, FastCodec
 from analysis.evalset import EvalSet, load_eval_sets
 from analysis.loading import LoadedTokenizer, check_robots, load_tokenizers, splits_of
@@ -40,6 +40,7 @@ from analysis.rows import Row
 from analysis.rvq_codec import RvqCodec, prefixes
 from analysis.trajectories import Trajectories
 from analysis.yardstick import Yardstick, row_bits
+from rvq_action.machine import hardware
 
 WHOLE = ("rvq", "closed-form")
 
@@ -137,7 +138,7 @@ def compute(
     sets = load_eval_sets(data, fit_data, mapping, splits_of(loaded))
     check_robots([eval_set.embodiment for eval_set in sets], loaded)
     compared = [_compare(eval_set, loaded, fast_total, ar, quiet) for eval_set in sets]
-    return Comparison(compared, timing.hardware())
+    return Comparison(compared, hardware())
 
 
 def write_metrics(comparison: Comparison, folder: Path) -> Path:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-from pathlib import Path
 
 import numpy as np
-import torch
 
 from analysis.bootstrap import Estimate, interval
 from analysis.codecs import Codec
@@ -45,22 +41,3 @@ def _time(run, chunks: int) -> Estimate:
         seconds.append(time.perf_counter() - start)
     micros = np.array(seconds[1:]) / chunks * 1e6
     return interval(float(np.median(micros)), micros)
-
-
-def hardware() -> str:
-    """The machine in words: processor, cores, threads of torch, versions."""
-    cores = os.cpu_count() or 1
-    threads = torch.get_num_threads()
-    return (
-        f"{_processor()}, {cores} cores, {threads} torch threads, "
-        f"torch {torch.__version__}, Python {platform.python_version()}"
-    )
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

@@ -17,6 +17,7 @@ from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.rendering import RenderingUnavailable
 from vla.deploy.server.command import serve, serve_parser
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
+from vla.inference.bench.command import bench, bench_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -165,6 +166,7 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], No
     "listen": (listen_parser, listen),
     "serve": (serve_parser, serve),
     "ablate": (ablate_parser, ablate),
+    "bench": (bench_parser, bench),
 }
 """Subcommand -> (its parser, what it runs)."""
 

@@ -48,6 +48,30 @@ def read_pixels(processor: Any, images: Sequence[Image]) -> Pixels:
     return Pixels(given["pixel_values"].float(), grids, tokens)
 
 
+def cut_pixels(processor: Any, images: Sequence[Image]) -> Pixels:
+    """The same for pictures of one size that the processor keeps (`check_size`), sooner.
+
+    Args:
+        processor: The backbone's image processor.
+        images: uint8 [H, W, 3] each; none are fine.
+    """
+    if not images or not (processor.do_rescale and processor.do_normalize):
+        return read_pixels(processor, images)
+    side, merge = processor.patch_size, processor.merge_size
+    given = torch.from_numpy(np.stack(images))
+    rows, columns = given.shape[1] // side, given.shape[2] // side
+    units = given.view(len(given), rows // merge, merge, side, columns // merge, merge, side, 3)
+    patches = units.permute(0, 1, 4, 2, 5, 7, 3, 6).to(torch.float32, copy=True).contiguous()
+    mean, spread = (
+        torch.tensor(x).view(3, 1, 1) for x in (processor.image_mean, processor.image_std)
+    )
+    patches.mul_(processor.rescale_factor).sub_(mean).div_(spread)
+    moments = patches.unsqueeze(-3).expand(*(-1,) * 6, processor.temporal_patch_size, -1, -1)
+    grids = torch.tensor([[1, rows, columns]] * len(given))
+    tokens = (rows * columns // merge**2,) * len(given)
+    return Pixels(moments.flatten(5).flatten(0, 4), grids, tokens)
+
+
 def robot_views(
     images: Mapping[str, Image], cameras: Sequence[str], size: int, robot: str
 ) -> list[Image]:

@@ -254,7 +254,7 @@ class VLAModel(nn.Module):
         return integrate(masked, start, steps or self.config.denoise_steps, self.config.time_scale)
 
     def _entrance(self, batch: Batch) -> Entrance:
-        embedded = self._embed(batch)
+        embedded = self.embed(batch)
         rotary = self.rotary.at(batch.positions, embedded.dtype)
         return Entrance(embedded, rotary, vl_mask(batch.types))
 
@@ -263,13 +263,18 @@ class VLAModel(nn.Module):
         rotary = self.rotary.at(batch.slot_positions, embedded.dtype)
         return Entrance(embedded, rotary, flow_mask(batch.types, batch.slots, batch.draws))
 
-    def _embed(self, batch: Batch) -> Tensor:
-        """[B, L, width]: rows of the table, pictures and state in their places."""
+    def embed(self, batch: Batch, seen: Tensor | None = None) -> Tensor:
+        """[B, L, width]: rows of the table, pictures and state in their places.
+
+        Args:
+            batch: Of ids, pictures and states.
+            seen: The pictures' tokens, where the vision tower has run already.
+        """
         embedded = self.vl_expert.get_input_embeddings()(batch.ids)
         if batch.pixels is not None:
             place = (batch.types == TokenType.IMAGE).unsqueeze(-1)
-            seen = self._see(batch.pixels, batch.grids).to(embedded.dtype)
-            embedded = embedded.masked_scatter(place, seen)
+            seen = self._see(batch.pixels, batch.grids) if seen is None else seen
+            embedded = embedded.masked_scatter(place, seen.to(embedded.dtype))
         if self.proprio_token is not None:
             state = self.proprio_token(batch.proprio, batch.proprio_mask).to(embedded.dtype)
             place = (batch.types == TokenType.PROPRIO).unsqueeze(-1)

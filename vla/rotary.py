@@ -62,8 +62,8 @@ class RotarySettings:
         """Angles of positions int64 [3, B, N]."""
         device = positions.device
         exponent = torch.arange(0, self.head_dim, 2, device=device).float() / self.head_dim
-        axis = torch.arange(3, device=device).repeat_interleave(
-            torch.tensor(self.sections, device=device), output_size=self.head_dim // 2
+        axis = torch.cat(
+            [torch.full((n,), axis, device=device) for axis, n in enumerate(self.sections)]
         )
         angles = positions[axis].movedim(0, -1).float() * self.theta**-exponent
         angles = torch.cat([angles, angles], dim=-1).unsqueeze(1)

@@ -15,7 +15,7 @@ from rvq_action.embodiment import ModelInput
 from rvq_action.inputs import read_actions, read_anchor
 from vla.action_tokens import ActionTokens
 from vla.config import VLAConfig
-from vla.images import Image, Pixels, check_size, read_pixels, robot_views, shrink
+from vla.images import Image, Pixels, check_size, cut_pixels, read_pixels, robot_views, shrink
 from vla.prompt import Prompter, state_text
 from vla.sequence import UNLABELLED, Sample
 from vla.tokens import TokenType
@@ -209,7 +209,7 @@ class SampleBuilder:
         config, condition = self.config, given.condition
         cameras = config.cameras[name]
         views = robot_views(observation.images, cameras, config.image_size, name)
-        pixels = read_pixels(self.processor, views)
+        pixels = cut_pixels(self.processor, views)
         width = self.tokenizer.layout(name).width
         assert condition.anchor is not None and condition.anchor_mask is not None
         state = state_text(condition.anchor[0, :width], condition.anchor_mask[0, :width])
