@@ -16,6 +16,7 @@ from vla.ablation.command import ablate, ablate_parser
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.rendering import RenderingUnavailable
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
+from vla.evaluation.schedules.command import schedules, schedules_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -163,10 +164,11 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], No
     "rollout": (rollout_parser, rollout),
     "listen": (listen_parser, listen),
     "ablate": (ablate_parser, ablate),
+    "schedules": (schedules_parser, schedules),
 }
 """Subcommand -> (its parser, what it runs)."""
 
-EXTRAS = {"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"}
+EXTRAS = {"demos": "sim"} | dict.fromkeys(("rollout", "listen", "ablate", "schedules"), "vla,sim")
 """Subcommand -> the extras that it needs, where those are not the policy's alone."""
 
 
