@@ -34,6 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv || { rm -rf .venv; \
 	  echo "The venv module is missing; on Debian: apt-get install python3.11-venv"; exit 1; }
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[all]'
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps openpi-client
 	@touch $@
 
 system: $(STAMP)  ## Make off-screen rendering possible, where that can be done without asking

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-    from vla.deploy.drive.preflight import Preflight
-    from vla.deploy.policy import Policy, PolicyDescription
-    from vla.deploy.report import RunReport
-    from vla.deploy.robots.kinds import RobotConfig
-    from vla.deploy.robots.protocol import Robot
+    from vla.deploy.policy import PolicyDescription
     from vla.deploy.schedule import ScheduleSettings
 
-SLOW, SECONDS = 0.2, 30.0
+SECONDS = 30.0
 """Of a run that nothing more is said of."""
 
 
@@ -35,6 +30,7 @@ def drive_parser() -> ArgumentParser:
     add("--steps", type=int | None, default=None, help="of the flow's sampler (the policy's own)")
     add("--seed", type=int, default=0, help="of the policy's noise")
     add("--device", type=str, default="cpu", help="of the network")
+    add("--api_key_file", type=str | None, default=None, help="holds the key of a server")
     add("--instruction", type=str | None, default=None, help="what to do (a simulated task's own)")
     add("--seconds", type=float, default=SECONDS, help="the run is over then")
     add_driving(parser)
@@ -45,7 +41,7 @@ def add_driving(parser: ArgumentParser) -> None:
     """The options of every command that moves a robot."""
     add = parser.add_argument
     add("--robot", type=str, required=True, help="a YAML file, metaworld:TASK, replay:DATASET, ...")
-    add("--speed", type=float | None, default=None, help=f"fraction of full speed ({SLOW})")
+    add("--speed", type=float | None, default=None, help="fraction of full speed (0.2)")
     add("--full_speed", action="store_true", help="as fast as it was trained")
     add("--record", type=str | None, default=None, help="new folder for the recording")
     add("--yes", action="store_true", help="do not ask before a real robot moves")
@@ -59,42 +55,28 @@ def drive(config: Namespace) -> int:
         The exit status: see outcome.py.
 
     Raises:
-        ValueError: Policy, robot and options do not fit, or nobody lets the robot move.
-        RobotError: The robot cannot be reached.
+        ValueError: Policy, robot and options do not fit, robot or server cannot be reached, or
+            nobody lets the robot move.
     """
-    from vla.deploy.drive.preflight import Preflight
-    from vla.deploy.drive.sources import PolicyChoice, camera_names, open_policy
-    from vla.deploy.robots.config import read_robot
+    from vla.deploy.drive.go import Drive
+    from vla.deploy.drive.sources import PolicyChoice, open_policy
+    from vla.deploy.server.command import read_pairs
     from vla.deploy.settings import DeploymentSettings
 
     told: dict[str, Any] = config.as_dict()
-    robot = read_robot(told["robot"])
-    speed, record = read_driving(told, robot.is_real)
+    drive = Drive.of(told)
     names = ("embodiment", "chunk_s", "steps", "seed", "device")
-    cameras = camera_names(told["cameras"])
-    opened = open_policy(
-        PolicyChoice(told["policy"], cameras=cameras, **{name: told[name] for name in names})
-    )
-    instruction = told["instruction"] or robot.instruction
+    chosen = {name: told[name] for name in names} | {"key_file": told["api_key_file"]}
+    chosen["cameras"] = read_pairs(told["cameras"])
+    opened = open_policy(PolicyChoice(told["policy"], **chosen))
+    instruction = told["instruction"] or drive.robot.instruction
     schedule = _schedule(told, opened.policy.description)
-    settings = DeploymentSettings(
-        instruction, told["seconds"], schedule, speed=speed, record=record
-    )
-    drives = Drive(robot, told["yes"], told["simulated_clock"])
-    arm = drives.built(opened.defaults)
-    about = arm.description, opened.policy.description, settings, robot.is_real, opened.seen
-    return drives.go(arm, opened.policy, Preflight(*about))
+    settings = DeploymentSettings(instruction, told["seconds"], schedule)
+    return drive.go(opened, settings)
 
 
-def read_driving(told: dict[str, Any], is_real: bool) -> tuple[float, Path | None]:
-    """The speed, and the folder of the recording.
+def _schedule(told: dict[str, Any], policy: PolicyDescription) -> ScheduleSettings:
+    from vla.deploy.schedule import ScheduleSettings
 
-    Raises:
-        ValueError: Options contradict one another.
-    """
-    if told["full_speed"] and told["speed"] is not None:
-        raise ValueError("Give --speed or --full_speed, not both.")
-    if told["simulated_clock"] and is_real:
-        raise ValueError("A real robot has a real clock: leave out --simulated_clock.")
-    slow = SLOW if told["speed"] is None else told["speed"]
-    return 1.0 if told["full_speed"] else slow, told["record"] and Path(told["record"])
+    mode = told["schedule"] or ("real_time" if policy.real_time else "asynchronous")
+    return ScheduleSettings(mode, told["execute_frames"])

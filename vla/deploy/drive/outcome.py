@@ -26,7 +26,8 @@ def lines(report: RunReport) -> Iterator[str]:
     yield f"commands       {report.sent} sent, {_counts(report.clipped, 'none clipped', 'clipped')}"
     yield f"held           {_counts(report.held, 'never', 'periods')}"
     yield f"chunks         {report.chunks} played, {report.refused_chunks} refused"
-    yield f"inference      {_spread(report.inference_ms)} ms, {_spread(report.delay_periods)} periods"
+    yield f"inference      {_spread(report.inference_ms)} ms"
+    yield f"delay          {_spread(report.delay_periods)} periods"
     yield f"watchdog       {report.watchdog_trips} trips"
     if report.recording is not None:
         yield f"recording      {report.recording}"

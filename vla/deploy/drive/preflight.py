@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla.deploy.checks import ObservationChecks
+from vla.deploy.drive.sources import NotDriven
 from vla.deploy.estop import SIGNALS
 from vla.deploy.limiter import Limiter, LimitViolation
 from vla.deploy.policy import PolicyDescription
@@ -20,10 +21,6 @@ DARK, BLANK = 8.0, 2.0
 """A picture's mean and spread, of 255, below which nothing is to be seen on it."""
 COLUMNS = ("channel", "unit", "now", "seen in training", "limits", "per second", "per second²")
 ROW = "{:<20} {:<11} {:>9}  {:<20} {:<20} {:>11} {:>12}"
-
-
-class NotConfirmed(ValueError):
-    """Nobody has said that the robot may move."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +135,14 @@ def confirm(is_real: bool, yes: bool) -> None:
     """Ask before a real robot moves.
 
     Raises:
-        NotConfirmed: The answer was not `yes`, or there is nobody to ask.
+        NotDriven: The answer was not `yes`, or there is nobody to ask.
     """
     if yes or not is_real:
         return
     if not sys.stdin.isatty():
-        raise NotConfirmed("Nobody is there to be asked whether the robot may move: give --yes.")
+        raise NotDriven("Nobody is there to be asked whether the robot may move: give --yes.")
     if input("Hand on the emergency stop? Type yes to let it move: ").strip().lower() != "yes":
-        raise NotConfirmed("Not confirmed; nothing has moved.")
+        raise NotDriven("Not confirmed; nothing has moved.")
 
 
 def _view(image: np.ndarray) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,10 @@ from vla.deploy.policy import Policy
 from vla.deploy.robots.kinds import Defaults
 
 SERVERS = ("ws://", "wss://")
+
+
+class NotDriven(ValueError):
+    """The robot could not be driven, or nobody has said that it may; nothing has moved."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class PolicyChoice:
         steps: Of the sampler; the policy's own where None.
         seed: Of the noise.
         device: Of the network.
+        key_file: Holds the key of a server; the variable RVQ_ACTION_API_KEY does where None.
     """
 
     source: str
@@ -34,6 +40,7 @@ class PolicyChoice:
     steps: int | None = None
     seed: int = 0
     device: str = "cpu"
+    key_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ def open_policy(choice: PolicyChoice) -> Opened:
     """Load a policy, or connect to its server.
 
     Raises:
+        NotDriven: The server cannot be reached.
         ValueError: It is none, or cannot act as is wanted.
         KeyError: It has no normalisation for such a robot.
     """
@@ -79,29 +87,23 @@ def _here(choice: PolicyChoice) -> Opened:
 
 def _elsewhere(choice: PolicyChoice) -> Opened:
     """A server's policy acts as the server was told to."""
+    from vla.deploy.remote_connection import PolicyUnavailable
     from vla.deploy.remote_policy import RemotePolicy
+    from vla.deploy.server.command import read_key
 
     if choice.chunk_s is not None or choice.steps is not None or choice.device != "cpu":
         raise ValueError(
             "The length of chunks, the sampler's steps and the device of a policy behind a server "
             "are said where it is served: rvq-vla serve."
         )
-    policy = RemotePolicy(choice.source, cameras=choice.cameras)
+    key = read_key(choice.key_file, os.environ)
+    try:
+        policy = RemotePolicy(choice.source, None, key, choice.cameras, choice.seed)
+    except PolicyUnavailable as error:
+        raise NotDriven(str(error)) from error
     about = policy.description
     if choice.embodiment not in (None, about.embodiment):
         raise ValueError(
             f"The server's policy acts as {about.embodiment!r}, not as {choice.embodiment!r}."
         )
     return Opened(policy, Defaults(rate=about.fps, cameras=tuple(about.cameras.values())))
-
-
-def camera_names(words: Sequence[str]) -> dict[str, str]:
-    """`policy=robot` -> its camera: the robot's.
-
-    Raises:
-        ValueError: A word is no such pair.
-    """
-    pairs = [word.partition("=") for word in words]
-    if wrong := ["".join(pair) for pair in pairs if not (pair[0] and pair[2])]:
-        raise ValueError(f"Cameras are given as POLICY=ROBOT, got {wrong}.")
-    return {name: own for name, _, own in pairs}
