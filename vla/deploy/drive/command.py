@@ -78,5 +78,5 @@ def drive(config: Namespace) -> int:
 def _schedule(told: dict[str, Any], policy: PolicyDescription) -> ScheduleSettings:
     from vla.deploy.schedule import ScheduleSettings
 
-    mode = told["schedule"] or ("real_time" if policy.real_time else "asynchronous")
+    mode: Any = told["schedule"] or ("real_time" if policy.real_time else "asynchronous")
     return ScheduleSettings(mode, told["execute_frames"])

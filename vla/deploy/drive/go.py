@@ -60,7 +60,11 @@ class Drive:
         return cls(robot, speed, record, told["yes"], told["simulated_clock"])
 
     def go(
-        self, opened: Opened, settings: DeploymentSettings, witness: Witness | None = None
+        self,
+        opened: Opened,
+        settings: DeploymentSettings,
+        witness: Witness | None = None,
+        is_done: Callable[[], bool] | None = None,
     ) -> int:
         """Look over, ask, run, tell.
 
@@ -68,6 +72,7 @@ class Drive:
             opened: Who decides.
             settings: How; speed and recording are put in here.
             witness: Whoever looks on.
+            is_done: Says whether the task is solved; asked of the robot where None.
 
         Returns:
             The exit status.
@@ -82,7 +87,7 @@ class Drive:
         about = robot.description, policy.description, settings, self.robot.is_real
         preflight = Preflight(*about, opened.seen)
         inference = SimulatedInference(policy, clock) if self.simulated_clock else None
-        looks: dict[str, Any] = {"is_done": done(robot), "witness": witness}
+        looks: dict[str, Any] = {"is_done": is_done or done(robot), "witness": witness}
         looks["ready"] = lambda: self.look_over(preflight, robot)
         try:
             report = run(robot, policy, settings, clock, inference, **looks)

@@ -31,12 +31,13 @@ class RecordedPolicy:
         approach_s: Of the way from where the robot stands to where the episode begins [s].
 
     Raises:
-        IndexError: It has no such episode.
-        ValueError: Channels of the robot are not recorded.
+        ValueError: It has no such episode, or channels of the robot are not recorded.
     """
 
     def __init__(self, dataset: RobotDataset, episode: int = 0, approach_s: float = 0.0) -> None:
-        dataset.reader.episode_length(episode)
+        if not 0 <= episode < dataset.reader.num_episodes:
+            last = dataset.reader.num_episodes - 1
+            raise ValueError(f"{dataset.path} has episodes 0..{last}, not {episode}.")
         recorded = dataset.episodes[episode]
         layout = dataset.layout
         if not recorded.mask.all():
@@ -52,11 +53,6 @@ class RecordedPolicy:
         frames = self.approach + len(self.actions)
         self.description = PolicyDescription(dataset.embodiment, layout, dataset.fps, frames)
 
-    @property
-    def seconds(self) -> float:
-        """It takes at full speed."""
-        return self.description.horizon / self.description.fps
-
     def reset(self) -> None:
         """It always plays the same."""
 
@@ -68,10 +64,9 @@ class RecordedPolicy:
         """float64 [n, D]: in a straight line; what is a velocity, or not known, does not move."""
         layout, first = self.description.layout, self.actions[0]
         begin = np.where(np.isfinite(state), state, first)
-        shares = np.arange(1, self.approach + 1) / max(self.approach, 1)
+        shares = np.arange(self.approach) / max(self.approach, 1)
         way = [straight(begin + share * (first - begin), layout) for share in shares]
-        still = np.where(rate_channels(layout), 0.0, np.reshape(way, (-1, layout.width)))
-        return still
+        return np.where(rate_channels(layout), 0.0, np.reshape(way, (-1, layout.width)))
 
 
 @dataclass
@@ -81,15 +76,18 @@ class Tracking:
     Attributes:
         policy: What is played.
         errors: float64 [D] of every period of the episode: where it was less where it had been.
+        is_over: Whether the last frame has been told.
     """
 
     policy: RecordedPolicy
     errors: list[np.ndarray] = field(default_factory=list)
+    is_over: bool = False
     problem = ""
 
     def step(self, step: Step) -> None:
         if step.due is None or step.observation is None:
             return
+        self.is_over |= step.due.frame >= self.policy.description.horizon - 1
         frame = step.due.frame - self.policy.approach
         if frame < 0:
             return

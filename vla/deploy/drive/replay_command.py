@@ -58,11 +58,11 @@ def replay(config: Namespace) -> int:
     policy = RecordedPolicy(dataset, told["episode"], approach)
     frames = policy.description.horizon
     schedule = ScheduleSettings("receding", frames)
-    settings = DeploymentSettings(policy.instruction, policy.seconds / drive.speed, schedule)
+    settings = DeploymentSettings(policy.instruction, schedule=schedule)
     tracking = Tracking(policy)
     rows = None if told["dataset"] is None else RowMapping(dataset.mapping)
     brought = Defaults(rows, dataset.fps)
-    status = drive.go(Opened(policy, brought), settings, tracking)
+    status = drive.go(Opened(policy, brought), settings, tracking, lambda: tracking.is_over)
     print("\n".join(tracking.lines()))
     return status
 

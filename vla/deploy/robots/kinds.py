@@ -116,14 +116,19 @@ class ReplayConfig:
     def instruction(self) -> str:
         from rvq_action.data.lerobot import LeRobotReader
 
-        return next(iter(LeRobotReader(self.dataset).episode_tasks(self.episode)), "")
+        reader = LeRobotReader(self.dataset)
+        is_there = 0 <= self.episode < reader.num_episodes
+        return next(iter(reader.episode_tasks(self.episode)), "") if is_there else ""
 
     def build(self, defaults: Defaults) -> Robot:
         from vla.deploy.robots.replay import ReplayRobot
 
         cameras = None if self.cameras is None else list(self.cameras)
         told = self.dataset, self.episode, self.mapping, cameras, self.limits
-        return ReplayRobot(*told, now=defaults.now)
+        try:
+            return ReplayRobot(*told, now=defaults.now)
+        except IndexError as error:
+            raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)
