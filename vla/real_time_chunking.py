@@ -15,7 +15,6 @@ The gradient of Â is taken through the network, once in every step of the sampl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,13 +55,6 @@ class RealTimeGuidance:
     target: Tensor
     weights: Tensor
     max_guidance: float = MAX_GUIDANCE
-
-    @classmethod
-    def joined(cls, guides: Sequence[RealTimeGuidance]) -> RealTimeGuidance:
-        """Those of several robots, side by side; all of one strength."""
-        target = torch.cat([guide.target for guide in guides])
-        weights = torch.cat([guide.weights for guide in guides])
-        return cls(target, weights, guides[0].max_guidance)
 
     def __call__(self, velocity: Velocity) -> Velocity:
         """The same velocity field, guided."""

@@ -97,17 +97,19 @@ class DeployedVLA:
         return self.act_many([request])[0]
 
     def act_many(self, requests: Sequence[Request]) -> list[np.ndarray]:
-        """Chunks for several robots of the kind at once, none dependent on the others."""
-        guided = [request.committed is not None for request in requests]
-        return in_groups(requests, guided, lambda alike, _: self._act_alike(alike))
+        """Chunks for several robots of the kind at once, none dependent on the others.
+
+        Those that go on from committed frames are computed one by one: their gradients would make
+        more of the rounding of a batch than may be.
+        """
+        keys = [-1 if r.committed is None else place for place, r in enumerate(requests)]
+        return in_groups(requests, keys, lambda alike, _: self._act_alike(alike))
 
     def _act_alike(self, requests: Sequence[Request]) -> list[np.ndarray]:
-        """All of them go on from committed frames, or none."""
-        seen = [self._observe(request) for request in requests]
-        told = [request.committed for request in requests]
-        guides = [self._guidance(n, c) for n, c in zip(seen, told, strict=True) if c is not None]
+        """Any number that are free, or one that goes on from committed frames."""
+        seen, committed = [self._observe(r) for r in requests], requests[0].committed
+        guide = None if committed is None else self._guidance(seen[0], committed)
         noise = [seeded(self.seed if r.seed is None else r.seed, r.number) for r in requests]
-        guide = RealTimeGuidance.joined(guides) if guides else None
         return self.policy.act(seen, self.horizon, self.steps, noise, guide)
 
     def _observe(self, request: Request) -> Observation:

@@ -109,13 +109,14 @@ class Conversation:
 
     async def _compute(self, request: Request) -> Outcome | None:
         """Nothing where the client goes meanwhile."""
-        computed = asyncio.wrap_future(self._batcher.submit(request))
+        waiting = self._batcher.submit(request)
+        computed = asyncio.wrap_future(waiting)
         gone = asyncio.ensure_future(self._connection.wait_closed())
         try:
             await asyncio.wait({computed, gone}, return_when=asyncio.FIRST_COMPLETED)
             return computed.result() if computed.done() else None
         finally:
-            computed.cancel()
+            waiting.cancel()
             gone.cancel()
 
     def _chunk(self, request: Request, outcome: Outcome) -> bytes:

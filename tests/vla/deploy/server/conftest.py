@@ -31,6 +31,7 @@ class FakeServed:
         spoil: Request -> called before its chunk is computed; may wait or raise.
         real_time: Whether it takes committed frames.
         fingerprint: Of its weights.
+        horizon: Frames of its chunks.
     """
 
     image_size, needs = SIDE, ARM.names[:3]
@@ -40,9 +41,10 @@ class FakeServed:
         spoil: Callable[[Request], None] = lambda request: None,
         real_time: bool = True,
         fingerprint: str = "one",
+        horizon: int = HORIZON,
     ) -> None:
         cameras = {"front": "front"}
-        self.description = PolicyDescription("arm", ARM, RATE, HORIZON, cameras, real_time)
+        self.description = PolicyDescription("arm", ARM, RATE, horizon, cameras, real_time)
         self.spoil, self.fingerprint = spoil, fingerprint
         self.batches: list[int] = []
 
@@ -52,7 +54,7 @@ class FakeServed:
 
     def _chunk(self, request: Request) -> np.ndarray:
         self.spoil(request)
-        chunk = np.zeros((HORIZON, 4))
+        chunk = np.zeros((self.description.horizon, 4))
         chunk[:, 0], chunk[:, 1] = request.number, request.seed or 0
         chunk[:, 2] = request.observation.proprio[1]
         chunk[:, 3] = request.observation.images["front"][0, 0, 0]
