@@ -100,4 +100,6 @@ def _plain(figures: Any) -> Any:
     """The same without NaN, which JSON does not have."""
     if isinstance(figures, dict):
         return {name: _plain(value) for name, value in figures.items()}
+    if isinstance(figures, list):
+        return [_plain(value) for value in figures]
     return None if isinstance(figures, float) and np.isnan(figures) else figures
