@@ -32,6 +32,7 @@ ONLY_IN = {
     "gymnasium": ("vla/deploy/robots/metaworld.py",),
     "lerobot": ("vla/deploy/robots/lerobot.py",),
     "matplotlib": ("analysis/",),
+    "rerun": ("vla/deploy/drive/rerun_view.py",),
 }
 """Third-party packages that only these files or folders may import."""
 
