@@ -138,4 +138,4 @@ def test_chunks_do_not_depend_on_who_shares_the_batch(policy):
     alone = [deployed.act(r) for r in requests]
     for shared, own in zip(together, alone, strict=True):
         np.testing.assert_allclose(shared, own, atol=1e-5)
-    assert np.abs(alone[0] - alone[2]).max() > 0.01 and SIZE == deployed.image_size
+    assert np.abs(alone[0] - alone[2]).max() > 0.01 and deployed.image_size == SIZE
