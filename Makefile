@@ -19,7 +19,7 @@ STARTS := 20
 
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 
-.PHONY: help install system test stress lint format demo policy ablation
+.PHONY: help install system test stress soak lint format demo policy ablation
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -50,6 +50,9 @@ test: install system  ## Run the CPU test suite
 
 stress: install  ## Decode 100,000 random and 100,000 corrupted token sequences a robot
 	$(BIN)/python -m pytest -m stress -s
+
+soak: install  ## Drive a stand-in robot for ten minutes at 50 Hz: memory, threads, files, deadlines
+	$(BIN)/python -m tests.vla.deploy.soak 600
 
 lint: install  ## Check style and types
 	$(BIN)/ruff check .

@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 from rvq_action.console import EXPECTED, guarded, writable_folder
 from vla.ablation.command import ablate, ablate_parser
 from vla.data.demo_settings import DemoSettings
+from vla.deploy.drive.command import drive, drive_parser
+from vla.deploy.drive.replay_command import replay, replay_parser
+from vla.deploy.drive.show_command import show, show_parser
 from vla.deploy.robots.rendering import RenderingUnavailable
 from vla.deploy.server.command import serve, serve_parser
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
 from vla.inference.bench.command import bench, bench_parser
+from vla.evaluation.schedules.command import schedules, schedules_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -32,18 +36,19 @@ def main(args: Sequence[str] | None = None) -> int:
     return guarded("rvq-vla", words, extra, lambda: _run(words), expected)
 
 
-def _run(words: Sequence[str]) -> None:
+def _run(words: Sequence[str]) -> int | None:
     from jsonargparse import ArgumentParser
 
     if words[:1] == ["train"]:
-        return _train(words[1:])
+        _train(words[1:])
+        return None
     parser = ArgumentParser(prog="rvq-vla", description="Policies, and demonstrations for them.")
     commands = parser.add_subcommands(required=True, dest="command")
     for name, (build, _) in COMMANDS.items():
         subparser = build()
         commands.add_subcommand(name, subparser, help=subparser.description)
     config = parser.parse_args(words)
-    COMMANDS[config.command][1](config[config.command])
+    return COMMANDS[config.command][1](config[config.command])
 
 
 def _demos_parser() -> ArgumentParser:
@@ -157,7 +162,7 @@ def _inspect(config: Namespace) -> None:
             print(f"  {row:<20} {value:>16,}")
 
 
-COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], None]]] = {
+COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], int | None]]] = {
     "demos": (_demos_parser, _demos),
     "bridge": (_bridge_parser, _bridge),
     "train": (_train_parser, _train),
@@ -167,12 +172,20 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], No
     "serve": (serve_parser, serve),
     "ablate": (ablate_parser, ablate),
     "bench": (bench_parser, bench),
+    "schedules": (schedules_parser, schedules),
+    "drive": (drive_parser, drive),
+    "replay": (replay_parser, replay),
+    "show": (show_parser, show),
 }
 """Subcommand -> (its parser, what it runs)."""
 
 EXTRAS = {
     **{"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"},
+    "schedules": "vla,sim",
     "serve": "vla,deploy",
+    "drive": "vla,deploy,sim",
+    "replay": "vla,deploy,sim",
+    "show": "vla,rerun",
 }
 """Subcommand -> the extras that it needs, where those are not the policy's alone."""
 
