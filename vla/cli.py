@@ -16,6 +16,7 @@ from vla.ablation.command import ablate, ablate_parser
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.rendering import RenderingUnavailable
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
+from vla.evaluation.progress.command import rubrics, rubrics_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -30,18 +31,19 @@ def main(args: Sequence[str] | None = None) -> int:
     return guarded("rvq-vla", words, extra, lambda: _run(words), expected)
 
 
-def _run(words: Sequence[str]) -> None:
+def _run(words: Sequence[str]) -> int | None:
     from jsonargparse import ArgumentParser
 
     if words[:1] == ["train"]:
-        return _train(words[1:])
+        _train(words[1:])
+        return None
     parser = ArgumentParser(prog="rvq-vla", description="Policies, and demonstrations for them.")
     commands = parser.add_subcommands(required=True, dest="command")
     for name, (build, _) in COMMANDS.items():
         subparser = build()
         commands.add_subcommand(name, subparser, help=subparser.description)
     config = parser.parse_args(words)
-    COMMANDS[config.command][1](config[config.command])
+    return COMMANDS[config.command][1](config[config.command])
 
 
 def _demos_parser() -> ArgumentParser:
@@ -155,18 +157,22 @@ def _inspect(config: Namespace) -> None:
             print(f"  {row:<20} {value:>16,}")
 
 
-COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], None]]] = {
+COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], int | None]]] = {
     "demos": (_demos_parser, _demos),
     "bridge": (_bridge_parser, _bridge),
     "train": (_train_parser, _train),
     "inspect": (_inspect_parser, _inspect),
     "rollout": (rollout_parser, rollout),
     "listen": (listen_parser, listen),
+    "rubrics": (rubrics_parser, rubrics),
     "ablate": (ablate_parser, ablate),
 }
-"""Subcommand -> (its parser, what it runs)."""
+"""Subcommand -> (its parser, what it runs: its exit status, or None for 0)."""
 
-EXTRAS = {"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"}
+EXTRAS = {
+    **{"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"},
+    **{"rubrics": "sim"},
+}
 """Subcommand -> the extras that it needs, where those are not the policy's alone."""
 
 

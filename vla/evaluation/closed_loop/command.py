@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-    from vla.evaluation.closed_loop.results import Share
     from vla.evaluation.closed_loop.stage import Staging
 
 
@@ -74,7 +73,7 @@ def rollout(config: Namespace) -> None:
         ValueError: An option is not usable; see `roll_out`.
     """
     from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_task
-    from vla.evaluation.closed_loop.results import Share, summarize
+    from vla.evaluation.closed_loop.results import by_task, summary
     from vla.evaluation.closed_loop.run import roll_out
     from vla.evaluation.closed_loop.settings import OWN_INSTRUCTION
 
@@ -86,11 +85,11 @@ def rollout(config: Namespace) -> None:
             raise ValueError("Give --instruction or --instruction_of, not both.")
         told["instruction"] = INSTRUCTIONS[other]
     found = roll_out(*read_attempts(told))
-    by_task = summarize(found.outcomes)
-    for task, share in by_task.items():
-        print(_line(task, share))
-    if len(by_task) > 1:
-        print(_line("mean", Share.of([outcome.success for outcome in found.outcomes])))
+    tasks = by_task(found.outcomes)
+    for task, own in tasks.items():
+        print(summary_line(task, summary([own])))
+    if len(tasks) > 1:
+        print(summary_line("mean", summary(list(tasks.values()))))
     print(f"Wrote {found.report}")
 
 
@@ -126,8 +125,8 @@ def listen(config: Namespace) -> None:
     print(f"Wrote {heard.report}")
 
 
-def _line(name: str, share: Share) -> str:
-    row = asdict(share)
-    return "{:<28} {solved:>3} of {count:>3}   {success:.0%} ({low:.0%} to {high:.0%})".format(
-        name, **row
-    )
+def summary_line(name: str, row: Mapping[str, Any]) -> str:
+    """What `summary` gives, as a line of a table."""
+    told = "{:<28} {solved:>3} of {count:>3}   {success:.0%} ({low:.0%} to {high:.0%})"
+    progress = "" if row["progress"] is None else "   progress {mean:.0f} ({low:.0f} to {high:.0f})"
+    return told.format(name, **row) + progress.format(**(row["progress"] or {}))
