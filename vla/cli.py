@@ -17,6 +17,7 @@ from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.rendering import RenderingUnavailable
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
 from vla.evaluation.progress.command import rubrics, rubrics_parser
+from vla.evaluation.suites.command import suite, suite_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -165,13 +166,14 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], in
     "rollout": (rollout_parser, rollout),
     "listen": (listen_parser, listen),
     "rubrics": (rubrics_parser, rubrics),
+    "suite": (suite_parser, suite),
     "ablate": (ablate_parser, ablate),
 }
 """Subcommand -> (its parser, what it runs: its exit status, or None for 0)."""
 
 EXTRAS = {
     **{"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"},
-    **{"rubrics": "sim"},
+    **{"rubrics": "sim", "suite": "vla,sim"},
 }
 """Subcommand -> the extras that it needs, where those are not the policy's alone."""
 

@@ -30,17 +30,23 @@ def rollout_parser() -> ArgumentParser:
 
 
 def add_attempts(parser: ArgumentParser) -> None:
-    """The options of every command that lets a policy act."""
+    """The options of every command that lets one policy attempt tasks from fresh starts."""
     add = parser.add_argument
     add("--policy", type=str, required=True, help="folder of the policy")
     add("--starts", type=int, default=20, help="fresh starts of each task, the same for everybody")
+    add("--seed", type=int, default=0, help="other numbers give other starts")
+    add("--max_steps", type=int, default=200, help="longer attempts have failed")
+    add_acting(parser)
+
+
+def add_acting(parser: ArgumentParser) -> None:
+    """The options of every command that lets policies act."""
+    add = parser.add_argument
     add("--out", type=str, required=True, help="folder of the outcomes")
     add("--pathway", type=str, default="flow", help="flow head (flow) or action tokens (ar)")
     add("--execute_frames", type=int | None, default=None, help="of every chunk (half of it)")
     add("--steps", type=int | None, default=None, help="of the flow's sampler (the policy's own)")
     add("--seconds", type=float | None, default=None, help="of a chunk (the tokenizer's)")
-    add("--seed", type=int, default=0, help="other numbers give other starts")
-    add("--max_steps", type=int, default=200, help="longer attempts have failed")
     add("--image_size", type=int | None, default=None, help="rendered, then scaled (the policy's)")
     add("--workers", type=int | None, default=None, help="processes (one per core)")
     add("--robots", type=int, default=10, help="attempts at a time, over all processes")
