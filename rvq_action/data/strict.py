@@ -70,3 +70,17 @@ def numbers(value: Any, count: int | None, where: str) -> tuple[float, ...]:
     if count is not None and len(value) != count:
         raise ValueError(f"{where} must have {count} numbers, got {len(value)}: {list(value)}.")
     return tuple(float(v) for v in value)
+
+
+def whole(value: Any, where: str, least: int = 0) -> int:
+    """A whole number of at least so much, or a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{where} must be a whole number from {least} on, got {value!r}.")
+    return value
+
+
+def flag(value: Any, where: str) -> bool:
+    """True or false, or a ValueError."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{where} must be true or false, got {value!r}.")
+    return value

@@ -14,9 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from tqdm import tqdm
@@ -25,7 +23,8 @@ from rvq_action.data.writer import LeRobotWriter
 from vla.data.demo_settings import DemoSettings
 from vla.data.demo_workers import Job, record_all
 from vla.data.demonstration import Demonstration
-from vla.deploy.robots.metaworld import ACTION_NAMES, ROBOT_TYPE, STATE_NAMES, STEP_M
+from vla.data.metaworld_rows import FEATURES, metaworld_mapping
+from vla.deploy.robots.metaworld import ROBOT_TYPE
 from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS
 from vla.deploy.robots.rendering import select_backend
 from vla.processes import available_cores
@@ -147,10 +146,9 @@ def _record(jobs: list[Job], workers: int, progress: bool) -> None:
 def _write(path: Path, jobs: list[Job], settings: DemoSettings, progress: bool) -> Counter[str]:
     """Write the dataset; failed attempts per task."""
     failed: Counter[str] = Counter()
-    features = {"observation.state": STATE_NAMES, "action": ACTION_NAMES}
     size = (settings.image_size, settings.image_size)
     cameras = {f"observation.images.{camera}": size for camera in settings.cameras}
-    with LeRobotWriter(path, settings.fps, features, ROBOT_TYPE, cameras) as writer:
+    with LeRobotWriter(path, settings.fps, FEATURES, ROBOT_TYPE, cameras) as writer:
         for job in tqdm(jobs, "write", unit="ep", disable=not progress):
             demo = Demonstration.load(job.path)
             columns = {"observation.state": demo.state, "action": demo.action}
@@ -158,11 +156,5 @@ def _write(path: Path, jobs: list[Job], settings: DemoSettings, progress: bool) 
             writer.add_episode(columns, videos, task=INSTRUCTIONS[job.task])
             if demo.failed_attempts:
                 failed[job.task] += demo.failed_attempts
-    (path / MAPPING_FILE).write_text(_mapping(settings.fps))
+    (path / MAPPING_FILE).write_text(metaworld_mapping(settings.fps))
     return failed
-
-
-def _mapping(fps: int) -> str:
-    """The dataset's mapping: actions become m/s at the rate that the frames are said to have."""
-    text = resources.files("vla.data").joinpath("metaworld_mapping.yaml").read_text()
-    return Template(text).substitute(fps=fps, speed=f"{STEP_M * fps:.10g}")
