@@ -16,6 +16,7 @@ from vla.ablation.command import ablate, ablate_parser
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.robots.rendering import RenderingUnavailable
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
+from vla.evaluation.layers.command import eval_parser, eval_policy
 from vla.evaluation.progress.command import rubrics, rubrics_parser
 from vla.evaluation.suites.command import suite, suite_parser
 
@@ -165,6 +166,7 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], in
     "inspect": (_inspect_parser, _inspect),
     "rollout": (rollout_parser, rollout),
     "listen": (listen_parser, listen),
+    "eval": (eval_parser, eval_policy),
     "rubrics": (rubrics_parser, rubrics),
     "suite": (suite_parser, suite),
     "ablate": (ablate_parser, ablate),
@@ -173,7 +175,7 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], in
 
 EXTRAS = {
     **{"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"},
-    **{"rubrics": "sim", "suite": "vla,sim"},
+    **{"rubrics": "sim", "suite": "vla,sim", "eval": "vla,sim"},
 }
 """Subcommand -> the extras that it needs, where those are not the policy's alone."""
 
