@@ -115,7 +115,7 @@ def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
     settings = DeploymentSettings(
         instruction=subject.instruction(trial.word),
         seconds=_seconds(config, told.seconds / trial.speed, robot.description.rate),
-        schedule=told.schedule,
+        schedule=told.scheduling(),
         speed=trial.speed,
         record=trial.folder,
         keys=config.is_real,

@@ -38,7 +38,12 @@ def eval_parser() -> ArgumentParser:
     add("--trials", type=int, default=default.trials, help="with every robot, in layers 3 and 4")
     add("--seconds", type=float, default=default.seconds, help="of a trial at full speed")
     add("--low_speed", type=float, default=default.low_speed, help="of layer 3, of full speed")
-    add("--schedule", type=str, default="receding", help="receding, asynchronous, real_time, ...")
+    add(
+        "--schedule",
+        type=str,
+        default=default.schedule,
+        help="receding, asynchronous, real_time, ...",
+    )
     add("--execute_frames", type=int | None, default=None, help="of every chunk (the schedule's)")
     add("--latency_s", type=float, default=0.0, help="of a chunk, on a simulated robot's clock")
     add("--instruction", type=str | None, default=None, help="what to say (what is usual there)")
@@ -55,14 +60,12 @@ def eval_policy(config: Namespace) -> int:
     Raises:
         ValueError: An option is not usable; see `evaluate`.
     """
-    from vla.deploy.schedule import ScheduleSettings
     from vla.evaluation.layers.evaluate import REPORT, evaluate
     from vla.evaluation.layers.gates import Gates
     from vla.evaluation.layers.settings import EvalSettings
 
     told: dict[str, Any] = config.as_dict()
     out, through, gates = Path(told.pop("out")), told.pop("through"), Gates(**told.pop("gates"))
-    told["schedule"] = ScheduleSettings(told.pop("schedule"), told.pop("execute_frames"))
     told |= {"policy": Path(told["policy"]), "robots": tuple(told["robots"])}
     results = evaluate(EvalSettings(**told), out, gates, through)
     for line in lines(results):

@@ -67,6 +67,12 @@ def evaluate(
     if through not in LAYERS:
         raise ValueError(f"There is no layer {through!r}; there are {list(LAYERS)}.")
     wanted = LAYERS[: LAYERS.index(through) + 1]
+    if left_out := [name for name in wanted if name not in settings.layers]:
+        logger.warning(
+            "Left out: %s. Open loop takes a dataset (--data), low and full speed take robots "
+            "(--robots).",
+            ", ".join(left_out),
+        )
     claim = fingerprint(settings.policy)
     file = writable_folder(out) / REPORT
     kept = _read(file, claim)

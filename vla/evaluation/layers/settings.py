@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from vla.deploy.schedule import ScheduleSettings
+if TYPE_CHECKING:
+    from vla.deploy.schedule import ScheduleSettings
 
 Pathway = Literal["flow", "ar"]
 LAYERS = ("sanity", "open_loop", "low_speed", "full_speed")
@@ -30,7 +31,8 @@ class EvalSettings:
         trials: With every robot, in layers 3 and 4; simulated ones begin from another start each.
         seconds: Of a trial at full speed; at low speed it takes accordingly longer.
         low_speed: Fraction of full speed in layer 3.
-        schedule: How chunks follow one another.
+        schedule: How chunks follow one another, see `vla.deploy.schedule`.
+        execute_frames: Of every chunk before the next one; the schedule's own where None.
         latency_s: That a chunk takes on the clock of a simulated robot.
         instruction: What the robot is told; what is usually said in front of it where None.
         steps: Of the flow's sampler; the policy's own where None.
@@ -48,7 +50,8 @@ class EvalSettings:
     trials: int = 3
     seconds: float = 10.0
     low_speed: float = 0.5
-    schedule: ScheduleSettings = ScheduleSettings("receding")
+    schedule: str = "receding"
+    execute_frames: int | None = None
     latency_s: float = 0.0
     instruction: str | None = None
     steps: int | None = None
@@ -69,6 +72,17 @@ class EvalSettings:
             )
         if self.pathway not in get_args(Pathway):
             raise ValueError(f"pathway is one of {get_args(Pathway)}, got {self.pathway!r}.")
+        self.scheduling()
+
+    def scheduling(self) -> ScheduleSettings:
+        """How chunks follow one another.
+
+        Raises:
+            ValueError: There is no such schedule.
+        """
+        from vla.deploy.schedule import ScheduleSettings
+
+        return ScheduleSettings(cast(Any, self.schedule), self.execute_frames)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -80,7 +94,8 @@ class EvalSettings:
         """What decides the figures of a layer; plain data."""
         shared = ("embodiment", "steps", "seed")
         offline = ("data", "mapping", "pathway", "windows")
-        moving = ("robots", "trials", "seconds", "schedule", "latency_s", "instruction")
+        moving = ("robots", "trials", "seconds", "schedule", "execute_frames", "latency_s")
+        moving = (*moving, "instruction")
         names = {"sanity": (*offline[:3], "robots", "instruction"), "open_loop": offline}
         if layer == "low_speed":
             moving = (*moving, "low_speed")

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from vla import cli
-from vla.deploy.schedule import ScheduleSettings
 from vla.evaluation.layers import attempts, evaluate
 from vla.evaluation.layers.gates import Check, Gates
 from vla.evaluation.layers.settings import EvalSettings
@@ -102,6 +101,7 @@ def test_results_of_another_policy_are_not_gone_on_with(saved, recordings, capsy
         ({"windows": 0}, "windows and trials start at 1"),
         ({"low_speed": 1.0}, "low_speed between 0 and 1"),
         ({"pathway": "words"}, "pathway is one of"),
+        ({"schedule": "never"}, "mode is one of"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(changed, says):
@@ -116,9 +116,8 @@ def test_settings_that_cannot_be_are_refused(changed, says):
 def test_a_simulated_robot_is_driven_slowly_and_recorded(sawyer_policy, tmp_path):
     """An attempt takes so much longer, its trials begin elsewhere, and none is repeated."""
     settings = EvalSettings(
-        "p", robots=("metaworld:reach-v3",), trials=2, seconds=0.5, low_speed=0.5, steps=2,
-        schedule=ScheduleSettings("receding"),
-    )  # fmt: skip
+        "p", robots=("metaworld:reach-v3",), trials=2, seconds=0.5, low_speed=0.5, steps=2
+    )
     subject = Subject(sawyer_policy, settings)
     figures = attempts.measure(subject, tmp_path / "low_speed", 0.5)
     first, second = figures["trials"]
