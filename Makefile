@@ -98,6 +98,7 @@ suite: install system  ## Twelve tasks -> a policy -> its checkpoints on those a
 	  --trainer.max_steps $(SUITE_STEPS) --keep_policy_every_n_steps $(SUITE_KEPT)
 	$(BIN)/rvq-vla suite --policies $(SUITE)/run/policies/step-* --suite metaworld17 \
 	  --out $(SUITE)/outcomes --video 1 $(SUITE_OPTIONS)
+	$(BIN)/rvq-analysis rollouts --runs $(SUITE)/outcomes --out $(SUITE)/report
 
 ablation: install  ## Train every recipe on DATA with the features in CACHE -> rows, report in runs/ablation/report
 	@test -n "$(DATA)" -a -n "$(CACHE)" || { \
