@@ -28,7 +28,7 @@ SUITE_OPTIONS :=
 
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 
-.PHONY: help install system test stress lint format demo policy suite ablation
+.PHONY: help install system test stress soak lint format demo policy suite ablation
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -43,6 +43,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv || { rm -rf .venv; \
 	  echo "The venv module is missing; on Debian: apt-get install python3.11-venv"; exit 1; }
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[all]'
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps openpi-client
 	@touch $@
 
 system: $(STAMP)  ## Make off-screen rendering possible, where that can be done without asking
@@ -58,6 +59,9 @@ test: install system  ## Run the CPU test suite
 
 stress: install  ## Decode 100,000 random and 100,000 corrupted token sequences a robot
 	$(BIN)/python -m pytest -m stress -s
+
+soak: install  ## Drive a stand-in robot for ten minutes at 50 Hz: memory, threads, files, deadlines
+	$(BIN)/python -m tests.vla.deploy.soak 600
 
 lint: install  ## Check style and types
 	$(BIN)/ruff check .

@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 from rvq_action.console import EXPECTED, guarded, writable_folder
 from vla.ablation.command import ablate, ablate_parser
 from vla.data.demo_settings import DemoSettings
+from vla.deploy.drive.command import drive, drive_parser
+from vla.deploy.drive.replay_command import replay, replay_parser
 from vla.deploy.robots.rendering import RenderingUnavailable
+from vla.deploy.server.command import serve, serve_parser
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
 from vla.evaluation.layers.command import eval_parser, eval_policy
 from vla.evaluation.progress.command import rubrics, rubrics_parser
+from vla.evaluation.schedules.command import schedules, schedules_parser
 from vla.evaluation.suites.command import suite, suite_parser
 
 if TYPE_CHECKING:
@@ -169,13 +173,22 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], in
     "eval": (eval_parser, eval_policy),
     "rubrics": (rubrics_parser, rubrics),
     "suite": (suite_parser, suite),
+    "serve": (serve_parser, serve),
     "ablate": (ablate_parser, ablate),
+    "schedules": (schedules_parser, schedules),
+    "drive": (drive_parser, drive),
+    "replay": (replay_parser, replay),
 }
 """Subcommand -> (its parser, what it runs: its exit status, or None for 0)."""
 
 EXTRAS = {
     **{"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"},
     **{"rubrics": "sim", "suite": "vla,sim", "eval": "vla,sim"},
+    "schedules": "vla,sim",
+    "serve": "vla,deploy",
+    "drive": "vla,deploy,sim",
+    "replay": "vla,deploy,sim",
+    "show": "vla",
 }
 """Subcommand -> the extras that it needs, where those are not the policy's alone."""
 

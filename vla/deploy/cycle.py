@@ -65,7 +65,7 @@ class Step:
 
 
 class Witness(Protocol):
-    """Whoever writes down what happens: `Recorder`."""
+    """Whoever writes down what happens: `Recorder`. It must not keep the loop waiting."""
 
     @property
     def problem(self) -> str:
@@ -88,7 +88,7 @@ class Cycle:
     checks: ObservationChecks
     settings: DeploymentSettings
     tally: Tally
-    witness: Witness | None = None
+    witnesses: tuple[Witness, ...] = ()
     requests: int = 0
     has_moved: bool = False
     held_since: float | None = None
@@ -117,8 +117,8 @@ class Cycle:
             self.held_since = self.problem = None
         values, clipped = (sent.values, sent.clipped) if sent else (None, ())
         step = Step(now, observation, due, values, clipped, problem)
-        if self.witness is not None:
-            self.witness.step(step)
+        for witness in self.witnesses:
+            witness.step(step)
         self._check_patience(now)
         return step
 
@@ -133,8 +133,9 @@ class Cycle:
             return None, Problem(Reason.ROBOT, f"{type(error).__name__}: {error}")
         if wrong := self.checks.problem(observation, now):
             return observation, Problem(Reason.OBSERVATION, wrong)
-        if self.witness is not None and self.witness.problem:
-            return observation, Problem(Reason.RECORDING, self.witness.problem)
+        for witness in self.witnesses:
+            if wrong := witness.problem:
+                return observation, Problem(Reason.RECORDING, wrong)
         return observation, None
 
     def _think(self, observation: RobotObservation, now: float) -> Problem | None:
@@ -211,5 +212,5 @@ class Cycle:
 
     def _tell(self, now: float, kind: str, detail: str, level: int = logging.INFO) -> None:
         logger.log(level, "%s: %s", kind.capitalize(), detail)
-        if self.witness is not None:
-            self.witness.event(now, kind, detail)
+        for witness in self.witnesses:
+            witness.event(now, kind, detail)

@@ -67,11 +67,11 @@ def compute(policy: Policy, request: Request, asked: float) -> Answer:
     except BaseException as error:  # whatever ends a policy must not end the loop unnoticed
         problem = f"{type(error).__name__}: {error}"
         return Answer(request, asked, time.monotonic() - begin, None, problem)
-    problem = _problem(actions, policy.description)
+    problem = chunk_problem(actions, policy.description)
     return Answer(request, asked, time.monotonic() - begin, None if problem else actions, problem)
 
 
-def _problem(actions: np.ndarray, policy: PolicyDescription) -> str:
+def chunk_problem(actions: np.ndarray, policy: PolicyDescription) -> str:
     """What is wrong with a chunk, empty where nothing is."""
     shape = policy.horizon, policy.layout.width
     if actions.shape != shape:

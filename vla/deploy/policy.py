@@ -35,12 +35,14 @@ class Request:
         instruction: What it is to do.
         number: Of the request in its run, from 0.
         committed: For real-time chunking: the frames that the chunk has to go on from.
+        seed: Of the noise, together with the number; the policy's own where None.
     """
 
     observation: RobotObservation
     instruction: str
     number: int = 0
     committed: Committed | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from rvq_action.json_file import write_json
 from vla.deploy.checks import ObservationChecks
 from vla.deploy.clock import Clock, MonotonicClock
-from vla.deploy.cycle import Cycle, Over
+from vla.deploy.cycle import Cycle, Over, Witness
 from vla.deploy.estop import EmergencyStop, by_key, by_signal
 from vla.deploy.guard import GuardedRobot
 from vla.deploy.inference import Inference, InferenceThread
@@ -40,6 +40,8 @@ def run(
     inference: Inference | None = None,
     stop: EmergencyStop | None = None,
     is_done: Callable[[], bool] = lambda: False,
+    witness: Witness | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> RunReport:
     """Drive a robot.
 
@@ -54,6 +56,9 @@ def run(
         inference: Where chunks are computed; a thread of its own where None.
         stop: To stop it from elsewhere; signals, and keys where the settings say so, press it too.
         is_done: Says whether the task is solved.
+        witness: Whoever else looks on, beside the recorder.
+        ready: Called when the robot is connected and stands still; what it raises ends the run
+            before anything has moved.
 
     Raises:
         ValueError: Policy, robot and settings do not fit one another; nothing has moved.
@@ -69,8 +74,9 @@ def run(
         policy.reset()
         stack.callback(robot.disconnect)
         robot.connect()
+        ready()
         inference = inference or InferenceThread(policy)
-        cycle = plan.cycle(inference, recorder)
+        cycle = plan.cycle(inference, tuple(w for w in (recorder, witness) if w is not None))
         stop.on_press(cycle.robot.stop)
         stack.enter_context(_buttons(stop, settings.keys))
         over, seconds, trips = _drive(plan, cycle, stop, is_done)
@@ -115,12 +121,12 @@ class _Plan:
         waits = not self.clock.is_real
         return Recorder(self.settings.record, self.robot.description, about, waits)
 
-    def cycle(self, inference: Inference, recorder: Recorder | None) -> Cycle:
+    def cycle(self, inference: Inference, witnesses: tuple[Witness, ...]) -> Cycle:
         about, safety = self.robot.description, self.settings.safety
         checks = ObservationChecks(about, safety.stale_observation_s, safety.frozen_camera_s)
         guarded = GuardedRobot(self.robot, self.limiter.period)
         parts = guarded, self.schedule, inference, self.limiter, checks, self.settings, self.tally
-        return Cycle(*parts, witness=recorder)
+        return Cycle(*parts, witnesses)
 
 
 def _drive(

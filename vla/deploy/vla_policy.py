@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from rvq_action.data.windows import horizon_frames
 from vla.deploy.policy import Committed, PolicyDescription, Request
 from vla.flow import seeded
+from vla.generation import in_groups
 from vla.images import fit
 from vla.policy import VLAPolicy
 from vla.real_time_chunking import MAX_GUIDANCE, RealTimeGuidance, soft_mask
 from vla.samples import Observation
+
+SAMPLED = 16
+"""Numbers of every weight that tell policies apart."""
 
 
 class DeployedVLA:
@@ -65,15 +71,49 @@ class DeployedVLA:
     def reset(self) -> None:
         """Nothing is remembered from chunk to chunk."""
 
+    @property
+    def image_size(self) -> int:
+        """Pixels per side of the pictures that it sees; others are scaled."""
+        return self.policy.config.image_size
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The channels of the state that it must be told."""
+        known = self.policy.tokenizer.embodiments[self.embodiment]
+        names = known.layout.names
+        return tuple(names[i] for i in known.proprio.seen.nonzero().flatten().tolist())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells policies of one shape apart: a digest of some numbers of every weight."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self.policy.model.state_dict().items()):
+            some = weight.flatten()[:SAMPLED].to("cpu", torch.float64)
+            digest.update(f"{name} {list(weight.shape)} ".encode() + some.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def act(self, request: Request) -> np.ndarray:
         """A chunk float32 [T, D], physical units, absolute; errors as `VLAPolicy.act`."""
-        seen = self._observe(request)
-        guide = None if request.committed is None else self._guidance(seen, request.committed)
-        noise = seeded(self.seed, request.number)
-        return self.policy.act([seen], self.horizon, self.steps, noise, guide)[0]
+        return self.act_many([request])[0]
+
+    def act_many(self, requests: Sequence[Request]) -> list[np.ndarray]:
+        """Chunks for several robots of the kind at once, none dependent on the others.
+
+        Those that go on from committed frames are computed one by one: their gradients would make
+        more of the rounding of a batch than may be.
+        """
+        keys = [-1 if r.committed is None else place for place, r in enumerate(requests)]
+        return in_groups(requests, keys, lambda alike, _: self._act_alike(alike))
+
+    def _act_alike(self, requests: Sequence[Request]) -> list[np.ndarray]:
+        """Any number that are free, or one that goes on from committed frames."""
+        seen, committed = [self._observe(r) for r in requests], requests[0].committed
+        guide = None if committed is None else self._guidance(seen[0], committed)
+        noise = [seeded(self.seed if r.seed is None else r.seed, r.number) for r in requests]
+        return self.policy.act(seen, self.horizon, self.steps, noise, guide)
 
     def _observe(self, request: Request) -> Observation:
-        size = self.policy.config.image_size
+        size = self.image_size
         views = {own: request.observation.images[name] for own, name in self.cameras.items()}
         scaled = {n: v if v.shape[:2] == (size, size) else fit(v, size) for n, v in views.items()}
         told = request.observation.proprio, request.instruction, self.embodiment, self.fps

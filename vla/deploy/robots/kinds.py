@@ -88,13 +88,16 @@ class MetaWorldConfig:
 
     def build(self, defaults: Defaults) -> Robot:
         from vla.data.metaworld_rows import metaworld_rows
+        from vla.deploy.robots.metaworld import ACTION_NAMES
         from vla.deploy.robots.metaworld_arm import MetaWorldArm
 
         rate = self.rate or defaults.rate or METAWORLD_HZ
-        own = _rows(self.mapping, {}) if self.mapping is not None else defaults.rows
+        rows = _rows(self.mapping, {}) if self.mapping is not None else defaults.rows
+        if rows is None or rows.columns.get("action") != ACTION_NAMES:
+            rows = metaworld_rows(rate)
         size = self.image_size or defaults.image_size or METAWORLD_PIXELS
         cameras = self.cameras or defaults.cameras or METAWORLD_CAMERAS
-        told = self.task, own or metaworld_rows(rate), rate, size, cameras, self.seed
+        told = self.task, rows, rate, size, cameras, self.seed
         return MetaWorldArm(*told, self.limits, self.look_alike, now=defaults.now)
 
 
@@ -113,14 +116,19 @@ class ReplayConfig:
     def instruction(self) -> str:
         from rvq_action.data.lerobot import LeRobotReader
 
-        return next(iter(LeRobotReader(self.dataset).episode_tasks(self.episode)), "")
+        reader = LeRobotReader(self.dataset)
+        is_there = 0 <= self.episode < reader.num_episodes
+        return next(iter(reader.episode_tasks(self.episode)), "") if is_there else ""
 
     def build(self, defaults: Defaults) -> Robot:
         from vla.deploy.robots.replay import ReplayRobot
 
         cameras = None if self.cameras is None else list(self.cameras)
         told = self.dataset, self.episode, self.mapping, cameras, self.limits
-        return ReplayRobot(*told, now=defaults.now)
+        try:
+            return ReplayRobot(*told, now=defaults.now)
+        except IndexError as error:
+            raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,7 @@ class RemoteConfig:
 
     def build(self, defaults: Defaults) -> Robot:
         from vla.deploy.robots.remote import RemoteKeys, RemoteRobot
-        from vla.deploy.robots.remote_server import Address
+        from vla.deploy.server.access import Address
 
         rows = _known_rows(self.mapping, self.columns, defaults)
         keys, address = RemoteKeys(self.state, self.keys), Address(self.host, self.port, self._key)

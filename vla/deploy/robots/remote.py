@@ -21,10 +21,13 @@ from typing import Any
 import numpy as np
 
 from rvq_action.data.rows import RowMapping
+from vla.deploy.estop import EmergencyStop
 from vla.deploy.limits import Limits
 from vla.deploy.rates import rate_channels
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
-from vla.deploy.robots.remote_server import Address, RobotServer
+from vla.deploy.robots.remote_server import RobotServer
+from vla.deploy.server.access import Address
+from vla.deploy.server.stop_call import stop_pages
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class RemoteRobot:
         limits: What it may be told.
         patience: How long to wait for it to come [s].
         now: The time of the loop.
+        stop: That of the run; `GET /stop` with the key presses it.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class RemoteRobot:
         limits: Limits | None = None,
         patience: float = 60.0,
         now: Callable[[], float] = time.monotonic,
+        stop: EmergencyStop | None = None,
     ) -> None:
         if set(sizes) != set(keys.cameras):
             raise ValueError(f"Give the size and the key of each camera: {sizes}, {keys.cameras}.")
@@ -75,7 +80,8 @@ class RemoteRobot:
         self._news = threading.Condition()
         self._seen: RobotObservation | None = None
         metadata = {"embodiment": mapping.embodiment, "rate": rate, "action_horizon": 1}
-        self._server = RobotServer(address, metadata, self._receive, self._forget)
+        pages = stop_pages(stop) if stop else None
+        self._server = RobotServer(address, metadata, self._receive, self._forget, pages)
 
     @property
     def port(self) -> int:

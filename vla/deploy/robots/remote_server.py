@@ -1,50 +1,24 @@
 """RobotServer: the websocket that one robot's program talks to, in openpi's protocol.
 
-Binds to this machine alone unless told otherwise, and then only with a key. What is wrong with a
-message is said in a text frame, without a traceback, and the connection goes on.
+Who may come is decided in access.py. What is wrong with a message is said in a text frame, without
+a traceback, and the connection goes on.
 """
 
 from __future__ import annotations
 
-import hmac
-import http
-import ipaddress
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from vla.deploy.server.access import MAX_BYTES, Address, Door, Page
 from vla.deploy.wire import pack, unpack
 
 logger = logging.getLogger(__name__)
-MAX_BYTES = 16 << 20
 ANSWER_S = 1.0
 """A question that the control loop does not answer for so long is refused."""
 TURN_S = 0.5
 """A robot that comes back may find its broken connection still being closed."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where robots are listened for.
-
-    Attributes:
-        host: An address of this machine; 127.0.0.1 reaches nobody else.
-        port: 0 for any that is free.
-        key: That a robot must show, as `Authorization: Api-Key KEY`.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    key: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.key is None and not _is_own(self.host):
-            raise ValueError(
-                f"Whoever reaches {self.host} could pretend to be the robot. Give a key, or listen "
-                "on 127.0.0.1."
-            )
 
 
 class RobotServer:
@@ -55,6 +29,7 @@ class RobotServer:
         metadata: What a robot is told when it comes.
         receive: Takes a message; a ValueError of it goes to the robot.
         gone: Called when the robot has gone.
+        pages: Path -> what it gives without a websocket.
     """
 
     def __init__(
@@ -63,8 +38,10 @@ class RobotServer:
         metadata: dict[str, Any],
         receive: Callable[[Any], None],
         gone: Callable[[], None],
+        pages: Mapping[str, Callable[[], Page]] | None = None,
     ) -> None:
         self._address, self._metadata = address, metadata
+        self._door = Door(address, pages=pages or {})
         self._receive, self._gone = receive, gone
         self._talking = threading.Lock()
         self._news = threading.Condition()
@@ -89,7 +66,7 @@ class RobotServer:
         self._server = serve(
             self._talk,
             *place,
-            process_request=self._admit,
+            process_request=self._door.admit,
             compression=None,
             max_size=MAX_BYTES,
         )
@@ -118,17 +95,6 @@ class RobotServer:
         if (connection := self._connection) is not None:
             connection.close()
         self._server = self._thread = None
-
-    def _admit(self, connection: Any, request: Any) -> Any:
-        """None to go on; a response to end here."""
-        if request.path == "/healthz":
-            return connection.respond(http.HTTPStatus.OK, "OK\n")
-        shown = request.headers.get("Authorization", "")
-        if self._address.key is not None and not hmac.compare_digest(
-            shown.encode(), f"Api-Key {self._address.key}".encode()
-        ):
-            return connection.respond(http.HTTPStatus.UNAUTHORIZED, "Wrong key.\n")
-        return None
 
     def _talk(self, connection: Any) -> None:
         """One robot's questions, until it goes."""
@@ -167,12 +133,3 @@ class RobotServer:
         if answer is not None:
             return pack(answer)
         return self._refusal or "The control loop does not answer."
-
-
-def _is_own(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -18,8 +18,8 @@ from vla.deploy.policy import PolicyDescription
 from vla.deploy.report import Ending
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.robots.remote import RemoteKeys, RemoteRobot
-from vla.deploy.robots.remote_server import Address
 from vla.deploy.run import run
+from vla.deploy.server.access import Address
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 from vla.deploy.wire import pack, unpack
 

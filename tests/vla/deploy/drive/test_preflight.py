@@ -1,0 +1,76 @@
+"""What is looked at before a robot moves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.vla.deploy.conftest import FakePolicy, FakeRobot
+from vla.deploy.drive.preflight import Preflight
+from vla.deploy.limits import ChannelLimits, Limits
+from vla.deploy.settings import DeploymentSettings
+
+TIGHT = Limits({"arm/position": ChannelLimits(-1, 1, 2.0, 8.0), "gripper": ChannelLimits(0, 1)})
+SEEN = np.array([[-0.5, -0.5, -0.5, 0.0], [0.5, 0.5, 0.5, 1.0]])
+
+
+def looked(robot: FakeRobot, speed=0.5, seen=SEEN, is_real=True):
+    settings = DeploymentSettings("wave", seconds=10, speed=speed, keys=False)
+    preflight = Preflight(robot.description, FakePolicy().description, settings, is_real, seen)
+    return preflight, robot.observe()
+
+
+def groups(robot) -> list[str]:
+    return list(robot.description.layout.groups)
+
+
+@pytest.fixture
+def tight(arm) -> FakeRobot:
+    names = arm.description.layout.names
+    limits = Limits({name: ChannelLimits(-1, 1, 2.0, 8.0) for name in names})
+    return FakeRobot(limits)
+
+
+def test_the_table_says_what_the_robot_will_be_told(tight):
+    preflight, now = looked(tight)
+    told = "\n".join(preflight.lines(now))
+    for line in (
+        "robot          arm, real, commanded at 20 Hz",
+        "policy         10 frames at 20 Hz (0.5 s)",
+        "normalisation  key 'arm'",
+        "speed          0.5 of full speed",
+        "camera         front: 24 x 16, brightness 1 of 255, the policy's 'front'",
+        "Ctrl-C; SIGINT, SIGTERM, SIGUSR1 to process",
+    ):
+        assert line in told
+    row = next(line for line in told.splitlines() if line.startswith("joint_1"))
+    assert row.split()[2:] == ["0", "-0.5", "..", "0.5", "-1", "..", "1", "1", "2"]
+    assert not preflight.problems(now)
+
+
+def test_full_speed_is_said_aloud(tight):
+    preflight, now = looked(tight, speed=1.0)
+    assert "FULL SPEED" in "\n".join(preflight.lines(now))
+
+
+def test_a_robot_outside_its_limits_must_not_move(tight):
+    tight.state[2] = 3.0
+    preflight, now = looked(tight)
+    assert "stands outside its limits: joint_2 3" in preflight.problems(now)[0]
+
+
+def test_a_state_that_is_no_number_must_not_move(tight):
+    preflight, now = looked(tight)
+    broken = type(now)(now.time, now.proprio[:3], now.images)
+    assert "has the shape (3,)" in preflight.problems(broken)[0]
+
+
+def test_warnings_name_what_looks_wrong(tight):
+    tight.state[0] = 0.9
+    preflight, now = looked(tight)
+    dark, strange = preflight.warnings(now)
+    assert "'front' shows nothing" in dark and strange.startswith("joint_0: further out")
+    free, now = looked(FakeRobot(), seen=None)
+    assert "nothing limits joint_0, joint_1, joint_2" in free.warnings(now)[-1]
+    simulated, now = looked(FakeRobot(), seen=None, is_real=False)
+    assert len(simulated.warnings(now)) == 1

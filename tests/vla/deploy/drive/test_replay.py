@@ -1,0 +1,115 @@
+"""`rvq-vla replay`: what was recorded is done again, within limits, after a yes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from rvq_action.data.dataset import RobotDataset
+from tests.vla.deploy.conftest import FakePolicy, drive
+from tests.vla.deploy.drive.conftest import LENGTH
+from tests.vla.deploy.robots.test_config import ARM
+from tests.vla.deploy.robots.test_lerobot import NAMES, START, StandIn
+from vla.cli import main
+from vla.deploy.clock import SimulatedClock
+from vla.deploy.drive import go
+from vla.deploy.drive.recorded import RecordedPolicy
+from vla.deploy.policy import Request
+from vla.deploy.robots.protocol import RobotObservation
+
+
+@pytest.fixture
+def arm(lerobot_installed, monkeypatch) -> StandIn:
+    """The arm that the file describes; its time is simulated, whatever the command says."""
+    made = StandIn()
+    monkeypatch.setattr("vla.deploy.robots.lerobot.build", lambda config, modules: made)
+    monkeypatch.setattr(go, "MonotonicClock", SimulatedClock)
+    return made
+
+
+def pans(arm: StandIn) -> list[float]:
+    return [call["shoulder_pan.pos"] for call in arm.calls]
+
+
+def test_a_recorded_swing_comes_out_again(recording, arm_file, arm, capsys):
+    words = ["replay", "--recording", str(recording), "--robot", str(arm_file), "--yes"]
+    assert main([*words, "--full_speed", "--approach_s", "0"]) == 0
+    swing = [pan for pan in pans(arm) if pan > 1.0][: LENGTH - 1]
+    np.testing.assert_allclose(swing, 1 + np.linspace(0, 10, LENGTH)[1:], atol=1e-4)
+    told = capsys.readouterr().out
+    assert "ended          done" in told and "commands       20 sent, none clipped" in told
+    assert "shoulder_pan         normalized" in told.splitlines()[-6]
+
+
+def test_it_is_slow_unless_told_otherwise_and_comes_from_where_the_robot_stands(
+    recording, arm_file, arm
+):
+    arm.positions["shoulder_pan.pos"] = 5.0
+    words = ["replay", "--recording", str(recording), "--robot", str(arm_file), "--yes"]
+    assert main([*words, "--approach_s", "0.2"]) == 0
+    steps = np.abs(np.diff([5.0, *pans(arm)]))
+    assert steps.max() == pytest.approx(4 / 6 / 5, abs=1e-3)
+    assert min(pans(arm)) == pytest.approx(1.0, abs=1e-3)
+    assert len(arm.calls) == pytest.approx(5 * (LENGTH + 6 - 1), abs=3)
+
+
+def test_limits_hold_here_too(recording, tmp_path, arm, capsys):
+    limits = {"channels": {"shoulder_pan": {"high": 6.0, "velocity": 60, "acceleration": 600}}}
+    path = tmp_path / "careful.yaml"
+    path.write_text(yaml.safe_dump(ARM | {"limits": limits}))
+    words = ["replay", "--recording", str(recording), "--robot", str(path), "--yes"]
+    assert main([*words, "--full_speed"]) == 0
+    assert 5.5 < max(pans(arm)) <= 6.0 and "clipped shoulder_pan" in capsys.readouterr().out
+
+
+def test_nothing_moves_without_a_yes(recording, arm_file, arm, capsys, monkeypatch):
+    words = ["replay", "--recording", str(recording), "--robot", str(arm_file)]
+    assert main(words) == 1
+    assert "Nobody is there to be asked" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: "no")
+    assert main(words) == 1
+    assert "Not confirmed; nothing has moved" in capsys.readouterr().err
+    assert not arm.calls and not arm.is_connected
+
+
+def test_what_does_not_fit_is_said(recording, arm_file, arm, capsys):
+    robot = ["--robot", str(arm_file)]
+    for words, said in (
+        (["--recording", str(recording), "--dataset", "x"], "Give --recording or --dataset"),
+        (["--recording", str(recording), "--speed", "0.5", "--full_speed"], "not both"),
+        (["--recording", str(recording), "--simulated_clock"], "A real robot takes real time"),
+        (["--recording", str(recording), "--approach_s", "-1"], "0 or more; got -1"),
+        (["--dataset", str(recording / "dataset"), "--episode", "4"], "0..0, not 4"),
+    ):
+        assert main(["replay", *words, *robot]) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_a_recording_plays_on_a_recording(tmp_path, capsys):
+    """No hardware: what comes out is what went in."""
+    dataset = drive(policy=FakePolicy(), periods=12, record=tmp_path / "run")[0].dataset
+    words = ["replay", "--dataset", str(dataset), "--robot", f"replay:{dataset}"]
+    again = ["--record", str(tmp_path / "again"), "--simulated_clock", "--full_speed"]
+    assert main([*words, *again]) == 0
+    first, second = (
+        RobotDataset.open(p).episodes[0] for p in (dataset, tmp_path / "again/dataset")
+    )
+    np.testing.assert_allclose(second.actions, first.actions, atol=1e-6)
+    report = json.loads((tmp_path / "again" / "report.json").read_text())
+    assert report["ending"] in ("done", "time is up") and report["sent"] == 12
+    assert "camera         front: 24 x 16" in capsys.readouterr().out
+
+
+def test_the_approach_is_a_straight_line_from_where_the_robot_stands(recording):
+    dataset = RobotDataset.open(recording / "dataset")
+    policy = RecordedPolicy(dataset, approach_s=0.1)
+    state = np.array([*[START[name] for name in NAMES[:5]], np.nan])
+    state[0] = 4.0
+    chunk = policy.act(Request(RobotObservation(0.0, state, {}), "go"))
+    assert chunk.shape == (LENGTH + 3, 6)
+    np.testing.assert_allclose(chunk[:4, 0], [4, 3, 2, 1], atol=1e-5)
+    np.testing.assert_allclose(chunk[:3, 5], 0.6, atol=1e-5)

@@ -1,0 +1,1 @@
+"""Driving a robot from the shell: `rvq-vla drive`, `replay` and `show`."""

@@ -1,0 +1,119 @@
+"""Drive: a policy and a robot, looked over, let go and told about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
+from vla.deploy.cycle import Witness
+from vla.deploy.drive.outcome import lines, status
+from vla.deploy.drive.preflight import Preflight, confirm
+from vla.deploy.drive.sources import NotDriven, Opened
+from vla.deploy.inference import SimulatedInference
+from vla.deploy.remote_connection import PolicyUnavailable
+from vla.deploy.robots.config import read_robot
+from vla.deploy.robots.kinds import RobotConfig
+from vla.deploy.robots.protocol import Robot, RobotError
+from vla.deploy.run import run
+from vla.deploy.settings import DeploymentSettings
+
+SLOW = 0.2
+"""Fraction of full speed at which a robot is driven where nothing is said."""
+
+
+@dataclass(frozen=True)
+class Drive:
+    """How a robot is driven, whoever decides.
+
+    Attributes:
+        robot: The robot.
+        speed: Fraction of full speed.
+        record: Folder of the recording; none where None.
+        yes: Do not ask.
+        simulated_clock: Let no time pass.
+    """
+
+    robot: RobotConfig
+    speed: float = SLOW
+    record: Path | None = None
+    yes: bool = False
+    simulated_clock: bool = False
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Drive:
+        """From the options of a command.
+
+        Raises:
+            ValueError: They contradict one another, or there is no such robot.
+        """
+        if told["full_speed"] and told["speed"] is not None:
+            raise ValueError("Give --speed or --full_speed, not both.")
+        robot = read_robot(told["robot"])
+        if told["simulated_clock"] and robot.is_real:
+            raise ValueError("A real robot takes real time: leave out --simulated_clock.")
+        slow = SLOW if told["speed"] is None else told["speed"]
+        record = told["record"] and Path(told["record"])
+        speed = 1.0 if told["full_speed"] else slow
+        return cls(robot, speed, record, told["yes"], told["simulated_clock"])
+
+    def go(
+        self,
+        opened: Opened,
+        settings: DeploymentSettings,
+        witness: Witness | None = None,
+        is_done: Callable[[], bool] | None = None,
+    ) -> int:
+        """Look over, ask, run, tell.
+
+        Args:
+            opened: Who decides.
+            settings: How; speed and recording are put in here.
+            witness: Whoever looks on.
+            is_done: Says whether the task is solved; asked of the robot where None.
+
+        Returns:
+            The exit status.
+
+        Raises:
+            NotDriven: The robot may not move, or it or its policy cannot be reached.
+            ValueError: Something does not fit.
+        """
+        clock: Clock = SimulatedClock() if self.simulated_clock else MonotonicClock()
+        policy, robot = opened.policy, self.robot.build(replace(opened.defaults, now=clock.now))
+        settings = replace(settings, speed=self.speed, record=self.record)
+        about = robot.description, policy.description, settings, self.robot.is_real
+        preflight = Preflight(*about, opened.seen)
+        inference = SimulatedInference(policy, clock) if self.simulated_clock else None
+        looks: dict[str, Any] = {"is_done": is_done or done(robot), "witness": witness}
+        looks["ready"] = lambda: self.look_over(preflight, robot)
+        try:
+            report = run(robot, policy, settings, clock, inference, **looks)
+        except (RobotError, PolicyUnavailable) as error:
+            raise NotDriven(str(error)) from error
+        print("\n".join(lines(report)))
+        return status(report)
+
+    def look_over(self, preflight: Preflight, robot: Robot) -> None:
+        """Show everything, and ask.
+
+        Raises:
+            NotDriven: The robot may not move.
+        """
+        now = robot.observe()
+        if problems := preflight.problems(now):
+            raise NotDriven(f"It must not move: {problems[0]}")
+        print("\n".join(preflight.lines(now)))
+        for warning in preflight.warnings(now):
+            print(f"WARNING: {warning}")
+        confirm(self.robot.is_real, self.yes)
+
+
+def done(robot: Robot) -> Callable[[], bool]:
+    """Whether the task is solved, or the recording over, where the robot knows."""
+    for name in ("is_solved", "is_over"):
+        if hasattr(robot, name):
+            return lambda: bool(getattr(robot, name))
+    return lambda: False

@@ -1,0 +1,157 @@
+"""What is to be looked at before a robot moves, as a table, and whoever says that it may."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from vla.deploy.checks import ObservationChecks
+from vla.deploy.drive.sources import NotDriven
+from vla.deploy.estop import SIGNALS
+from vla.deploy.limiter import Limiter, LimitViolation
+from vla.deploy.policy import PolicyDescription
+from vla.deploy.robots.protocol import RobotDescription, RobotObservation
+from vla.deploy.settings import DeploymentSettings
+
+DARK, BLANK = 8.0, 2.0
+"""A picture's mean and spread, of 255, below which nothing is to be seen on it."""
+COLUMNS = ("channel", "unit", "now", "seen in training", "limits", "per second", "per second²")
+ROW = "{:<20} {:<11} {:>9}  {:<20} {:<20} {:>11} {:>12}"
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Everything that is known before a run.
+
+    Attributes:
+        robot: The robot.
+        policy: Who is to drive it.
+        settings: How.
+        is_real: Whether something may break.
+        seen: float [2, D], the lowest and highest state in training; None: not known.
+    """
+
+    robot: RobotDescription
+    policy: PolicyDescription
+    settings: DeploymentSettings
+    is_real: bool
+    seen: np.ndarray | None = None
+
+    def lines(self, now: RobotObservation) -> Iterator[str]:
+        """The table."""
+        robot, policy, settings = self.robot, self.policy, self.settings
+        kind = "real" if self.is_real else "simulated or recorded"
+        yield f"robot          {robot.embodiment}, {kind}, commanded at {robot.rate:g} Hz"
+        meets = "" if policy.fps == robot.rate else ", interpolated to the robot's rate"
+        length = policy.horizon / policy.fps
+        yield f"policy         {policy.horizon} frames at {policy.fps:g} Hz ({length:g} s){meets}"
+        yield f"normalisation  key {policy.embodiment!r}"
+        yield f"instruction    {settings.instruction}"
+        yield f"schedule       {settings.schedule.mode}, at most {settings.seconds:g} s"
+        slow = "" if settings.speed < 1 else ": FULL SPEED"
+        yield f"speed          {settings.speed:g} of full speed{slow}"
+        for name in robot.cameras:
+            yield f"camera         {name}: {_view(now.images[name])}{self._used(name)}"
+        yield f"recording      {settings.record or 'none'}"
+        yield f"stop it by     {stops(settings.keys)}"
+        yield ROW.format(*COLUMNS)
+        yield from self._channels(now)
+
+    def problems(self, now: RobotObservation) -> list[str]:
+        """Why it must not move."""
+        safety = self.settings.safety
+        checks = ObservationChecks(self.robot, safety.stale_observation_s, safety.frozen_camera_s)
+        if wrong := checks.problem(now, now.time):
+            return [wrong]
+        try:
+            self._limiter.start(now.proprio)
+        except LimitViolation as error:
+            return [str(error)]
+        return []
+
+    def warnings(self, now: RobotObservation) -> list[str]:
+        """What should be looked at again."""
+        found = [
+            f"the camera {name!r} shows nothing: is its lens covered, is the light on?"
+            for name, image in now.images.items()
+            if image.mean() < DARK or image.std() < BLANK
+        ]
+        if strange := self._outside(now.proprio):
+            found.append(
+                f"{', '.join(strange)}: further out than the training data ever went. Another "
+                "calibration, another unit or another arm?"
+            )
+        if self.is_real and (free := self._unlimited()):
+            found.append(f"nothing limits {', '.join(free)}")
+        return found
+
+    @property
+    def _limiter(self) -> Limiter:
+        return Limiter(self.robot.limits, self.robot.layout, self.robot.rate, self.settings.speed)
+
+    def _used(self, camera: str) -> str:
+        own = [name for name, other in self.policy.cameras.items() if other == camera]
+        return f", the policy's {own[0]!r}" if own else ", not used by the policy"
+
+    def _channels(self, now: RobotObservation) -> Iterator[str]:
+        table = self._limiter.table
+        for index, channel in enumerate(self.robot.layout.channels):
+            seen = "" if self.seen is None else _range(*self.seen[:, index])
+            limits = _range(table.low[index], table.high[index])
+            rates = (_number(v[index]) for v in (table.velocity, table.acceleration))
+            state = _number(float(now.proprio[index]))
+            yield ROW.format(channel.name, channel.unit, state, seen, limits, *rates)
+
+    def _outside(self, state: np.ndarray) -> list[str]:
+        if self.seen is None:
+            return []
+        low, high = self.seen
+        margin = 0.1 * (high - low)
+        is_out = (state < low - margin) | (state > high + margin)
+        return [n for n, out in zip(self.robot.layout.names, is_out, strict=True) if out]
+
+    def _unlimited(self) -> list[str]:
+        """Channels that may go as far, or as fast, as anybody likes."""
+        table = self._limiter.table
+        is_free = np.isinf(table.velocity) | (np.isinf(table.low) & np.isinf(table.high))
+        bounded = {i for turn in table.turns for i in range(turn.block.start, turn.block.stop)}
+        bounded |= {int(i) for reach in table.reaches for i in reach.channels}
+        free = set(np.flatnonzero(is_free).tolist()) - bounded
+        return [name for index, name in enumerate(self.robot.layout.names) if index in free]
+
+
+def stops(keys: bool) -> str:
+    """How a run is ended at once."""
+    names = ", ".join(number.name for number in SIGNALS)
+    heard = "space, q or Escape in this terminal; " if keys and sys.stdin.isatty() else ""
+    return f"{heard}Ctrl-C; {names} to process {os.getpid()}"
+
+
+def confirm(is_real: bool, yes: bool) -> None:
+    """Ask before a real robot moves.
+
+    Raises:
+        NotDriven: The answer was not `yes`, or there is nobody to ask.
+    """
+    if yes or not is_real:
+        return
+    if not sys.stdin.isatty():
+        raise NotDriven("Nobody is there to be asked whether the robot may move: give --yes.")
+    if input("Hand on the emergency stop? Type yes to let it move: ").strip().lower() != "yes":
+        raise NotDriven("Not confirmed; nothing has moved.")
+
+
+def _view(image: np.ndarray) -> str:
+    return f"{image.shape[1]} x {image.shape[0]}, brightness {image.mean():.0f} of 255"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{_number(low)} .. {_number(high)}"
+
+
+def _number(value: float) -> str:
+    return {"inf": "-", "-inf": "-", "nan": "unknown"}.get(str(value), f"{value:.4g}")

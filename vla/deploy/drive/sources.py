@@ -1,0 +1,109 @@
+"""The policy that a robot is driven by: a folder here, or a server elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vla.deploy.policy import Policy
+from vla.deploy.robots.kinds import Defaults
+
+SERVERS = ("ws://", "wss://")
+
+
+class NotDriven(ValueError):
+    """The robot could not be driven, or nobody has said that it may; nothing has moved."""
+
+
+@dataclass(frozen=True)
+class PolicyChoice:
+    """Which policy, and how it acts.
+
+    Attributes:
+        source: Its folder, the id of a repository of the hub, or the address of a server.
+        embodiment: The robot it acts as; may be left out where it knows only one.
+        cameras: Its cameras -> those of the robot, where their names differ.
+        chunk_s: Of a chunk [s]; the action tokenizer's where None.
+        steps: Of the sampler; the policy's own where None.
+        seed: Of the noise.
+        device: Of the network.
+        key_file: Holds the key of a server; the variable RVQ_ACTION_API_KEY does where None.
+    """
+
+    source: str
+    embodiment: str | None = None
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    chunk_s: float | None = None
+    steps: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    key_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A policy that is ready to act.
+
+    Attributes:
+        policy: The policy.
+        defaults: What it brings along for the robot.
+        seen: float [2, D], the lowest and highest state of its training data; None: not known.
+    """
+
+    policy: Policy
+    defaults: Defaults
+    seen: np.ndarray | None = None
+
+
+def open_policy(choice: PolicyChoice) -> Opened:
+    """Load a policy, or connect to its server.
+
+    Raises:
+        NotDriven: The server cannot be reached.
+        ValueError: It is none, or cannot act as is wanted.
+        KeyError: It has no normalisation for such a robot.
+    """
+    return _elsewhere(choice) if choice.source.startswith(SERVERS) else _here(choice)
+
+
+def _here(choice: PolicyChoice) -> Opened:
+    from vla.deploy.vla_policy import DeployedVLA
+    from vla.policy import VLAPolicy
+
+    network = VLAPolicy.from_pretrained(choice.source, choice.device)
+    told = choice.embodiment, choice.cameras, choice.chunk_s, choice.steps, choice.seed
+    policy = DeployedVLA(network, *told)
+    known = network.tokenizer.embodiments[policy.embodiment]
+    rows = None if known.mapping is None else network.tokenizer.mapping(policy.embodiment)
+    views = tuple(policy.cameras.values())
+    statistics = known.statistics.proprio
+    is_seen = np.array(statistics.count) > 0
+    seen = np.where(is_seen, [statistics.min, statistics.max], np.nan)
+    return Opened(policy, Defaults(rows, policy.fps, views, network.config.image_size), seen)
+
+
+def _elsewhere(choice: PolicyChoice) -> Opened:
+    """A server's policy acts as the server was told to."""
+    from vla.deploy.remote_connection import PolicyUnavailable
+    from vla.deploy.remote_policy import RemotePolicy
+    from vla.deploy.server.command import read_key
+
+    if choice.chunk_s is not None or choice.steps is not None or choice.device != "cpu":
+        raise ValueError(
+            "The length of chunks, the sampler's steps and the device of a policy behind a server "
+            "are said where it is served: rvq-vla serve."
+        )
+    key = read_key(choice.key_file, os.environ)
+    try:
+        policy = RemotePolicy(choice.source, None, key, choice.cameras, choice.seed)
+    except PolicyUnavailable as error:
+        raise NotDriven(str(error)) from error
+    about = policy.description
+    if choice.embodiment not in (None, about.embodiment):
+        raise ValueError(
+            f"The server's policy acts as {about.embodiment!r}, not as {choice.embodiment!r}."
+        )
+    return Opened(policy, Defaults(rate=about.fps, cameras=tuple(about.cameras.values())))

@@ -1,0 +1,83 @@
+"""Where a server runs: in the main thread until a signal, or in a thread beside whatever else."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+from vla.deploy.server.server import PolicyServer
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_until_signal(
+    server: PolicyServer, listening: Callable[[int], None] = lambda port: None
+) -> None:
+    """Serve until SIGINT or SIGTERM; what runs is finished. A second signal ends it at once.
+
+    Raises:
+        OSError, PolicyFailed, TimeoutError: As `PolicyServer.run`.
+    """
+
+    async def serve() -> None:
+        ending, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def end() -> None:
+            ending.set()
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
+        for number in SIGNALS:
+            loop.add_signal_handler(number, end)
+        await server.run(ending, listening)
+
+    asyncio.run(serve())
+
+
+class ServerThread:
+    """A server beside the rest of a program: `with ServerThread(server) as port: ...`."""
+
+    def __init__(self, server: PolicyServer) -> None:
+        self._server = server
+        self._loop = asyncio.new_event_loop()
+        self._ending = asyncio.Event()
+        self._ready = threading.Event()
+        self._port = 0
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="policy server", daemon=True)
+
+    def __enter__(self) -> int:
+        """The port, once the policy is warm; errors as `PolicyServer.run`."""
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            raise self._error
+        return self._port
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._ending.set)
+        self._thread.join()
+        if self._error is not None and error is None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._server.run(self._ending, self._listening))
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+
+    def _listening(self, port: int) -> None:
+        self._port = port
+        self._ready.set()

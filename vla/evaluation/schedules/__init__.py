@@ -1,0 +1,1 @@
+"""Ways to play chunks, side by side: deadlines, seams between chunks, success."""
