@@ -125,7 +125,7 @@ def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
         if config.is_real
         else SimulatedInference(policy, clock, told.latency_s)
     )
-    report = run(robot, policy, settings, clock, inference, is_done=lambda: robot.is_solved)
+    report = run(robot, policy, settings, clock, inference, is_done=lambda: robot.is_done)
     success = _solved(config, robot) if _ended({"ending": report.ending}) else False
     row = _row(trial, report, success, robot.tracker)
     write_json(row, trial.result)

@@ -60,6 +60,7 @@ def eval_policy(config: Namespace) -> int:
     Raises:
         ValueError: An option is not usable; see `evaluate`.
     """
+    from vla.deploy.robots.protocol import RobotError
     from vla.evaluation.layers.evaluate import REPORT, evaluate
     from vla.evaluation.layers.gates import Gates
     from vla.evaluation.layers.settings import EvalSettings
@@ -67,7 +68,10 @@ def eval_policy(config: Namespace) -> int:
     told: dict[str, Any] = config.as_dict()
     out, through, gates = Path(told.pop("out")), told.pop("through"), Gates(**told.pop("gates"))
     told |= {"policy": Path(told["policy"]), "robots": tuple(told["robots"])}
-    results = evaluate(EvalSettings(**told), out, gates, through)
+    try:
+        results = evaluate(EvalSettings(**told), out, gates, through)
+    except RobotError as error:
+        raise ValueError(f"A robot cannot be driven: {error}") from error
     for line in lines(results):
         print(line)
     print(f"Wrote {out / REPORT}")

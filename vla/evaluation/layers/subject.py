@@ -116,8 +116,7 @@ class Subject:
 
     def defaults(self) -> Defaults:
         """What the policy brings along for its robots."""
-        name = self.policy.samples.embodiment(self.settings.embodiment)
-        tokenizer = self.policy.tokenizer
+        name, tokenizer = self.embodiment, self.policy.tokenizer
         known = tokenizer.embodiments[name]
         rows = None if known.mapping is None else tokenizer.mapping(name)
         cameras, size = self.policy.config.cameras[name], self.policy.config.image_size

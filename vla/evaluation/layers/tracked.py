@@ -36,6 +36,11 @@ class TrackedRobot:
         """Whether it is; never, where it cannot say so."""
         return bool(getattr(self.robot, "is_solved", False))
 
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing left to do: solved, or a recording that is over."""
+        return self.is_solved or bool(getattr(self.robot, "is_over", False))
+
     def connect(self) -> None:
         self.robot.connect()
 

@@ -132,6 +132,17 @@ def test_a_simulated_robot_is_driven_slowly_and_recorded(sawyer_policy, tmp_path
     assert again == figures, "the same start again gives the same"
 
 
+def test_a_recording_is_driven_to_its_end_but_solves_nothing(subject, recordings, tmp_path):
+    robots = (f"replay:{recordings}#1",)
+    settings = replace(subject.settings, robots=robots, trials=1)
+    figures = attempts.measure(replace(subject, settings=settings), tmp_path / "low_speed", 0.5)
+    (trial,) = figures["trials"]
+    assert trial["ending"] == "done" and trial["periods"] == 24 and trial["success"] is None
+    checks = attempts.judge(figures, Gates(), 0.5)
+    assert [check.name for check in checks if not check.passed] == ["solved"]
+    assert all(check.passed for check in attempts.judge(figures, Gates(), 0.0))
+
+
 def test_a_robot_that_shows_itself_is_looked_at_without_a_dataset(sawyer_policy):
     from vla.evaluation.layers import sanity
 
