@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ def eval_policy(config: Namespace) -> int:
     from vla.evaluation.layers.settings import EvalSettings
 
     told: dict[str, Any] = config.as_dict()
-    out, through, gates = Path(told.pop("out")), told.pop("through"), Gates(**told.pop("gates"))
+    out, through, given = Path(told.pop("out")), told.pop("through"), told.pop("gates")
+    gates = Gates(**{spec.name: given[spec.name] for spec in fields(Gates)})
     told |= {"policy": Path(told["policy"]), "robots": tuple(told["robots"])}
     try:
         results = evaluate(EvalSettings(**told), out, gates, through)

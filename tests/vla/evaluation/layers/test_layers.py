@@ -67,6 +67,10 @@ def test_a_gate_that_is_not_passed_says_why_and_stops(saved, recordings, capsys)
     assert "Stopped after open_loop: error in model space" in shown
     kept = json.loads((saved.parent / "out" / evaluate.REPORT).read_text())["layers"]
     assert kept["sanity"]["passed"] and not kept["open_loop"]["passed"]
+    (saved.parent / "strict.yaml").write_text("unusual: 0\nsaturation: 0\n")
+    strict = ("--gates", str(saved.parent / "strict.yaml"))
+    assert cli.main(told(saved, recordings, *strict, "--gates.against_holding", "0")) == 1
+    assert "less than 0" in capsys.readouterr().out
     assert cli.main(told(saved, recordings, "--through", "sanity")) == 0
 
 
