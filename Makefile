@@ -17,9 +17,18 @@ POLICY_TASKS := drawer-close-v3 button-press-topdown-v3 door-close-v3
 POLICY_EPISODES := 40
 STARTS := 20
 
+SUITE := runs/suite
+SUITE_TASKS := button-press-topdown-v3 button-press-v3 coffee-button-v3 door-close-v3 \
+               door-open-v3 drawer-close-v3 drawer-open-v3 faucet-open-v3 handle-press-v3 \
+               plate-slide-v3 reach-v3 window-open-v3
+SUITE_EPISODES := 20
+SUITE_STEPS := 3600
+SUITE_KEPT := 1200
+SUITE_OPTIONS :=
+
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 
-.PHONY: help install system test stress soak lint format demo policy ablation
+.PHONY: help install system test stress soak lint format demo policy suite ablation
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -82,6 +91,18 @@ policy: install system  ## Demonstrations -> tokens -> a policy of three tasks -
 	  --out $(POLICY)/flow --video 1
 	$(BIN)/rvq-vla rollout --policy $(POLICY)/run/policy --tasks $(POLICY_TASKS) --starts $(STARTS) \
 	  --out $(POLICY)/shuffled --control shuffled --data $(POLICY)/metaworld
+
+suite: install system  ## Twelve tasks -> a policy -> its checkpoints on those and five unseen ones in runs/suite
+	$(BIN)/rvq-vla demos --tasks $(SUITE_TASKS) --episodes $(SUITE_EPISODES) --image_size 112 \
+	  --out $(SUITE)/metaworld
+	$(BIN)/rvq-train fit --config tokens16 --trainer.max_steps 0 --data.datasets $(SUITE)/metaworld \
+	  --run_dir $(SUITE)/tokens
+	$(BIN)/rvq-vla train --config tiny --tokenizer $(SUITE)/tokens/tokenizer \
+	  --data.datasets $(SUITE)/metaworld --run_dir $(SUITE)/run \
+	  --trainer.max_steps $(SUITE_STEPS) --keep_policy_every_n_steps $(SUITE_KEPT)
+	$(BIN)/rvq-vla suite --policies $(SUITE)/run/policies/step-* --suite metaworld17 \
+	  --out $(SUITE)/outcomes --video 1 $(SUITE_OPTIONS)
+	$(BIN)/rvq-analysis rollouts --runs $(SUITE)/outcomes --out $(SUITE)/report
 
 ablation: install  ## Train every recipe on DATA with the features in CACHE -> rows, report in runs/ablation/report
 	@test -n "$(DATA)" -a -n "$(CACHE)" || { \

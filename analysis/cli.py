@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.rollouts.command import rollouts_parser, run_rollouts
 from analysis.tokens.command import run_tokens, tokens_parser
 from rvq_action.console import guarded, kept_if_used
 
@@ -248,6 +249,7 @@ COMMANDS = {
     "benchmark": (benchmark_parser, run_benchmark),
     "compare": (compare_parser, run_compare),
     "gradients": (gradients_parser, run_gradients),
+    "rollouts": (rollouts_parser, run_rollouts),
     "semantics": (semantics_parser, run_semantics),
     "tokens": (tokens_parser, run_tokens),
     "transfer": (transfer_parser, run_transfer),

@@ -20,8 +20,11 @@ from vla.deploy.drive.show_command import show, show_parser
 from vla.deploy.robots.rendering import RenderingUnavailable
 from vla.deploy.server.command import serve, serve_parser
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
-from vla.inference.bench.command import bench, bench_parser
+from vla.evaluation.layers.command import eval_parser, eval_policy
+from vla.evaluation.progress.command import rubrics, rubrics_parser
 from vla.evaluation.schedules.command import schedules, schedules_parser
+from vla.evaluation.suites.command import suite, suite_parser
+from vla.inference.bench.command import bench, bench_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -169,6 +172,9 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], in
     "inspect": (_inspect_parser, _inspect),
     "rollout": (rollout_parser, rollout),
     "listen": (listen_parser, listen),
+    "eval": (eval_parser, eval_policy),
+    "rubrics": (rubrics_parser, rubrics),
+    "suite": (suite_parser, suite),
     "serve": (serve_parser, serve),
     "ablate": (ablate_parser, ablate),
     "bench": (bench_parser, bench),
@@ -177,10 +183,11 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], in
     "replay": (replay_parser, replay),
     "show": (show_parser, show),
 }
-"""Subcommand -> (its parser, what it runs)."""
+"""Subcommand -> (its parser, what it runs: its exit status, or None for 0)."""
 
 EXTRAS = {
     **{"demos": "sim", "rollout": "vla,sim", "listen": "vla,sim", "ablate": "vla,sim"},
+    **{"rubrics": "sim", "suite": "vla,sim", "eval": "vla,sim"},
     "schedules": "vla,sim",
     "serve": "vla,deploy",
     "drive": "vla,deploy,sim",

@@ -3,18 +3,16 @@ three windows of the ranking."""
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.pictures import data_uri
 from analysis.semantics.retrieval import Retrieval
 from analysis.semantics.seen import SemanticSet
 
 QUERIES = 5
 SIDE = 128
-QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -73,15 +71,4 @@ class _Pictures:
         times = reader.episode(episode)["timestamp"][[last]]
         image = reader.frames(episode, camera, times.reshape(-1))[0]
         place = f"episode {episode}, {last / rate:.1f} s"
-        return Frame(place, _address(image), window == own)
-
-
-def _address(image: np.ndarray) -> str:
-    """A uint8 image [H, W, 3] as a small JPEG in a data URI."""
-    from PIL import Image
-
-    small = Image.fromarray(image)
-    small.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    small.save(buffer, format="JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return Frame(place, data_uri(image, SIDE), window == own)

@@ -102,4 +102,15 @@ class PolicyExport(StepCallback):
     def act(self, trainer: Trainer, module: VLAModule) -> None:
         weights = shipped_weights(module.model, module.average, module.shipped_dtype)
         if trainer.is_global_zero:
-            module.policy.save_pretrained(self.path, weights=weights)
+            module.policy.save_pretrained(self.folder(trainer.global_step), weights=weights)
+
+    def folder(self, step: int) -> Path:
+        """Where the policy of a step goes."""
+        return self.path
+
+
+class KeptPolicies(PolicyExport):
+    """Keeps the policy as it was on the way, a folder for each, below `path`."""
+
+    def folder(self, step: int) -> Path:
+        return self.path / f"step-{step:06d}"

@@ -20,7 +20,7 @@ from vla.data.settings import DataSettings
 from vla.data.stream import SampleStream
 from vla.policy import VLAPolicy
 from vla.training.bridge import GradientBridge
-from vla.training.callbacks import PolicyExport, ResumePoint, Speed
+from vla.training.callbacks import KeptPolicies, PolicyExport, ResumePoint, Speed
 from vla.training.datamodule import VLADataModule
 from vla.training.module import VLAModule
 from vla.training.start import ShapeSettings, start_policy
@@ -34,19 +34,24 @@ class PolicyFolder(TrainingFolder):
     """The folder of a policy's run.
 
     policy/           the policy, as it was exported last
+    policies/         the policy as it was on the way, where it is kept
     config.yaml       every option of the run
     gradients.jsonl   how the terms' gradients met, see `vla.training.bridge`
     logs/             TensorBoard
     """
 
     PARTS: ClassVar[tuple[str, ...]] = (
-        *("policy", "config.yaml", "gradients.jsonl"),
+        *("policy", "policies", "config.yaml", "gradients.jsonl"),
         *TrainingFolder.PARTS,
     )
 
     @property
     def policy(self) -> Path:
         return self.path / "policy"
+
+    @property
+    def kept(self) -> Path:
+        return self.path / "policies"
 
     @property
     def gradients(self) -> Path:
@@ -66,6 +71,7 @@ class RunSettings:
         seed: Of random weights.
         checkpoint_every_n_steps: Steps between two checkpoints.
         policy_every_n_steps: Steps between two exports of the policy.
+        keep_policy_every_n_steps: Steps between two policies that are kept; 0 keeps none.
         gradients_every_n_steps: Steps between two looks at the terms' gradients; 0 never looks.
         validation: How held-out windows are looked at.
         wandb: Project of Weights & Biases that also gets the logs.
@@ -83,6 +89,7 @@ class RunSettings:
     seed: int = 0
     checkpoint_every_n_steps: int = 200
     policy_every_n_steps: int = 500
+    keep_policy_every_n_steps: int = 0
     gradients_every_n_steps: int = 500
     validation: ValidationSettings = ValidationSettings()
     wandb: str | None = None
@@ -150,6 +157,7 @@ def fit(
         LearningRateMonitor("step"),
         Speed(trainer.log_every_n_steps),  # type: ignore[attr-defined]
         PolicyExport(folder.policy, run.policy_every_n_steps),
+        *kept_policies(run, folder),
         ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps),
     ]
     trainer.loggers = loggers(folder.path, run.wandb)
@@ -163,6 +171,12 @@ def fit(
         warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         warnings.filterwarnings("ignore", "The 'train_dataloader' does not have many workers")
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+
+
+def kept_policies(run: RunSettings, folder: PolicyFolder) -> list[KeptPolicies]:
+    """Who keeps policies on the way; nobody where none are wanted."""
+    every = run.keep_policy_every_n_steps
+    return [] if every == 0 else [KeptPolicies(folder.kept, every)]
 
 
 def loggers(path: Path, project: str | None) -> list[Logger]:

@@ -33,7 +33,7 @@ USAGE = (
 )
 NO_DECISION = (
     *("config", "run_dir", "resume", "checkpoint_every_n_steps", "policy_every_n_steps"),
-    *("gradients_every_n_steps", "validation", "wandb"),
+    *("keep_policy_every_n_steps", "gradients_every_n_steps", "validation", "wandb"),
 )
 """Options that do not change what a run results in."""
 NO_DECISION_OF_TRAINER = (
@@ -91,6 +91,12 @@ class TrainCLI(LightningCLI):
         )
         add("--checkpoint_every_n_steps", type=int, default=200, help="steps between checkpoints")
         add("--policy_every_n_steps", type=int, default=500, help="steps between exported policies")
+        add(
+            "--keep_policy_every_n_steps",
+            type=int,
+            default=0,
+            help="steps between two policies that are kept in RUN/policies; 0 keeps none",
+        )
         add(
             "--gradients_every_n_steps",
             type=int,
@@ -150,6 +156,7 @@ class TrainCLI(LightningCLI):
             seed=config.model.seed,
             checkpoint_every_n_steps=config.checkpoint_every_n_steps,
             policy_every_n_steps=config.policy_every_n_steps,
+            keep_policy_every_n_steps=config.keep_policy_every_n_steps,
             gradients_every_n_steps=config.gradients_every_n_steps,
             validation=ready.validation,
             wandb=config.wandb,

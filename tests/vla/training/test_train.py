@@ -45,6 +45,18 @@ def test_the_exported_policy_is_the_average(run):
     assert any(not torch.equal(averaged[name], plain[name]) for name in averaged)
 
 
+def test_policies_are_kept_on_the_way(run):
+    """The last of them is the policy; a run that keeps none has the same result."""
+    folder, plain = run("--keep_policy_every_n_steps", "3"), run(name="plain")
+    kept = sorted(path.name for path in (folder / "policies").iterdir())
+    assert kept == ["step-000003", "step-000006", "step-000008"]
+    first, last = (VLAPolicy.from_pretrained(folder / "policies" / kept[i]) for i in (0, -1))
+    final = weights(plain)
+    assert all(torch.equal(w, final[name]) for name, w in last.model.state_dict().items())
+    assert any(not torch.equal(w, final[name]) for name, w in first.model.state_dict().items())
+    assert not (plain / "policies").exists()
+
+
 def test_a_config_of_what_ran_runs_again_to_the_same_bits(run, tmp_path):
     first = run()
     again = ["--config", str(first / "config.yaml"), "--run_dir", str(tmp_path / "b")]

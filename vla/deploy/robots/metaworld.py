@@ -23,6 +23,15 @@ STEP_M = 0.01
 ACTION_NAMES = ("dx", "dy", "dz", "gripper")
 STATE_NAMES = ("hand_x", "hand_y", "hand_z", "gripper_opening")
 CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")
+OBJECT, GOAL = slice(4, 7), slice(36, 39)
+"""Where the simulator's own observation has the object and the goal, x, y, z in m."""
+INFO_SIGNALS = (
+    *("success", "near_object", "grasp_success", "grasp_reward"),
+    *("in_place_reward", "obj_to_target", "unscaled_reward"),
+)
+DISTANCES = ("hand_to_object", "hand_to_goal", "object_to_goal")
+SIGNALS = (*INFO_SIGNALS, *DISTANCES)
+"""What `MetaWorldRobot.signals` tells: the simulator's info, and distances in m."""
 UPSIDE_DOWN = frozenset({"corner", "corner2", "corner3", "corner4"})
 """Cameras whose pictures Meta-World renders upside down; they are turned here."""
 
@@ -58,11 +67,13 @@ class MetaWorldRobot:
         self._renderer = _make_renderer(self._environment.model, image_size)
         self._expert = _make_expert(task)
         self._observation = np.zeros(0)
+        self._info: dict[str, float] = {}
 
     def reset(self, seed: int) -> None:
         """Draw a new start (object and goal) from a seed."""
         self._environment.seed(seed)
         self._observation, _ = self._environment.reset()
+        self._info = {}
 
     def state(self) -> np.ndarray:
         """Proprio [4] float32."""
@@ -89,8 +100,20 @@ class MetaWorldRobot:
         Returns:
             Whether the task is solved.
         """
-        self._observation, _, _, _, info = self._environment.step(action)
-        return bool(info["success"])
+        self._observation, _, _, _, self._info = self._environment.step(action)
+        return bool(self._info["success"])
+
+    def signals(self) -> dict[str, float]:
+        """How far the task is, by `SIGNALS`; no policy sees it.
+
+        Nothing before the first step: after a reset some tasks still tell of the scene before.
+        """
+        if not self._info:
+            return {}
+        hand, thing, goal = (self._observation[part] for part in (slice(3), OBJECT, GOAL))
+        pairs = zip(DISTANCES, ((hand, thing), (hand, goal), (thing, goal)), strict=True)
+        distances = {name: float(np.linalg.norm(a - b)) for name, (a, b) in pairs}
+        return {name: float(value) for name, value in self._info.items()} | distances
 
     def close(self) -> None:
         """Free the OpenGL context."""

@@ -77,6 +77,10 @@ class MetaWorldArm:
             command = np.where(self._rates, 0.0, state)
         self.send(command)
 
+    def signals(self) -> dict[str, float]:
+        """How far the task is, see `MetaWorldRobot.signals`."""
+        return self._running().signals()
+
     def stop(self) -> None:
         """The world stands still with it: nothing moves that is not told to."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-    from vla.evaluation.closed_loop.results import Share
     from vla.evaluation.closed_loop.stage import Staging
 
 
@@ -31,17 +30,23 @@ def rollout_parser() -> ArgumentParser:
 
 
 def add_attempts(parser: ArgumentParser) -> None:
-    """The options of every command that lets a policy act."""
+    """The options of every command that lets one policy attempt tasks from fresh starts."""
     add = parser.add_argument
     add("--policy", type=str, required=True, help="folder of the policy")
     add("--starts", type=int, default=20, help="fresh starts of each task, the same for everybody")
+    add("--seed", type=int, default=0, help="other numbers give other starts")
+    add("--max_steps", type=int, default=200, help="longer attempts have failed")
+    add_acting(parser)
+
+
+def add_acting(parser: ArgumentParser) -> None:
+    """The options of every command that lets policies act."""
+    add = parser.add_argument
     add("--out", type=str, required=True, help="folder of the outcomes")
     add("--pathway", type=str, default="flow", help="flow head (flow) or action tokens (ar)")
     add("--execute_frames", type=int | None, default=None, help="of every chunk (half of it)")
     add("--steps", type=int | None, default=None, help="of the flow's sampler (the policy's own)")
     add("--seconds", type=float | None, default=None, help="of a chunk (the tokenizer's)")
-    add("--seed", type=int, default=0, help="other numbers give other starts")
-    add("--max_steps", type=int, default=200, help="longer attempts have failed")
     add("--image_size", type=int | None, default=None, help="rendered, then scaled (the policy's)")
     add("--workers", type=int | None, default=None, help="processes (one per core)")
     add("--robots", type=int, default=10, help="attempts at a time, over all processes")
@@ -74,7 +79,7 @@ def rollout(config: Namespace) -> None:
         ValueError: An option is not usable; see `roll_out`.
     """
     from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_task
-    from vla.evaluation.closed_loop.results import Share, summarize
+    from vla.evaluation.closed_loop.results import by_task, summary
     from vla.evaluation.closed_loop.run import roll_out
     from vla.evaluation.closed_loop.settings import OWN_INSTRUCTION
 
@@ -86,11 +91,11 @@ def rollout(config: Namespace) -> None:
             raise ValueError("Give --instruction or --instruction_of, not both.")
         told["instruction"] = INSTRUCTIONS[other]
     found = roll_out(*read_attempts(told))
-    by_task = summarize(found.outcomes)
-    for task, share in by_task.items():
-        print(_line(task, share))
-    if len(by_task) > 1:
-        print(_line("mean", Share.of([outcome.success for outcome in found.outcomes])))
+    tasks = by_task(found.outcomes)
+    for task, own in tasks.items():
+        print(summary_line(task, summary([own])))
+    if len(tasks) > 1:
+        print(summary_line("mean", summary(list(tasks.values()))))
     print(f"Wrote {found.report}")
 
 
@@ -126,8 +131,8 @@ def listen(config: Namespace) -> None:
     print(f"Wrote {heard.report}")
 
 
-def _line(name: str, share: Share) -> str:
-    row = asdict(share)
-    return "{:<28} {solved:>3} of {count:>3}   {success:.0%} ({low:.0%} to {high:.0%})".format(
-        name, **row
-    )
+def summary_line(name: str, row: Mapping[str, Any]) -> str:
+    """What `summary` gives, as a line of a table."""
+    told = "{:<28} {solved:>3} of {count:>3}   {success:.0%} ({low:.0%} to {high:.0%})"
+    progress = "" if row["progress"] is None else "   progress {mean:.0f} ({low:.0f} to {high:.0f})"
+    return told.format(name, **row) + progress.format(**(row["progress"] or {}))

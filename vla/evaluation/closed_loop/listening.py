@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS
-from vla.evaluation.closed_loop.results import Share
 from vla.evaluation.closed_loop.run import roll_out
 from vla.evaluation.closed_loop.stage import Staging
+from vla.evaluation.shares import Share
 
 REPORT = "listening.json"
 

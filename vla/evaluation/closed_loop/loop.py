@@ -30,6 +30,8 @@ class Robot(Protocol):
 
     def step(self, action: np.ndarray) -> bool: ...
 
+    def signals(self) -> dict[str, float]: ...
+
     def close(self) -> None: ...
 
 
@@ -65,12 +67,16 @@ class Outcome(NamedTuple):
         instruction: What the robot was told.
         success: Whether the task was solved at any step.
         steps: Taken until then, or until the attempt was given up.
+        progress: 0 to 100, by the rubric of the task; None where it has none.
+        stage: Of the rubric, in which it ended; None where it has none.
     """
 
     start: Start
     instruction: str
     success: bool
     steps: int
+    progress: float | None = None
+    stage: str | None = None
 
 
 @dataclass(frozen=True)

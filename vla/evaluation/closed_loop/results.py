@@ -8,47 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 from vla.evaluation.closed_loop.loop import Outcome
 from vla.evaluation.closed_loop.starts import Start
+from vla.evaluation.shares import Average, Share
 
 LOG, REPORT = "outcomes.jsonl", "rollouts.json"
-FORMAT_VERSION = 1
-QUANTILE = NormalDist().inv_cdf(0.975)
-
-
-@dataclass(frozen=True)
-class Share:
-    """Successes among attempts.
-
-    Attributes:
-        count: Attempts.
-        solved: Successes.
-        success: Their share.
-        low: Lower end of its 95 % interval, by Wilson's formula.
-        high: Upper end of it.
-    """
-
-    count: int
-    solved: int
-    success: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, solved: Sequence[bool]) -> Share:
-        """Of at least one attempt."""
-        count, hits = len(solved), sum(solved)
-        share, z = hits / count, QUANTILE
-        centre = share + z**2 / (2 * count)
-        spread = z * (share * (1 - share) / count + (z / (2 * count)) ** 2) ** 0.5
-        low, high = ((centre + side * spread) / (1 + z**2 / count) for side in (-1, 1))
-        return cls(count, hits, share, max(0.0, low), min(1.0, high))
+FORMAT_VERSION = 2
 
 
 class OutcomeLog:
@@ -116,12 +87,12 @@ class OutcomeLog:
 
 def write_report(folder: Path, claim: dict[str, Any], outcomes: Sequence[Outcome]) -> Path:
     """Write rollouts.json; returns its path."""
-    by_task = summarize(outcomes)
+    tasks = by_task(outcomes)
     report = {
         "format_version": FORMAT_VERSION,
         "settings": claim,
-        "mean": asdict(Share.of([o.success for o in outcomes])),
-        "tasks": {task: asdict(share) for task, share in by_task.items()},
+        "mean": summary(list(tasks.values())),
+        "tasks": {task: summary([own]) for task, own in tasks.items()},
         "outcomes": [_row(outcome) for outcome in outcomes],
     }
     path = folder / REPORT
@@ -131,10 +102,24 @@ def write_report(folder: Path, claim: dict[str, Any], outcomes: Sequence[Outcome
     return path
 
 
-def summarize(outcomes: Sequence[Outcome]) -> dict[str, Share]:
-    """Success per task."""
+def by_task(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """Task -> its outcomes, in their order."""
     tasks = dict.fromkeys(o.start.task for o in outcomes)
-    return {t: Share.of([o.success for o in outcomes if o.start.task == t]) for t in tasks}
+    return {task: [o for o in outcomes if o.start.task == task] for task in tasks}
+
+
+def summary(tasks: Sequence[Sequence[Outcome]]) -> dict[str, Any]:
+    """Success and progress over some tasks, and the stages in which attempts ended; plain data.
+
+    Args:
+        tasks: Outcomes of each; progress is None where one of them has no rubric.
+    """
+    solved = [outcome.success for own in tasks for outcome in own]
+    scores = [[o.progress for o in own if o.progress is not None] for own in tasks]
+    stages = Counter(o.stage for own in tasks for o in own if o.stage is not None)
+    told = all(len(s) == len(own) for s, own in zip(scores, tasks, strict=True))
+    progress = asdict(Average.of(scores)) if told else None
+    return {**asdict(Share.of(solved)), "progress": progress, "stages": dict(stages)}
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

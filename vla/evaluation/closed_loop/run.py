@@ -16,6 +16,7 @@ from vla.evaluation.closed_loop.results import OutcomeLog, write_report
 from vla.evaluation.closed_loop.stage import Staging
 from vla.evaluation.closed_loop.starts import Start, fresh_starts
 from vla.evaluation.closed_loop.workers import play_all
+from vla.evaluation.progress.rubrics import rubrics_digest
 from vla.processes import available_cores
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def roll_out(staging: Staging, workers: int | None = None, progress: bool = True
         RenderingUnavailable: Off-screen rendering does not work on this machine.
     """
     settings = staging.settings
-    claim = {"policy": fingerprint(staging.policy), **settings.decisive()}
+    judged = {"policy": fingerprint(staging.policy), "rubrics": rubrics_digest()}
+    claim = judged | settings.decisive()
     log = OutcomeLog(writable_folder(staging.out), claim)
     starts = [s for t in settings.tasks for s in fresh_starts(t, settings.starts, settings.seed)]
     missing = [start for start in starts if not log.has(start)]

@@ -15,6 +15,8 @@ from vla.evaluation.closed_loop.loop import Outcome, Planner, Robot, Rules, Watc
 from vla.evaluation.closed_loop.planners import PolicyPlanner, ShuffledChunks
 from vla.evaluation.closed_loop.settings import RolloutSettings
 from vla.evaluation.closed_loop.starts import Start
+from vla.evaluation.progress.rubrics import packaged_rubrics
+from vla.evaluation.progress.tracker import ProgressTracker
 from vla.policy import VLAPolicy
 
 
@@ -63,6 +65,7 @@ class Stage:
         build = partial(shown, look_alike=settings.look_alike)
         self.crew: Crew[Robot] = Crew(build, staging.robots)
         self.films: dict[Start, Film] = {}
+        self.trackers: dict[Start, ProgressTracker] = {}
 
     def play(self, starts: Sequence[Start]) -> Generator[Outcome, None, None]:
         """Attempt every start; outcomes when they are known."""
@@ -72,14 +75,31 @@ class Stage:
                 film = self.films.pop(outcome.start, None)
                 if film is not None:
                     film.save()
-                yield outcome
+                yield self._judged(outcome)
+
+    def _judged(self, outcome: Outcome) -> Outcome:
+        """With its progress, where the task has a rubric."""
+        tracker = self.trackers.pop(outcome.start, None)
+        if tracker is None:
+            return outcome
+        return outcome._replace(progress=tracker.progress.score, stage=tracker.progress.stage)
 
     def _watch(self, start: Start) -> Watch:
+        watches: list[Watch] = []
         film = film_of(self.staging.out, start, self.staging.films, self.fps)
-        if film is None:
-            return lambda robot: None
-        self.films[start] = film
-        return film.watch
+        if film is not None:
+            self.films[start] = film
+            watches.append(film.watch)
+        rubric = packaged_rubrics().get(start.task)
+        if rubric is not None:
+            tracker = self.trackers[start] = ProgressTracker(rubric)
+            watches.append(lambda robot: tracker.update(robot.signals()))
+        return lambda robot: _all(watches, robot)
+
+
+def _all(watches: Sequence[Watch], robot: Robot) -> None:
+    for watch in watches:
+        watch(robot)
 
 
 def rules_of(settings: RolloutSettings, horizon: int) -> Rules:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vla.evaluation.closed_loop.results import Share
+from vla.evaluation.shares import Share
 
 DRAWS, SEED = 2000, 0
 BASE = "asynchronous"

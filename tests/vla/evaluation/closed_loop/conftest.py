@@ -41,6 +41,9 @@ class FakeRobot:
         self.actions.append(action)
         return self.steps == self.seed
 
+    def signals(self) -> dict[str, float]:
+        return {"success": float(self.steps == self.seed)}
+
     def close(self) -> None:
         self.closed = True
 

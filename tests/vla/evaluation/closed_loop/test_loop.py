@@ -8,7 +8,7 @@ import pytest
 from tests.vla.evaluation.closed_loop.conftest import FakeRobot
 from vla.data.demo_settings import DemoSettings
 from vla.evaluation.closed_loop.crew import Crew
-from vla.evaluation.closed_loop.loop import Rules, play
+from vla.evaluation.closed_loop.loop import Outcome, Rules, play
 from vla.evaluation.closed_loop.starts import FIRST_SEED, Start, fresh_starts
 from vla.evaluation.closed_loop.workers import deal
 
@@ -43,7 +43,7 @@ def test_the_first_frames_of_every_chunk_are_executed():
     wanted = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1)]
     assert list(map(tuple, robot.actions)) == wanted
     assert calls == [[(start, 0, 0)], [(start, 1, 3)], [(start, 2, 6)]]
-    assert outcomes[start] == (start, "do a", True, 8)
+    assert outcomes[start] == Outcome(start, "do a", True, 8)
 
 
 def test_an_attempt_fails_when_its_steps_are_over():

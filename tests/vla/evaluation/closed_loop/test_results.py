@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from vla.evaluation.closed_loop.loop import Outcome
-from vla.evaluation.closed_loop.results import LOG, OutcomeLog, Share, write_report
+from vla.evaluation.closed_loop.results import LOG, OutcomeLog, by_task, summary, write_report
 from vla.evaluation.closed_loop.settings import RolloutSettings
 from vla.evaluation.closed_loop.starts import Start
+from vla.evaluation.shares import Average, Share
 
 CLAIM = {"policy": "p", "seed": 0}
 
 
 def outcome(task: str = "a", number: int = 0, success: bool = True) -> Outcome:
-    return Outcome(Start(task, number, 7 + number), "go", success, 12)
+    return Outcome(Start(task, number, 7 + number), "go", success, 12, 40.0, "move")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,27 @@ def test_the_report_says_all(tmp_path):
     assert {task: row["success"] for task, row in report["tasks"].items()} == {"a": 0.75, "b": 1.0}
     assert report["outcomes"][3] == {
         "task": "a", "number": 3, "seed": 10, "instruction": "go", "success": False, "steps": 12,
+        "progress": 40.0, "stage": "move",
     }  # fmt: skip
+
+
+def test_every_task_counts_alike_and_stages_are_counted():
+    easy = [outcome("a", n)._replace(progress=100.0, stage="solved") for n in range(4)]
+    hard = [outcome("b", n, False)._replace(progress=20.0 * n, stage="move") for n in range(2)]
+    tasks = by_task(easy + hard)
+    row = summary(list(tasks.values()))
+    assert row["solved"] == 4 and row["count"] == 6
+    assert row["progress"]["mean"] == 55.0 and row["stages"] == {"solved": 4, "move": 2}
+    assert (row["progress"]["low"], row["progress"]["high"]) == (50.0, 60.0)
+    unjudged = [outcome("c")._replace(progress=None, stage=None)]
+    assert summary([easy, unjudged])["progress"] is None
+
+
+def test_an_average_of_more_attempts_is_surer():
+    rng = np.random.default_rng(0)
+    few, many = (Average.of([rng.uniform(0, 100, n)]) for n in (10, 1000))
+    assert many.high - many.low < 0.2 * (few.high - few.low)
+    assert many.low < 50 < many.high and few.low < few.mean < few.high
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What policies do on robots: the outcomes of `rvq-vla suite`, `rollout` and `eval`, drawn."""

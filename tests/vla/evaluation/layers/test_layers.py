@@ -1,0 +1,169 @@
+"""Layer after layer: gates, what is kept, trials with a simulated robot, and the command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from vla import cli
+from vla.evaluation.layers import attempts, evaluate
+from vla.evaluation.layers.gates import Check, Gates
+from vla.evaluation.layers.settings import EvalSettings
+from vla.evaluation.layers.subject import Subject
+
+TRIAL = {
+    "name": "arm-000", "ending": "time is up", "detail": "", "success": True, "periods": 100,
+    "missed_deadlines": 1, "sent": 100, "chunks": 10, "refused_chunks": 0, "clipped": 5,
+}  # fmt: skip
+
+
+@pytest.fixture
+def saved(arm_policy, tmp_path):
+    arm_policy.save_pretrained(tmp_path / "policy")
+    return tmp_path / "policy"
+
+
+def told(saved, recordings, *more: str) -> list[str]:
+    words = ["eval", "--policy", saved, "--data", recordings, "--windows", "6", "--steps", "2"]
+    return [str(word) for word in [*words, "--out", saved.parent / "out", *more]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrong"),
+    [
+        ({}, []),
+        ({"ending": "robot lost", "detail": "the cable is out"}, ["every trial ended in peace"]),
+        ({"missed_deadlines": 9}, ["missed deadlines"]),
+        ({"refused_chunks": 3}, ["refused chunks"]),
+        ({"clipped": 80}, ["commands changed by limits"]),
+        ({"success": False}, ["solved"]),
+        ({"success": None}, ["solved"]),
+    ],
+)
+def test_what_goes_wrong_on_a_robot_closes_the_gate(changed, wrong):
+    checks = attempts.judge({"trials": [TRIAL | changed]}, Gates(), 0.5)
+    assert [check.name for check in checks if not check.passed] == wrong
+    assert all(changed.get("detail", "") in check.detail for check in checks if not check.passed)
+
+
+def test_at_low_speed_nothing_has_to_be_solved():
+    checks = attempts.judge({"trials": [TRIAL | {"success": None}]}, Gates(), 0.0)
+    assert all(check.passed for check in checks)
+
+
+def test_a_figure_that_is_none_passes_no_gate():
+    assert not Check.at_most("a", float("nan"), 1.0).passed
+    assert not Check.at_least("a", float("nan"), 0.0).passed
+
+
+def test_a_gate_that_is_not_passed_says_why_and_stops(saved, recordings, capsys):
+    """An untrained policy answers, but not with what was done."""
+    assert cli.main(told(saved, recordings)) == 1
+    shown = capsys.readouterr().out
+    assert "sanity: passed" in shown and "open_loop: NOT PASSED" in shown
+    assert "of that of a robot that holds, less than 1" in shown
+    assert "Stopped after open_loop: error in model space" in shown
+    kept = json.loads((saved.parent / "out" / evaluate.REPORT).read_text())["layers"]
+    assert kept["sanity"]["passed"] and not kept["open_loop"]["passed"]
+    (saved.parent / "strict.yaml").write_text("unusual: 0\nsaturation: 0\n")
+    strict = ("--gates", str(saved.parent / "strict.yaml"))
+    assert cli.main(told(saved, recordings, *strict, "--gates.against_holding", "0")) == 1
+    assert "less than 0" in capsys.readouterr().out
+    assert cli.main(told(saved, recordings, "--through", "sanity")) == 0
+
+
+def test_what_was_measured_is_kept_and_gates_are_held_anew(saved, recordings, capsys, monkeypatch):
+    assert cli.main(told(saved, recordings, "--gates.unusual", "0", "--through", "open_loop")) == 1
+    before = capsys.readouterr().out
+    measured: list[str] = []
+    measure = evaluate._measure
+
+    def spy(subject, layer, out):
+        measured.append(layer)
+        return measure(subject, layer, out)
+
+    monkeypatch.setattr(evaluate, "_measure", spy)
+    assert cli.main(told(saved, recordings, "--through", "sanity")) == 0
+    assert measured == [] and "sanity" in before
+    assert cli.main(told(saved, recordings, "--seed", "1", "--through", "sanity")) == 0
+    assert measured == ["sanity"]
+
+
+def test_results_of_another_policy_are_not_gone_on_with(saved, recordings, capsys):
+    assert cli.main(told(saved, recordings, "--through", "sanity")) == 0
+    (saved / "README.md").write_text("another")
+    assert cli.main(told(saved, recordings, "--through", "sanity")) == 1
+    assert "is of another policy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"data": None}, "give a dataset"),
+        ({"windows": 0}, "windows and trials start at 1"),
+        ({"low_speed": 1.0}, "low_speed between 0 and 1"),
+        ({"pathway": "words"}, "pathway is one of"),
+        ({"schedule": "never"}, "mode is one of"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changed, says):
+    with pytest.raises(ValueError, match=says):
+        EvalSettings(**{"policy": "p", "data": "d", **changed})
+    with pytest.raises(ValueError, match=r"gates.success is a share from 0 to 1, got 80"):
+        Gates(success=80)
+    with pytest.raises(ValueError, match="no layer 'third'"):
+        evaluate.evaluate(EvalSettings("p", "d"), "out", through="third")
+
+
+def test_a_simulated_robot_is_driven_slowly_and_recorded(sawyer_policy, tmp_path):
+    """An attempt takes so much longer, its trials begin elsewhere, and none is repeated."""
+    settings = EvalSettings(
+        "p", robots=("metaworld:reach-v3",), trials=2, seconds=0.5, low_speed=0.5, steps=2
+    )
+    subject = Subject(sawyer_policy, settings)
+    figures = attempts.measure(subject, tmp_path / "low_speed", 0.5)
+    first, second = figures["trials"]
+    assert first["periods"] == 20 and first["ending"] == "time is up" and not first["success"]
+    assert 0 <= first["progress"] < 100 and first["stage"] == "move"
+    assert first["progress"] != second["progress"], "from another start"
+    folder = tmp_path / "low_speed" / first["name"]
+    assert (folder / "videos" / first["videos"][0]).stat().st_size > 0
+    assert (folder / "dataset" / "meta" / "info.json").is_file()
+    (tmp_path / "low_speed" / f"{second['name']}.json").unlink()
+    again = attempts.measure(replace(subject), tmp_path / "low_speed", 0.5)
+    assert again == figures, "the same start again gives the same"
+
+
+def test_a_recording_is_driven_to_its_end_but_solves_nothing(subject, recordings, tmp_path):
+    robots = (f"replay:{recordings}#1",)
+    settings = replace(subject.settings, robots=robots, trials=1)
+    figures = attempts.measure(replace(subject, settings=settings), tmp_path / "low_speed", 0.5)
+    (trial,) = figures["trials"]
+    assert trial["ending"] == "done" and trial["periods"] == 24 and trial["success"] is None
+    checks = attempts.judge(figures, Gates(), 0.5)
+    assert [check.name for check in checks if not check.passed] == ["solved"]
+    assert all(check.passed for check in attempts.judge(figures, Gates(), 0.0))
+
+
+def test_a_robot_that_shows_itself_is_looked_at_without_a_dataset(sawyer_policy):
+    from vla.evaluation.layers import sanity
+
+    subject = Subject(sawyer_policy, EvalSettings("p", robots=("metaworld:reach-v3",), steps=2))
+    figures = sanity.measure(subject)
+    assert figures["looks"] == 1 and figures["unusual_actions"] is None
+    assert all(check.passed for check in sanity.judge(figures, Gates()))
+    blind = replace(sawyer_policy.config, cameras={"metaworld_sawyer": ("nose",)})
+    subject = replace(subject, policy=replace(sawyer_policy, config=blind))
+    (check,) = sanity.judge(sanity.measure(subject), Gates())
+    assert not check.passed and "nose" in check.detail
+
+
+def test_nobody_beside_a_real_robot_means_that_it_does_not_move(tmp_path):
+    from vla.deploy.robots.config import read_robot
+
+    config = read_robot("so101")
+    trial = attempts.Trial("so101", 0, 0.5, tmp_path / "so101-000")
+    with pytest.raises(ValueError, match="moves for real: run this in a terminal"):
+        attempts._await_person(config, trial)

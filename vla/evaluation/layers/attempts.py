@@ -1,0 +1,205 @@
+"""Layers 3 and 4: the policy drives robots, slowly and then at full speed, recorded.
+
+OUT/LAYER/ROBOT-000/        the recording of a trial, see `vla.deploy.recorder`
+OUT/LAYER/ROBOT-000.json    how it went; a trial that has one is not repeated
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from rvq_action.json_file import read_json, write_json
+from vla.data.demo_settings import LONGEST_EPISODE
+from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
+from vla.deploy.inference import InferenceThread, SimulatedInference
+from vla.deploy.report import Ending, RunReport
+from vla.deploy.robots.config import read_robot
+from vla.deploy.robots.kinds import MetaWorldConfig, RobotConfig
+from vla.deploy.run import run
+from vla.deploy.settings import DeploymentSettings
+from vla.deploy.vla_policy import DeployedVLA
+from vla.evaluation.closed_loop.starts import fresh_starts
+from vla.evaluation.layers.gates import Check, Gates
+from vla.evaluation.layers.subject import Subject
+from vla.evaluation.layers.tracked import TrackedRobot
+from vla.evaluation.progress.rubrics import packaged_rubrics
+from vla.evaluation.progress.tracker import ProgressTracker
+
+PEACEFUL = (Ending.DONE, Ending.TIME)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One attempt of one robot.
+
+    Attributes:
+        word: The robot, as the settings name it.
+        number: Among its trials.
+        speed: Fraction of full speed.
+        folder: Of its recording.
+    """
+
+    word: str
+    number: int
+    speed: float
+    folder: Path
+
+    @property
+    def result(self) -> Path:
+        """Where it is written how it went."""
+        return self.folder.with_name(f"{self.folder.name}.json")
+
+
+def measure(subject: Subject, layer: Path, speed: float) -> dict[str, Any]:
+    """Let every robot be driven as often as there are trials; plain data.
+
+    Raises:
+        ValueError: Policy and robot do not fit; nothing has moved.
+        RobotError: A robot cannot be reached.
+    """
+    told = subject.settings
+    trials = [
+        Trial(word, number, speed, layer / f"{_file_name(word)}-{number:03d}")
+        for word in told.robots
+        for number in range(told.trials)
+    ]
+    bar = tqdm(trials, layer.name.replace("_", " "), unit="trial", disable=None)
+    rows = [read_json(t.result) if t.result.is_file() else attempt(subject, t) for t in bar]
+    return {"speed": speed, "trials": rows}
+
+
+def judge(figures: dict[str, Any], gates: Gates, least: float) -> list[Check]:
+    """Hold the figures against the gates.
+
+    Args:
+        figures: What `measure` gave.
+        gates: The bounds.
+        least: Share of trials that must be solved.
+    """
+    rows = figures["trials"]
+    wrong = [f"{row['name']}: {row['ending']} ({row['detail']})" for row in rows if not _ended(row)]
+    checks = [Check("every trial ended in peace", not wrong, "; ".join(wrong) or "all did")]
+    for name, part, of, gate in (
+        ("missed deadlines", "missed_deadlines", ("periods",), gates.missed),
+        ("refused chunks", "refused_chunks", ("chunks", "refused_chunks"), gates.refused),
+        ("commands changed by limits", "clipped", ("sent",), gates.clipped),
+    ):
+        whole = sum(row[key] for row in rows for key in of)
+        checks.append(Check.at_most(name, sum(row[part] for row in rows) / max(whole, 1), gate))
+    solved = [row["success"] for row in rows if row["success"] is not None]
+    if not solved and least > 0:
+        return [*checks, Check("solved", False, "nothing says whether a trial was solved")]
+    share = sum(solved) / max(len(solved), 1)
+    return [*checks, Check.at_least("solved", share, least)]
+
+
+def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
+    """One trial: drive, and write down how it went."""
+    shutil.rmtree(trial.folder, ignore_errors=True)
+    trial.folder.parent.mkdir(parents=True, exist_ok=True)
+    told, config = subject.settings, _configured(trial, subject.settings.seed)
+    _await_person(config, trial)
+    clock: Clock = MonotonicClock() if config.is_real else SimulatedClock()
+    defaults = replace(subject.defaults(), now=clock.now)
+    robot = TrackedRobot(config.build(defaults), _tracker(config))
+    seed = told.seed + trial.number
+    policy = DeployedVLA(subject.policy, robot.description.embodiment, steps=told.steps, seed=seed)
+    settings = DeploymentSettings(
+        instruction=subject.instruction(trial.word),
+        seconds=_seconds(config, told.seconds / trial.speed, robot.description.rate),
+        schedule=told.scheduling(),
+        speed=trial.speed,
+        record=trial.folder,
+        keys=config.is_real,
+    )
+    inference = (
+        InferenceThread(policy)
+        if config.is_real
+        else SimulatedInference(policy, clock, told.latency_s)
+    )
+    report = run(robot, policy, settings, clock, inference, is_done=lambda: robot.is_done)
+    success = _solved(config, robot) if _ended({"ending": report.ending}) else False
+    row = _row(trial, report, success, robot.tracker)
+    write_json(row, trial.result)
+    return row
+
+
+def _configured(trial: Trial, seed: int) -> RobotConfig:
+    """The robot of a trial: a simulated task from a fresh start of its own."""
+    config = read_robot(trial.word)
+    if not isinstance(config, MetaWorldConfig):
+        return config
+    start = fresh_starts(config.task, trial.number + 1, seed + config.seed)[trial.number]
+    return replace(config, seed=start.seed)
+
+
+def _seconds(config: RobotConfig, wanted: float, rate: float) -> float:
+    """How long a trial may take; after so many steps Meta-World's simulator refuses to go on."""
+    simulated = isinstance(config, MetaWorldConfig)
+    return min(wanted, (LONGEST_EPISODE - 1) / rate) if simulated else wanted
+
+
+def _tracker(config: RobotConfig) -> ProgressTracker | None:
+    if not isinstance(config, MetaWorldConfig) or config.task not in packaged_rubrics():
+        return None
+    return ProgressTracker(packaged_rubrics()[config.task])
+
+
+def _await_person(config: RobotConfig, trial: Trial, ask: Callable[[str], str] = input) -> None:
+    """Before a real robot moves somebody puts the scene in order.
+
+    Raises:
+        ValueError: Nobody is there.
+    """
+    if not config.is_real:
+        return
+    if not sys.stdin.isatty():
+        raise ValueError(f"{trial.word} moves for real: run this in a terminal, beside the robot.")
+    ask(f"{trial.folder.name} at {trial.speed:g} of full speed. Scene in order? Enter begins: ")
+
+
+def _solved(config: RobotConfig, robot: TrackedRobot) -> bool | None:
+    """Whether the task is solved, where anybody can say."""
+    if config.is_real:
+        return input("Was it solved? [y/N] ").strip().lower().startswith("y")
+    return robot.is_solved if robot.knows else None
+
+
+def _row(
+    trial: Trial, report: RunReport, success: bool | None, tracker: ProgressTracker | None
+) -> dict[str, Any]:
+    """How a trial went, as plain data."""
+    counts = ("seconds", "periods", "missed_deadlines", "sent", "chunks", "refused_chunks")
+    progress = tracker.progress if tracker else None
+    return {
+        "name": trial.folder.name,
+        "robot": trial.word,
+        "number": trial.number,
+        "ending": str(report.ending),
+        "detail": report.detail,
+        "success": success,
+        "progress": progress and progress.score,
+        "stage": progress and progress.stage,
+        **{name: getattr(report, name) for name in counts},
+        "clipped": max(report.clipped.values(), default=0),
+        "held": dict(report.held),
+        "problems": list(report.problems),
+        "videos": sorted(path.name for path in (trial.folder / "videos").glob("*.mp4")),
+    }
+
+
+def _ended(row: dict[str, Any]) -> bool:
+    return row["ending"] in PEACEFUL
+
+
+def _file_name(word: str) -> str:
+    """A robot's word as the name of a file."""
+    return re.sub(r"[^\w.-]+", "-", Path(word).name).strip("-")

@@ -1,0 +1,1 @@
+"""How far an attempt came: weighted stages, partial credit, 0 to 100."""

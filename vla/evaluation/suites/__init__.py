@@ -1,0 +1,1 @@
+"""Suites: the same tasks and starts for every checkpoint, seen in training and not."""
