@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from lerobot_policy_rvq.config_simulated_sawyer import SimulatedSawyerConfig
 from lerobot_policy_rvq.configuration_rvq_vla import RvqVlaConfig
 from lerobot_policy_rvq.optimization import RvqVlaOptimizerConfig, RvqVlaSchedulerConfig
+from lerobot_policy_rvq.processor_rvq_vla import ChannelsToRows, RowsToChannels
 
 __all__ = [
     *("RvqVlaConfig", "RvqVlaOptimizerConfig", "RvqVlaSchedulerConfig"),
-    "SimulatedSawyerConfig",
+    *("ChannelsToRows", "RowsToChannels", "SimulatedSawyerConfig"),
 ]
 
 if find_spec("gymnasium") is not None:

@@ -1,5 +1,6 @@
 """`--env.type=rvq_sawyer`: Meta-World as an environment of LeRobot's, seen as our datasets see it."""
 
+import atexit
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +86,7 @@ class SawyerEnv(gymnasium.Env):
         self.render_mode = "rgb_array"
         self._max_episode_steps, self._steps = episode_length, 0
         self._world = MetaWorldRobot(task, image_size, cameras)
+        atexit.register(self.close)  # before OpenGL ends, whoever forgets
         picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         state = spaces.Box(-np.inf, np.inf, (len(STATE_NAMES),), np.float32)
         pixels = spaces.Dict({camera: picture for camera in cameras})

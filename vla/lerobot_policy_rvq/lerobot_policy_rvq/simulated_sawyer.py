@@ -64,7 +64,8 @@ class SimulatedSawyer(Robot):
         """Numbers by name, and uint8 [H, W, 3] of every camera."""
         world = self._running()
         state = map(float, world.state())
-        return {**dict(zip(STATE_NAMES, state, strict=True)), **world.images()}
+        images = {name: np.ascontiguousarray(i) for name, i in world.images().items()}
+        return {**dict(zip(STATE_NAMES, state, strict=True)), **images}
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:
         """Take a control step; returns what was executed, within the simulator's range."""

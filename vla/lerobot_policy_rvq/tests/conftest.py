@@ -28,7 +28,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Program:
     home = tmp_path_factory.mktemp("home")
 
     def program(
-        name: str, *words: str, fails: bool = False, env: Mapping[str, str] | None = None
+        name: str,
+        *words: str,
+        fails: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> subprocess.CompletedProcess:
         told = {**os.environ, **OFFLINE, "HF_HOME": str(home), "HF_LEROBOT_HOME": str(home / "le")}
         script = str(Path(sys.executable).parent / name)
@@ -37,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Program:
             env={**told, **(env or {})},
             capture_output=True,
             text=True,
-            cwd=home,
+            cwd=cwd or home,
         )
         assert (done.returncode != 0) == fails, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
         return done
@@ -49,3 +53,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Program:
 def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three episodes that our writer wrote: 10 Hz, 3 numbers, one camera, two tasks."""
     return write_v3(tmp_path_factory.mktemp("sets") / "small")
+
+
+@pytest.fixture(scope="session")
+def demos(run: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Demonstrations of one task, 56 pixels a side."""
+    out = tmp_path_factory.mktemp("demos") / "demos"
+    task = "--tasks drawer-close-v3 --episodes 12 --image_size 56 --workers 2".split()
+    run("rvq-vla", "demos", *task, "--out", str(out))
+    return out
+
+
+@pytest.fixture(scope="session")
+def tokens(run: Program, demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer of these demonstrations: the closed form."""
+    out = tmp_path_factory.mktemp("tokens")
+    told = "fit --config tokens8 --trainer.max_steps 0 --trainer.enable_progress_bar false".split()
+    run("rvq-train", *told, "--data.datasets", str(demos), "--run_dir", str(out / "run"))
+    return out / "run/tokenizer"
