@@ -11,11 +11,13 @@ from lerobot_policy_rvq.optimization import RvqVlaOptimizerConfig, RvqVlaSchedul
 from lerobot_policy_rvq.processor_rvq_vla import ChannelsToRows, RowsToChannels
 
 __all__ = [
-    *("RvqVlaConfig", "RvqVlaOptimizerConfig", "RvqVlaSchedulerConfig"),
-    *("ChannelsToRows", "RowsToChannels", "SimulatedSawyerConfig"),
+    "ChannelsToRows",
+    "RowsToChannels",
+    "RvqVlaConfig",
+    "RvqVlaOptimizerConfig",
+    "RvqVlaSchedulerConfig",
+    "SimulatedSawyerConfig",
 ]
 
 if find_spec("gymnasium") is not None:
-    from lerobot_policy_rvq.environment import SawyerEnvConfig
-
-    __all__ += ["SawyerEnvConfig"]
+    from lerobot_policy_rvq.environment import SawyerEnvConfig  # noqa: F401

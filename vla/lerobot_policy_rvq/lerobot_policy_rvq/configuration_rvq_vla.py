@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import NormalizationMode
 from lerobot.policies.rtc.configuration_rtc import RTCConfig
+
 from lerobot_policy_rvq.optimization import RvqVlaOptimizerConfig, RvqVlaSchedulerConfig
 from lerobot_policy_rvq.tokens import find_embodiment, tokens_of
 from rvq_action.chunk import MAX_HORIZON, MIN_HORIZON

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.utils.constants import ACTION, OBS_STATE
+
 from lerobot_policy_rvq.configuration_rvq_vla import RvqVlaConfig
 from lerobot_policy_rvq.modeling_rvq_vla import RvqVlaPolicy
 from lerobot_policy_rvq.processor_rvq_vla import make_rvq_vla_pre_post_processors
@@ -65,8 +67,8 @@ def to_ours(checkpoint: Path, out: Path) -> None:
         return
     from peft import PeftConfig, PeftModel
 
-    base = PeftConfig.from_pretrained(checkpoint).base_model_name_or_path
-    config = RvqVlaConfig.from_pretrained(checkpoint)
+    base = PeftConfig.from_pretrained(str(checkpoint)).base_model_name_or_path
+    config = PreTrainedConfig.from_pretrained(checkpoint)
     adapted = PeftModel.from_pretrained(
         RvqVlaPolicy.from_pretrained(base, config=config), checkpoint
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor
 
-from lerobot.utils.constants import ACTION, OBS_STATE
 from rvq_action.chunk import ActionChunk
 from vla.data.changes import Changes, Moment, known_proprio
 from vla.images import Image, fit
@@ -71,8 +71,8 @@ def read_tasks(batch: Mapping[str, Any], count: int) -> list[str]:
     tasks = [told] * count if isinstance(told, str) else list(told or [])
     if len(tasks) != count or not all(isinstance(t, str) and t.strip() for t in tasks):
         raise ValueError(
-            f"Every row needs an instruction under 'task', got {told!r}. Give --dataset.single_task, "
-            "or an environment or dataset that says what is to be done."
+            f"Every row needs an instruction under 'task', got {told!r}. Give "
+            "--dataset.single_task, or an environment or dataset that says what is to be done."
         )
     return tasks
 

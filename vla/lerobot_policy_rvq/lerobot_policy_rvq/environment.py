@@ -1,4 +1,4 @@
-"""`--env.type=rvq_sawyer`: Meta-World as an environment of LeRobot's, seen as our datasets see it."""
+"""`--env.type=rvq_sawyer`: Meta-World as an environment of LeRobot's, as our datasets see it."""
 
 import atexit
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-
 from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.envs.configs import EnvConfig
 from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
+
 from vla.deploy.robots.metaworld import ACTION_NAMES, STATE_NAMES, MetaWorldRobot
 from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_task
 
@@ -89,7 +89,7 @@ class SawyerEnv(gymnasium.Env):
         atexit.register(self.close)  # before OpenGL ends, whoever forgets
         picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         state = spaces.Box(-np.inf, np.inf, (len(STATE_NAMES),), np.float32)
-        pixels = spaces.Dict({camera: picture for camera in cameras})
+        pixels = spaces.Dict(dict.fromkeys(cameras, picture))
         self.observation_space = spaces.Dict({"pixels": pixels, "agent_pos": state})
         self.action_space = spaces.Box(-1.0, 1.0, (len(ACTION_NAMES),), np.float32)
 
@@ -103,9 +103,7 @@ class SawyerEnv(gymnasium.Env):
         self._steps = 0
         return self._observe(), {"is_success": False}
 
-    def step(
-        self, action: np.ndarray
-    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Take a control step; the reward is 1 when the task is solved."""
         solved = self._world.step(np.clip(action, -1.0, 1.0))
         self._steps += 1
@@ -126,5 +124,8 @@ class SawyerEnv(gymnasium.Env):
 
 
 gymnasium.register(
-    GYM_ID, entry_point=SawyerEnv, disable_env_checker=True, order_enforce=False
+    GYM_ID,
+    entry_point=f"{SawyerEnv.__module__}:{SawyerEnv.__name__}",
+    disable_env_checker=True,
+    order_enforce=False,
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.utils.constants import ACTION, OBS_STATE
+
 from rvq_action.data.rows import RowMapping
 from vla.data.cameras import PREFIX
 
@@ -57,8 +58,8 @@ def check_cameras(cameras: Sequence[str], found: Mapping[str, str]) -> None:
     missing = [name for name in cameras if name not in found]
     if missing:
         raise ValueError(
-            f"The policy looks through the cameras {list(cameras)}, of which {missing} are missing: "
-            f"there are {sorted(found)}. Rename one with "
+            f"The policy looks through the cameras {list(cameras)}, of which {missing} are "
+            f"missing: there are {sorted(found)}. Rename one with "
             f'--rename_map=\'{{"THEIRS": "{PREFIX}{missing[0]}"}}\', or train with these.'
         )
 
@@ -88,6 +89,7 @@ def _check_width(name: str, feature: Any, numbers: Sequence[str]) -> None:
     if shape != (len(numbers),):
         raise ValueError(
             f"The action tokenizer was trained on {name!r} of {len(numbers)} numbers "
-            f"({', '.join(numbers)}), but here it is {'missing' if shape is None else list(shape)}. "
+            f"({', '.join(numbers)}), but here it is "
+            f"{'missing' if shape is None else list(shape)}. "
             "Give a dataset of that robot, or a tokenizer that was trained on this one."
         )

@@ -1,7 +1,7 @@
-"""RvqVlaPolicy: a `VLAPolicy` of ours behind LeRobot's interface. What it computes is the library's.
+"""RvqVlaPolicy: a `VLAPolicy` of ours behind LeRobot's interface; the library computes.
 
-    pretrained_model/config.json    LeRobot's account of the policy
-    pretrained_model/policy/        the policy as `VLAPolicy.save_pretrained` writes it
+pretrained_model/config.json    LeRobot's account of the policy
+pretrained_model/policy/        the policy as `VLAPolicy.save_pretrained` writes it
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from lerobot.configs.policies import PreTrainedConfig
+from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
-from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot_policy_rvq.configuration_rvq_vla import RvqVlaConfig
 from lerobot_policy_rvq.demonstrations import to_act, to_learn
 from lerobot_policy_rvq.features import (
@@ -50,7 +51,7 @@ class RvqVlaPolicy(PreTrainedPolicy):
         policy: A policy of ours to be this one; started, or loaded from `base_policy`, where None.
 
     Raises:
-        ValueError: Features, cameras, robot and tokenizer do not fit one another; says what differs.
+        ValueError: Features, cameras, robot and tokenizer do not fit; says what differs.
     """
 
     config_class = RvqVlaConfig
@@ -109,11 +110,10 @@ class RvqVlaPolicy(PreTrainedPolicy):
             batch: LeRobot's, behind the preprocessor.
             reduction: `mean`, or `none` for the loss of every row.
         """
-        if not self.training:
-            return self._loss(batch, self.config.trained_steps, reduction)
-        loss = self._loss(batch, self.config.trained_steps, reduction)
-        self.config.trained_steps += 1
-        return loss
+        found = self._loss(batch, self.config.trained_steps, reduction)
+        if self.training:
+            self.config.trained_steps += 1
+        return found
 
     def _loss(
         self, batch: dict[str, Any], step: int, reduction: str
@@ -182,7 +182,7 @@ class RvqVlaPolicy(PreTrainedPolicy):
         """LeRobot's real-time inference calls this; the guidance here is the library's own."""
 
     def _get_default_peft_targets(self) -> dict[str, Any]:
-        """Adapters on both experts' maps; what turns actions into hidden states and back in full."""
+        """Adapters on both experts' maps; what actions go in and out by is trained in full."""
         heads = ["action_head", *(["proprio_token"] if self.model.proprio_token else [])]
         maps = rf"model\.mot\.layers\.\d+\.(vl|action)\.{MAPS}"
         return {"target_modules": maps, "modules_to_save": heads}
@@ -219,12 +219,13 @@ class RvqVlaPolicy(PreTrainedPolicy):
         path = locate(pretrained_name_or_path, revision, patterns)
         if not (path / FOLDER).is_dir():
             raise ValueError(
-                f"{path} holds no {FOLDER}/: it is no checkpoint of rvq_vla. To go on with a policy "
-                f"of `rvq-vla train`, give --policy.type=rvq_vla --policy.base_policy={path}, or "
-                "turn it into a checkpoint: lerobot-rvq-policy to-lerobot POLICY OUT."
+                f"{path} holds no {FOLDER}/: it is no checkpoint of rvq_vla. To go on with a "
+                f"policy of `rvq-vla train`, give --policy.type=rvq_vla "
+                f"--policy.base_policy={path}, or turn it into a checkpoint: lerobot-rvq-policy "
+                "to-lerobot POLICY OUT."
             )
         if config is None:
-            config = RvqVlaConfig.from_pretrained(path)
+            config = PreTrainedConfig.from_pretrained(path)
         policy = VLAPolicy.from_pretrained(path / FOLDER)
         return cls(config, dataset_stats, dataset_meta, policy).to(config.device).eval()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lerobot.async_inference import constants
 from lerobot.utils.import_utils import register_third_party_plugins
+
 from lerobot_policy_rvq.modeling_rvq_vla import RvqVlaPolicy
 
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from lerobot.configs.types import PipelineFeatureType, PolicyFeature
 from lerobot.processor import (
     AddBatchDimensionProcessorStep,
@@ -33,6 +31,8 @@ from lerobot.utils.constants import (
     POLICY_POSTPROCESSOR_DEFAULT_NAME,
     POLICY_PREPROCESSOR_DEFAULT_NAME,
 )
+from torch import Tensor
+
 from lerobot_policy_rvq.configuration_rvq_vla import RvqVlaConfig
 from lerobot_policy_rvq.tokens import find_embodiment, tokens_of
 from rvq_action.data.mapping import Mapping

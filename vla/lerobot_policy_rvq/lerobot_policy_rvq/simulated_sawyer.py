@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-
 from lerobot.robots.robot import Robot
+
 from lerobot_policy_rvq.config_simulated_sawyer import SimulatedSawyerConfig
 from vla.deploy.robots.metaworld import ACTION_NAMES, ROBOT_TYPE, STATE_NAMES, MetaWorldRobot
 

@@ -45,8 +45,8 @@ def find_embodiment(tokens: ActionTokens, name: str | None, robot_type: str | No
     known = sorted(tokens.embodiments)
     if name is not None and name not in known:
         raise ValueError(
-            f"The action tokenizer has no statistics of the robot {name!r}; it knows {known}. Train "
-            "it on a dataset of that robot, or give another --policy.embodiment."
+            f"The action tokenizer has no statistics of the robot {name!r}; it knows {known}. "
+            "Train it on a dataset of that robot, or give another --policy.embodiment."
         )
     if name is not None:
         return name

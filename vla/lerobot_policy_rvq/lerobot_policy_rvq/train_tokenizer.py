@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from lerobot.configs import parser
 from lerobot.scripts import lerobot_train_tokenizer as host
+
 from rvq_action.artifact import METADATA
 from rvq_action.chunk import check_horizon
 from rvq_action.json_file import read_json
@@ -46,7 +47,12 @@ def train_tokenizer(config: host.TokenizerTrainingConfig) -> Path:
     out = Path(config.output_dir or name)
     fitted: list[RvqActionProcessor] = []
     local = replace(config, output_dir=str(out), push_to_hub=False)
-    with _fitting(lambda *given, **named: fitted.append(fit(*given, **named)) or fitted[0]):
+
+    def remembered(chunks: np.ndarray, vocab_size: int, scale: float) -> RvqActionProcessor:
+        fitted.append(fit(chunks, vocab_size, scale))
+        return fitted[0]
+
+    with _fitting(remembered):
         host.train_tokenizer(local)
     processor = _with_metadata(fitted[0], read_json(out / METADATA))
     processor.save_pretrained(out)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import shared_data  # noqa: F401
 from tests.synthetic import write_v3
+from vla.lerobot_policy_rvq.tests.afternoon import Afternoon
 
 pytest.importorskip("lerobot")
 
@@ -56,18 +57,20 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demos(run: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Demonstrations of one task, 56 pixels a side."""
-    out = tmp_path_factory.mktemp("demos") / "demos"
-    task = "--tasks drawer-close-v3 --episodes 12 --image_size 56 --workers 2".split()
-    run("rvq-vla", "demos", *task, "--out", str(out))
-    return out
+def afternoon(run: Program, tmp_path_factory: pytest.TempPathFactory) -> Afternoon:
+    """The commands of docs/lerobot.md, for all tests that look at what comes of them."""
+    return Afternoon(run, tmp_path_factory.mktemp("afternoon"))
 
 
 @pytest.fixture(scope="session")
-def tokens(run: Program, demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demos(afternoon: Afternoon) -> Path:
+    """Demonstrations of one task, 56 pixels a side."""
+    afternoon.until("rvq-vla demos")
+    return afternoon.folder / "my/dataset"
+
+
+@pytest.fixture(scope="session")
+def tokens(afternoon: Afternoon) -> Path:
     """A tokenizer of these demonstrations: the closed form."""
-    out = tmp_path_factory.mktemp("tokens")
-    told = "fit --config tokens8 --trainer.max_steps 0 --trainer.enable_progress_bar false".split()
-    run("rvq-train", *told, "--data.datasets", str(demos), "--run_dir", str(out / "run"))
-    return out / "run/tokenizer"
+    afternoon.until("rvq-train fit")
+    return afternoon.folder / "runs/tokens/tokenizer"

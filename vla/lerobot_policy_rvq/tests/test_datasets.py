@@ -104,9 +104,12 @@ def test_the_statistics_that_we_write_are_those_of_the_numbers(small_set):
 
 def test_what_lerobot_writes_we_read(tmp_path):
     numeric = {
-        name: {"dtype": "float32", "shape": (3,), "names": names} for name, names in FEATURES.items()
+        name: {"dtype": "float32", "shape": (3,), "names": names}
+        for name, names in FEATURES.items()
     }
-    camera = {CAMERA: {"dtype": "video", "shape": (64, 96, 3), "names": ["height", "width", "channels"]}}
+    camera = {
+        CAMERA: {"dtype": "video", "shape": (64, 96, 3), "names": ["height", "width", "channels"]}
+    }
     root = tmp_path / "theirs"
     theirs = LeRobotDataset.create(
         "local/theirs", FPS, {**numeric, **camera}, root=root, robot_type="test_arm", vcodec="h264"

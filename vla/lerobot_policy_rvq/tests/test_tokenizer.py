@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lerobot.configs.types import NormalizationMode
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.policies.pi0_fast.modeling_pi0_fast import PI0FastPolicy
 from lerobot.processor.tokenizer_processor import ActionTokenizerProcessorStep
@@ -16,11 +17,9 @@ from lerobot.utils.constants import ACTION_TOKEN_MASK, ACTION_TOKENS
 from lerobot_policy_rvq.train_tokenizer import train_tokenizer
 from transformers import AutoProcessor
 
-from lerobot.configs.types import NormalizationMode
 from rvq_action import ActionTokenizer
 from rvq_action.processing import RvqActionProcessor
-from tests.rvq_action.robots import arm_chunk, fit, normalized
-from tests.rvq_action.robots import ARM
+from tests.rvq_action.robots import ARM, arm_chunk, fit, normalized
 from tests.rvq_action.test_hosts import SIZE, SKIP, PaliGemma
 
 HORIZON, WIDTH = 20, 4

@@ -26,7 +26,7 @@ from vla.training.module import VLAModule
 from vla.training.optimizers import OptimizerSettings
 
 STEPS, ROWS, SEED = 20, 4, 7
-RECORDER = '''
+RECORDER = """
 import json, sys
 import torch
 from lerobot.scripts import lerobot_train as program
@@ -45,7 +45,7 @@ program.update_policy = recorded
 register_third_party_plugins()
 program.train()
 torch.save(seen, "seen.pt")
-'''
+"""
 """LeRobot's program itself, with a look at what goes into its step and what comes out."""
 
 
@@ -85,7 +85,9 @@ class SameBatches:
         parts = [RobotSource.open(demos, *given, part=part) for part in ("train", "held_out")]
         self.where = {}
         for source in parts:
-            windows = source.windows.__class__(source.windows.episodes, source.windows.horizon, tails=True)
+            windows = source.windows.__class__(
+                source.windows.episodes, source.windows.horizon, tails=True
+            )
             for i in range(len(windows)):
                 self.where[windows.episode_of(i), windows.start_of(i)] = (source, windows, i)
 
@@ -125,6 +127,8 @@ class SameBatches:
 class Recorded(VLAModule):
     """Our trainer's module, with a list of the losses that it took."""
 
+    taken: list[float]
+
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         loss = super().training_step(batch, batch_idx)
         self.taken.append(float(loss.detach()))
@@ -158,7 +162,10 @@ def test_the_losses_are_those_of_our_own_trainer(trained, demos, tokens):
 
 def test_its_checkpoint_loads_in_our_library(trained):
     folder = trained / "run/checkpoints/last/pretrained_model"
-    ours, theirs = VLAPolicy.from_pretrained(folder / "policy"), RvqVlaPolicy.from_pretrained(folder)
+    ours, theirs = (
+        VLAPolicy.from_pretrained(folder / "policy"),
+        RvqVlaPolicy.from_pretrained(folder),
+    )
     for name, weight in ours.model.state_dict().items():
         assert torch.equal(weight, theirs.model.state_dict()[name]), name
     assert theirs.config.trained_steps == STEPS
