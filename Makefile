@@ -28,7 +28,12 @@ SUITE_OPTIONS :=
 
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 
-.PHONY: help install system test stress soak lint format demo policy suite ablation
+PLUGIN := vla/lerobot_policy_rvq
+LEROBOT := .venv-lerobot
+LEROBOT_NEEDS := draccus diffusers accelerate datasets deepdiff opencv-python-headless rerun-sdk wandb \
+                 grpcio protobuf pandas jsonlines pyserial imageio-ffmpeg termcolor toml einops pytest
+
+.PHONY: help install system test test-lerobot stress soak lint format demo policy suite ablation
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -56,6 +61,28 @@ system: $(STAMP)  ## Make off-screen rendering possible, where that can be done 
 
 test: install system  ## Run the CPU test suite
 	$(BIN)/python -m pytest
+
+$(LEROBOT)/.installed: constraints-lerobot.txt pyproject.toml $(PLUGIN)/pyproject.toml
+	@test -x $(LEROBOT)/bin/pip || "$(PYTHON)" -m venv $(LEROBOT) || { rm -rf $(LEROBOT); \
+	  echo "The venv module is missing; on Debian: apt-get install python3.11-venv"; exit 1; }
+	$(LEROBOT)/bin/pip install --quiet -c constraints-lerobot.txt -e '.[hub,data,train,vla,sim]' \
+	  $(LEROBOT_NEEDS)
+	$(LEROBOT)/bin/pip install --quiet --no-deps -c constraints-lerobot.txt lerobot torchvision torchcodec
+	$(LEROBOT)/bin/pip install --quiet --no-deps -e $(PLUGIN)
+	rm -rf $(LEROBOT)/lib/python3.*/site-packages/tests  # draccus installs its tests in place of ours
+	cp $(PLUGIN)/tests/torchvision_schemas.py $(LEROBOT)/lib/python3.*/site-packages/
+	echo "import torchvision_schemas" > $$(echo $(LEROBOT)/lib/python3.*/site-packages)/torchvision_schemas.pth
+	@touch $@
+
+test-lerobot: $(LEROBOT)/.installed  ## Run our tests of LeRobot's own programs, in an environment of its own
+	@$(LEROBOT)/bin/python -c 'import torchcodec' 2>/dev/null \
+	  && $(LEROBOT)/bin/python -m vla.deploy.robots.rendering --quiet || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends ffmpeg $(SYSTEM_PACKAGES) >/dev/null; \
+	  else echo "LeRobot decodes videos with the system's FFmpeg; install ffmpeg $(SYSTEM_PACKAGES)."; \
+	    exit 1; fi; }
+	HF_HUB_OFFLINE=1 $(LEROBOT)/bin/python -m pytest -c $(PLUGIN)/pyproject.toml --rootdir . $(PLUGIN)/tests
 
 stress: install  ## Decode 100,000 random and 100,000 corrupted token sequences a robot
 	$(BIN)/python -m pytest -m stress -s

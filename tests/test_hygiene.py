@@ -10,7 +10,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("rvq_action", "tokenizer_training", "vla", "analysis")
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 TEXT = {".py", ".yaml", ".toml", ".md", ".txt", ".html", ".css", ".js"}
-TOP_LEVEL = ("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "constraints.txt")
+TOP_LEVEL = (
+    *("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml"),
+    *("constraints.txt", "constraints-lerobot.txt"),
+)
 ABSOLUTE_PATH = re.compile(r"(?<![\w./:*-])/(work|home|root|tmp|Users|mnt|opt|usr|var)/\w")
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
 from rvq_action.chunk import ActionChunk
 from rvq_action.data.dataset import RobotDataset
@@ -127,13 +126,6 @@ def check_robot(dataset: RobotDataset, tokenizer: ActionTokens) -> None:
             f"{name!r} in {known.name!r} ({', '.join(known.names)}). Give the mapping "
             "that it was trained with."
         )
-
-
-def known_proprio(chunk: ActionChunk) -> torch.Tensor:
-    """[B, D] the state before each window, NaN where it is unknown."""
-    if chunk.anchor is None or chunk.anchor_mask is None:
-        return torch.full_like(chunk.actions[:, 0], torch.nan)
-    return torch.where(chunk.anchor_mask, chunk.anchor, torch.nan)
 
 
 def _told(dataset: RobotDataset, scripts: dict[int, Script]) -> list[Episode]:

@@ -18,13 +18,14 @@ from torch.utils.data import IterableDataset, get_worker_info
 from rvq_action.chunk import ActionChunk
 from rvq_action.data.samplers import GroupSampler
 from rvq_action.vocabulary import ABSENT
+from vla.data.changes import Changes, Moment, known_proprio
 from vla.data.conversation_source import ConversationSource
 from vla.data.frames import hold_frames
 from vla.data.plan import BatchPlan, Place
-from vla.data.robot_source import RobotSource, known_proprio
+from vla.data.robot_source import RobotSource
 from vla.data.settings import DataSettings
 from vla.data.splits import check_names
-from vla.samples import Observation, SampleBuilder
+from vla.samples import SampleBuilder
 from vla.sequence import Batch, Sample, collate
 
 logger = logging.getLogger(__name__)
@@ -103,22 +104,14 @@ class SampleStream:
     def _learn(
         self, source: RobotSource, windows: Sequence[int], chances: Sequence[np.random.Generator]
     ) -> list[Sample]:
-        chunk, settings = source.chunk(windows), self.settings
-        proprio, name = known_proprio(chunk), source.embodiment
-        tokenizer, codes = self.builder.tokenizer, self._codes(chunk, proprio)
-        samples = []
-        for row, (window, rng) in enumerate(zip(windows, chances, strict=True)):
-            told = source.instruction(window, settings.step_share, rng)
-            views = {
-                camera: settings.augmentation.draw(rng).apply(image)
-                for camera, image in source.images(window).items()
-            }
-            known = tokenizer.embodiments[name].proprio
-            shown = settings.proprio.apply(proprio[row], known, rng)
-            now = Observation(views, proprio[row], told, name, chunk.fps)
-            given = chunk.actions[row], chunk.mask[row], codes[row], shown
-            samples.append(self.builder.to_learn(now, *given))
-        return samples
+        chunk, share = source.chunk(windows), self.settings.step_share
+        moments = [
+            Moment(source.instruction(window, share, rng), source.images(window))
+            for window, rng in zip(windows, chances, strict=True)
+        ]
+        changes = Changes(self.settings.augmentation, self.settings.proprio)
+        codes = self._codes(chunk, known_proprio(chunk))
+        return changes.samples(self.builder, chunk, codes, moments, chances)
 
     def _codes(self, chunk: ActionChunk, proprio: Tensor) -> Tensor:
         """int64 [B, S, K]; all absent where the policy is not to speak of actions."""

@@ -19,9 +19,10 @@ from vla.policy import VLAPolicy
 from vla.sequence import Batch
 from vla.training.average import Average
 from vla.training.lora import LoraSettings, adapt
-from vla.training.noise import draw_flow, number_of
+from vla.training.noise import number_of
 from vla.training.optimizers import OptimizerSettings, build_optimizer, global_norm
 from vla.training.sharding import complete, shard
+from vla.training.step import step_losses
 
 
 class VLAModule(LightningModule):
@@ -116,14 +117,11 @@ class VLAModule(LightningModule):
         """The terms of a micro-batch's samples."""
         keys = [(self.seed, step, place.number) for place in self.plan.places(step, micro)]
         torch.manual_seed(number_of((*keys[0], 1)))  # of dropout
-        config = self.policy.config
         if self.plan.world_size > 1:
             visual = self.model.vl_expert.config.vision_config
             patch = visual.in_channels * visual.temporal_patch_size * visual.patch_size**2
             batch = complete(batch, patch, visual.spatial_merge_size)
-        batch = batch.repeat_flow(self.flow_draws)
-        draw = draw_flow(batch, keys, config.time_alpha, config.time_scale)
-        return self.model(batch, draw).each
+        return step_losses(self.model, batch, keys, self.flow_draws)
 
     def part(self, each: SampleLosses, step: int) -> Losses:
         """What these samples add to the terms of the global batch."""

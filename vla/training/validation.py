@@ -16,7 +16,8 @@ from torch import Tensor
 
 from rvq_action.chunk import ActionChunk
 from rvq_action.metrics import masked_mean, physical_errors
-from vla.data.robot_source import RobotSource, known_proprio
+from vla.data.changes import known_proprio
+from vla.data.robot_source import RobotSource
 from vla.policy import VLAPolicy
 from vla.samples import Observation
 from vla.sequence import Batch

@@ -1,0 +1,192 @@
+"""RvqVlaPolicy in LeRobot's hands: rows in and out, losses, receding horizon, real-time chunks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from lerobot.policies.factory import make_pre_post_processors
+from lerobot_policy_rvq.modeling_rvq_vla import RvqVlaPolicy
+from lerobot_policy_rvq.processor_rvq_vla import make_rvq_vla_pre_post_processors
+
+from rvq_action import ActionTokenizer
+from vla.deploy.policy import Committed, Request
+from vla.deploy.robots.protocol import RobotObservation
+from vla.deploy.vla_policy import DeployedVLA
+from vla.flow import seeded
+from vla.lerobot_policy_rvq.tests import robots
+from vla.lerobot_policy_rvq.tests.robots import CAMERA, FRAMES, ROWS, batch, config, observation
+from vla.policy import VLAPolicy
+from vla.samples import Observation
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return robots.save_tokenizer(tmp_path_factory.mktemp("tokens") / "tokenizer")
+
+
+@pytest.fixture(scope="module")
+def policy(tokenizer: Path) -> RvqVlaPolicy:
+    torch.manual_seed(0)
+    return RvqVlaPolicy(config(tokenizer, n_action_steps=4))
+
+
+@pytest.fixture(scope="module")
+def pipelines(tokenizer: Path):
+    return make_rvq_vla_pre_post_processors(config(tokenizer))
+
+
+def test_the_postprocessor_is_the_inverse_of_the_preprocessor(pipelines, tokenizer):
+    before, behind = pipelines
+    given = batch()
+    channels = before(dict(given))["action"]
+    read = (
+        ActionTokenizer.from_pretrained(tokenizer).mapping().read_actions(given["action"].numpy())
+    )
+    assert torch.equal(channels, torch.from_numpy(read))
+    assert not robots.equal(channels, given["action"])
+    assert robots.equal(behind(channels), given["action"])
+    assert robots.equal(behind(channels[:, 0]), given["action"][:, 0])
+
+
+def test_the_pipelines_are_the_same_after_saving_and_as_lerobot_overrides_them(
+    pipelines, tokenizer, tmp_path
+):
+    for pipeline in pipelines:
+        pipeline.save_pretrained(tmp_path)
+    known = config(tokenizer)
+    features = {**known.input_features, **known.output_features}
+    stats = {"action": {"mean": torch.ones(6), "std": 2 * torch.ones(6)}}
+    norm = {"stats": stats, "features": features, "norm_map": known.normalization_mapping}
+    loaded = make_pre_post_processors(
+        known,
+        str(tmp_path),
+        preprocessor_overrides={
+            "device_processor": {"device": "cpu"},
+            "normalizer_processor": norm,
+            "rename_observations_processor": {"rename_map": {}},
+        },
+        postprocessor_overrides={"unnormalizer_processor": norm},
+    )
+    given = batch()
+    seen, again = pipelines[0](dict(given)), loaded[0](dict(given))
+    assert all(torch.equal(seen[k], again[k]) for k in ("action", "observation.state", CAMERA))
+    assert torch.equal(pipelines[1](seen["action"]), loaded[1](again["action"]))
+
+
+def test_padded_frames_and_absent_channels_do_not_dilute_the_loss(policy, pipelines):
+    """What stands in padded frames changes nothing, and the mean is over the real ones alone."""
+    policy.train()
+    losses = []
+    for filler in (0.0, 50.0):
+        given = batch()
+        given["action"][:, 10:] = filler
+        given["action_is_pad"][:, 10:] = True
+        policy.config.trained_steps = 0
+        losses.append(policy(pipelines[0](given))[1])
+    assert losses[0] == losses[1] and losses[0]["flow"] > 0
+    policy.config.trained_steps = 0
+    whole = policy(pipelines[0](batch()))[1]["flow"]
+    assert 0.2 < losses[0]["flow"] / whole < 5
+
+
+def test_rows_without_reduction_average_to_the_loss(policy, pipelines):
+    policy.train()
+    given = pipelines[0](batch())
+    policy.config.trained_steps = 3
+    whole, terms = policy(given)
+    policy.config.trained_steps = 3
+    rows, _ = policy(given, reduction="none")
+    assert rows.shape == (ROWS,) and robots.equal(rows.mean(), whole)
+    assert set(terms) == {"flow", "action_ce", "multimodal_ce"} and terms["action_ce"] > 0
+
+
+def test_training_draws_anew_at_every_step_and_looking_does_not(policy, pipelines):
+    given = pipelines[0](batch())
+    policy.train()
+    policy.config.trained_steps = 0
+    first, second = (float(policy(given)[0].detach()) for _ in range(2))
+    assert first != second and policy.config.trained_steps == 2
+    policy.eval()
+    looks = {float(policy(given)[0].detach()) for _ in range(2)}
+    assert len(looks) == 1 and policy.config.trained_steps == 2
+
+
+def test_a_chunk_is_what_our_policy_says(policy, pipelines):
+    seen = observation(2)
+    torch.manual_seed(5)
+    chunk = policy.predict_action_chunk(pipelines[0](dict(seen)))
+    pictures = (seen[CAMERA] * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    states = seen["observation.state"] / robots.PERCENT
+    now = [
+        Observation({"front": p}, s, "pick up the tape", "so101", 30.0)
+        for p, s in zip(pictures, states, strict=True)
+    ]
+    torch.manual_seed(5)
+    ours = policy.policy.act(now, FRAMES)
+    assert chunk.shape == (2, FRAMES, 6)
+    assert all(robots.equal(c, torch.from_numpy(o)) for c, o in zip(chunk, ours, strict=True))
+
+
+def test_a_new_chunk_is_asked_for_every_n_action_steps(policy, pipelines, monkeypatch):
+    chunks = []
+    asked = policy.policy.act
+
+    def act(*given, **named):
+        chunks.append(asked(*given, **named))
+        return chunks[-1]
+
+    monkeypatch.setattr(type(policy.policy), "act", lambda self, *a, **k: act(*a, **k))
+    policy.reset()
+    with torch.inference_mode():
+        taken = [policy.select_action(pipelines[0](observation())) for _ in range(9)]
+    assert len(chunks) == 3
+    wanted = [torch.from_numpy(chunks[i // 4][0][i % 4]) for i in range(9)]
+    assert all(torch.equal(t[0], w) for t, w in zip(taken, wanted, strict=True))
+
+
+def test_real_time_chunks_are_those_of_our_own_loop(policy, pipelines):
+    """Asked for in LeRobot's words, also within `inference_mode`, where its programs call it."""
+    seen = observation()
+    given = pipelines[0](dict(seen))
+    torch.manual_seed(0)
+    left = policy.predict_action_chunk(given)[:, 5:20]
+    committed = Committed(left[0].numpy(), 4)
+    picture = (seen[CAMERA][0] * 255).round().byte().permute(1, 2, 0).numpy()
+    now = RobotObservation(0.0, given["observation.state"][0].numpy(), {"front": picture})
+    ours = DeployedVLA(policy.policy).act(Request(now, "pick up the tape", 3, committed))
+    chunks = []
+    for told in ({}, {"inference_delay": 4, "prev_chunk_left_over": left[0]}):
+        torch.manual_seed(seeded(0, 3).initial_seed())
+        with torch.inference_mode():
+            chunks.append(policy.predict_action_chunk(given, execution_horizon=15, **told)[0])
+    free, guided = chunks
+    assert robots.equal(guided, torch.from_numpy(ours)) and not robots.equal(free, guided)
+    with pytest.raises(ValueError, match="inference_delay=40"):
+        policy.predict_action_chunk(given, inference_delay=40, prev_chunk_left_over=left[0])
+
+
+def test_pictures_of_another_size_are_brought_to_the_policys(policy, pipelines):
+    seen = observation()
+    seen[CAMERA] = torch.rand(1, 3, 48, 64)
+    assert policy.predict_action_chunk(pipelines[0](seen)).isfinite().all()
+
+
+def test_the_way_to_lerobot_and_back(policy, tmp_path):
+    from lerobot_policy_rvq.convert import to_lerobot, to_ours
+
+    policy.policy.save_pretrained(tmp_path / "ours")
+    to_lerobot(str(tmp_path / "ours"), tmp_path / "theirs")
+    loaded = RvqVlaPolicy.from_pretrained(tmp_path / "theirs")
+    assert loaded.config.embodiment == "so101" and loaded.config.fps == 30.0
+    make_pre_post_processors(loaded.config, str(tmp_path / "theirs"))
+    to_ours(tmp_path / "theirs", tmp_path / "back")
+    back = VLAPolicy.from_pretrained(tmp_path / "back")
+    weights = policy.model.state_dict()
+    for model in (loaded.model, back.model):
+        assert all(torch.equal(w, weights[n]) for n, w in model.state_dict().items())
+    with pytest.raises(ValueError, match="holds something"):
+        to_ours(tmp_path / "theirs", tmp_path / "back")
+    with pytest.raises(ValueError, match="base_policy"):
+        RvqVlaPolicy.from_pretrained(tmp_path / "ours", config=policy.config)
