@@ -28,10 +28,11 @@ ONLY_IN = {
     "lightning": ("tokenizer_training/", "vla/training/"),
     "pytorch_lightning": (),
     "metaworld": ("vla/deploy/robots/metaworld.py",),
-    "mujoco": ("vla/deploy/robots/metaworld.py",),
+    "mujoco": ("vla/deploy/robots/metaworld.py", "vla/deploy/kinematics.py"),
     "gymnasium": ("vla/deploy/robots/metaworld.py",),
     "lerobot": ("vla/deploy/robots/lerobot.py",),
     "matplotlib": ("analysis/",),
+    "rerun": ("vla/deploy/drive/rerun_view.py",),
 }
 """Third-party packages that only these files or folders may import."""
 

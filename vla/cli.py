@@ -16,6 +16,7 @@ from vla.ablation.command import ablate, ablate_parser
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.drive.command import drive, drive_parser
 from vla.deploy.drive.replay_command import replay, replay_parser
+from vla.deploy.drive.show_command import show, show_parser
 from vla.deploy.robots.rendering import RenderingUnavailable
 from vla.deploy.server.command import serve, serve_parser
 from vla.evaluation.closed_loop.command import listen, listen_parser, rollout, rollout_parser
@@ -178,6 +179,7 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], in
     "schedules": (schedules_parser, schedules),
     "drive": (drive_parser, drive),
     "replay": (replay_parser, replay),
+    "show": (show_parser, show),
 }
 """Subcommand -> (its parser, what it runs: its exit status, or None for 0)."""
 
@@ -188,7 +190,7 @@ EXTRAS = {
     "serve": "vla,deploy",
     "drive": "vla,deploy,sim",
     "replay": "vla,deploy,sim",
-    "show": "vla",
+    "show": "vla,rerun",
 }
 """Subcommand -> the extras that it needs, where those are not the policy's alone."""
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from rvq_action.layout import ROTATION_UNIT, ActionLayout
 from vla.deploy.braking import braking_speed
+from vla.deploy.hands import HandGuard
 from vla.deploy.limits import ChannelLimits, Limits, RotationLimits, Workspace
 from vla.deploy.rates import rate_channels
 
@@ -76,6 +77,7 @@ class LimitTable:
         acceleration: float64 [D], of the change of that per second.
         turns: Of rotations.
         reaches: Boxes for hands commanded by velocities.
+        hands: Boxes for hands that joints move.
     """
 
     names: tuple[str, ...]
@@ -86,6 +88,7 @@ class LimitTable:
     acceleration: np.ndarray
     turns: tuple[Turn, ...]
     reaches: tuple[Reach, ...]
+    hands: tuple[HandGuard, ...]
 
     @classmethod
     def build(cls, limits: Limits, layout: ActionLayout) -> LimitTable:
@@ -116,8 +119,9 @@ class LimitTable:
         ]
         values = columns["low"], columns["high"]
         speeds = columns["velocity"], columns["acceleration"]
+        hands = tuple(HandGuard(hand, layout) for hand in limits.hands)
         more = tuple(turns), tuple(reaches)
-        return cls(layout.names, rate_channels(layout), *values, *speeds, *more)
+        return cls(layout.names, rate_channels(layout), *values, *speeds, *more, hands)
 
     def slowed(self, speed: float) -> LimitTable:
         """The limits at a fraction of the speed: as if time passed so much slower.
@@ -165,8 +169,8 @@ def _unit(layout: ActionLayout, box: Workspace) -> str:
     if units or unit not in POSITION_UNITS:
         raise ValueError(
             f"The workspace of {list(box.channels)} is in m, but layout {layout.name!r} holds them "
-            f"in {sorted({unit, *units})}. A box around a robot commanded by joints takes forward "
-            "kinematics, which there is none of here: give low and high of each joint."
+            f"in {sorted({unit, *units})}. A box around the hand of a robot commanded by joints "
+            "takes forward kinematics: give it under `hands`, with the robot's URDF."
         )
     return unit
 

@@ -20,6 +20,9 @@ from vla.deploy.slew import Motion, Turning
 TOLERANCE = 1e-6
 """Relative change of a command below which it counts as unchanged."""
 
+STRAY_M = 0.005
+"""So far outside its box a hand may be when a run begins."""
+
 
 class LimitViolation(ValueError):
     """A command that may not be sent, where limits stop the robot."""
@@ -79,6 +82,13 @@ class Limiter:
                 f"The robot stands outside its limits: {self._list(far, at, inside)}. Bring it "
                 "back by hand, or correct the limits."
             )
+        for hand in table.hands:
+            if not hand.excess(inside) <= STRAY_M:
+                raise LimitViolation(
+                    f"The hand {hand.hand.link!r} is at {np.round(hand.position(inside), 3)} m, "
+                    f"outside its box {hand.hand.low} to {hand.hand.high}. Bring it back by hand, "
+                    "or correct the box."
+                )
         self._motion = Motion.at_rest(inside)
         self._pending = [np.zeros(3)] * len(table.reaches)
         known = [t for t in table.turns if np.isfinite(at[t.block]).all()]
@@ -108,6 +118,8 @@ class Limiter:
             velocity = self._within(number, values, np.asarray(proprio))
             values[reach.channels] = velocity
             pending[number] = reach.left(self._pending[number], velocity, self.period)
+        for hand in self.table.hands:
+            values = hand.within(motion.value, values)
         for turn in self.table.turns:
             before = turning.get(turn.part, Turning.at_rest(asked[turn.block]))
             turning[turn.part] = before.towards(asked[turn.block], turn.limits, self.period)

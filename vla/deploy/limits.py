@@ -9,6 +9,8 @@ rotations:                         # by body part, for its 6-D rotation
   right_arm: {velocity: 1.0, acceleration: 4.0}
 workspace:                         # a box for the x, y and z of a hand
   - {channels: [right_x, right_y, right_z], low: [0.2, -0.4, 0.02], high: [0.7, 0.4, 0.6]}
+hands:                             # the same where joints are commanded, see hands.py
+  - {urdf: arm.urdf, link: gripper, joints: {shoulder: {joint: j1}}, low: [...], high: [...]}
 ```
 
 `low` and `high` bound a channel's value in its unit, `velocity` its change per second and
@@ -28,6 +30,7 @@ from typing import Any, Literal, get_args
 
 from rvq_action.data.strict import check_keys, number, numbers, texts
 from rvq_action.data.yaml_file import read_yaml
+from vla.deploy.hands import Hand
 
 OnViolation = Literal["clip", "stop"]
 
@@ -106,12 +109,14 @@ class Limits:
         channels: By name of a channel or a group; a channel's own wins over its group's.
         rotations: By body part.
         workspace: Boxes.
+        hands: Boxes for hands that joints move.
         on_violation: `clip` the command into its limits, or `stop` the robot.
     """
 
     channels: Mapping[str, ChannelLimits] = field(default_factory=dict)
     rotations: Mapping[str, RotationLimits] = field(default_factory=dict)
     workspace: tuple[Workspace, ...] = ()
+    hands: tuple[Hand, ...] = ()
     on_violation: OnViolation = "clip"
 
     def __post_init__(self) -> None:
@@ -128,17 +133,18 @@ class Limits:
             FileNotFoundError: It is not there.
             ValueError: It is no YAML, or has an unknown key or a value that is none.
         """
-        return cls.from_dict(read_yaml(path), str(path))
+        return cls.from_dict(read_yaml(path), str(path), Path(path).parent)
 
     @classmethod
-    def from_dict(cls, data: Any, where: str = "limits") -> Limits:
-        """Parse the dict form; `where` names it in errors."""
+    def from_dict(cls, data: Any, where: str = "limits", folder: Path = Path()) -> Limits:
+        """Parse the dict form; `where` names it in errors, URDFs are looked for in a folder."""
         data = check_keys(data, where, optional=[f.name for f in fields(cls)])
-        boxes = data.get("workspace") or []
+        boxes, hands = data.get("workspace") or [], data.get("hands") or []
         return cls(
             _entries(ChannelLimits, data.get("channels") or {}, f"{where}.channels"),
             _entries(RotationLimits, data.get("rotations") or {}, f"{where}.rotations"),
             tuple(_box(box, f"{where}.workspace[{i}]") for i, box in enumerate(boxes)),
+            tuple(Hand.from_dict(h, f"{where}.hands[{i}]", folder) for i, h in enumerate(hands)),
             data.get("on_violation", "clip"),
         )
 
@@ -148,6 +154,7 @@ class Limits:
             "on_violation": self.on_violation,
             "channels": {name: _finite(entry) for name, entry in self.channels.items()},
             "rotations": {name: _finite(entry) for name, entry in self.rotations.items()},
+            "hands": [hand.to_dict() for hand in self.hands],
             "workspace": [
                 {
                     "channels": list(b.channels),

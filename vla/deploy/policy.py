@@ -114,8 +114,8 @@ def _refuse_layouts(policy: ActionLayout, robot: ActionLayout) -> None:
     if takes_poses and not gives_poses:
         raise ValueError(
             f"The policy gives joints ({policy.name!r}), but the robot takes poses of an end "
-            f"effector ({robot.name!r}). That takes forward kinematics from the robot's URDF, "
-            "which there is none of here: drive the robot by its joints."
+            f"effector ({robot.name!r}) and tells none of its joints, which the policy acts "
+            "relative to. Drive the robot by its joints."
         )
     differing = sorted({c.name for c in policy.channels} ^ {c.name for c in robot.channels})
     raise ValueError(

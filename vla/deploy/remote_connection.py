@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -88,6 +89,7 @@ class PolicyServerConnection:
         self._server, self._patience, self._now = server, patience or Patience(), now
         self._failures, self._again = 0, 0.0
         self._socket: Any = None
+        self._open = contextlib.ExitStack()
         self.metadata: Any = None
         self.open()
 
@@ -142,9 +144,8 @@ class PolicyServerConnection:
 
     def close(self) -> None:
         """A second call does nothing."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._socket = None
+        self._open.close()
 
     def _connect(self) -> Any:
         from websockets.exceptions import InvalidStatus, WebSocketException
@@ -155,7 +156,7 @@ class PolicyServerConnection:
         told: dict[str, Any] = {"compression": None, "max_size": MAX_BYTES}
         told |= {"open_timeout": self._patience.connect_s, "close_timeout": CLOSE_S}
         try:
-            return connect(url, additional_headers=headers, **told)
+            return self._open.enter_context(connect(url, additional_headers=headers, **told))
         except InvalidStatus as error:
             if error.response.status_code in REFUSED:
                 text = (error.response.body or b"").decode(errors="replace").strip()

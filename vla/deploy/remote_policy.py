@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -77,6 +76,9 @@ class RemotePolicy:
             answer = self._connection.ask(self._message(request))
         if not isinstance(answer, dict) or not isinstance(answer.get("actions"), np.ndarray):
             raise PolicyUnavailable(f"The server sent {type(answer).__name__} without actions.")
+        if answer.get(NUMBER) != request.number:
+            told = f"The server answered request {answer.get(NUMBER)} instead of {request.number}."
+            raise PolicyUnavailable(told)
         return answer["actions"]
 
     def close(self) -> None:
@@ -86,12 +88,7 @@ class RemotePolicy:
     def __enter__(self) -> RemotePolicy:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _describe(self, cameras: Mapping[str, str]) -> PolicyDescription:

@@ -7,7 +7,6 @@ are read: nothing that a message holds is ever executed.
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
@@ -15,9 +14,9 @@ import numpy as np
 
 READABLE = "biufUS"
 """Kinds of arrays: bool, int, unsigned, float, text."""
-MAX_PARTS = 4096
-"""Lists and maps of a message, and entries of each: numbers travel as arrays. It keeps a message
-from becoming many times larger once it is read."""
+MAX_ENTRIES = 4096
+"""Of all lists and maps of a message: numbers travel as arrays. It keeps a message from becoming
+many times larger once it is read."""
 
 
 def pack(message: Any) -> bytes:
@@ -35,14 +34,16 @@ def unpack(data: bytes) -> Any:
     """
     import msgpack
 
-    parts = itertools.count(1)
+    entries = 0
 
     def counted(part: Any) -> Any:
-        if next(parts) > MAX_PARTS:
-            raise ValueError(f"a message has at most {MAX_PARTS} lists and maps")
+        nonlocal entries
+        entries += len(part) + 1
+        if entries > MAX_ENTRIES:
+            raise ValueError(f"its lists and maps have more than {MAX_ENTRIES} entries")
         return _from_plain(part) if isinstance(part, dict) else part
 
-    limits = {"max_array_len": MAX_PARTS, "max_map_len": MAX_PARTS}
+    limits = {"max_array_len": MAX_ENTRIES, "max_map_len": MAX_ENTRIES}
     try:
         return msgpack.unpackb(data, object_hook=counted, list_hook=counted, **limits)
     except Exception as error:

@@ -105,6 +105,10 @@ class Usage:
         self.threads.append(threading.active_count())
         self.files.append(len(list(DESCRIPTORS.iterdir())))
 
+    def first(self, seconds: int) -> Usage:
+        """Of the run alone, without what is made of its recording."""
+        return Usage(self.memory[:seconds], self.threads[:seconds], self.files[:seconds])
+
     def watch(self, ended: threading.Event) -> None:
         while not ended.wait(1.0):
             self.look()
@@ -139,7 +143,7 @@ def main(seconds: float) -> int:
         size = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
     after = Usage()
     after.look()
-    return tell(report, usage, after, size)
+    return tell(report, usage.first(int(report.seconds)), after, size)
 
 
 def tell(report: RunReport, usage: Usage, after: Usage, size: int) -> int:

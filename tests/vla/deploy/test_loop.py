@@ -253,7 +253,7 @@ def test_a_policy_for_other_channels_or_cameras_is_refused_before_anything_moves
     with pytest.raises(ValueError, match="takes inverse kinematics from the robot's URDF"):
         check_match(hand, robot)
     joints = FakePolicy().description
-    with pytest.raises(ValueError, match="takes forward kinematics"):
+    with pytest.raises(ValueError, match="tells none of its joints"):
         check_match(joints, type(robot)("arm", WALL_26, RATE, {"front": (2, 2)}))
     blind = PolicyDescription("arm", robot.layout, RATE, 10, {"top": "overhead"})
     with pytest.raises(ValueError, match=r"looks through {'top': 'overhead'}.*\['front'\]"):

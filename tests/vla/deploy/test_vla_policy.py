@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.vla.conftest import SIZE, observe, picture
+from tests.vla.conftest import SIZE, observe, picture, start
 from vla.deploy.policy import Committed, Request
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.vla_policy import DeployedVLA
@@ -24,6 +24,14 @@ def test_it_tells_what_it_needs(policy):
     assert (about.embodiment, about.fps, about.horizon) == ("arm", 20.0, HORIZON)
     assert about.cameras == {"front": "front", "wrist": "wrist"} and about.real_time
     assert about.layout == policy.tokenizer.layout("arm")
+
+
+def test_it_tells_servers_what_it_needs_and_which_policy_it_is(policy, tokenizer):
+    deployed = DeployedVLA(policy, "arm")
+    assert deployed.needs == ("joint_0", "joint_1", "joint_2", "gripper")
+    assert deployed.image_size == SIZE
+    other, again = (DeployedVLA(start(tokenizer, seed), "arm") for seed in (1, 0))
+    assert deployed.fingerprint == again.fingerprint != other.fingerprint
 
 
 def test_it_refuses_a_robot_without_normalisation_and_cameras_it_does_not_have(policy):

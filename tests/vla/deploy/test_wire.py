@@ -50,6 +50,10 @@ def test_the_bytes_are_openpis():
         msgpack.packb(ARRAY | {b"data": "text"}),
         msgpack.packb({b"__ndarray__": True}),
         msgpack.packb({b"__npgeneric__": True, b"data": "a", b"dtype": "<f4"}),
+        msgpack.packb({"x": [0] * 5000}),
+        msgpack.packb([[0] * 100] * 50),
+        msgpack.packb([[[]] * 50] * 50),
+        b"\xdd\x00\xff\xff\xff" * 900,
     ],
 )
 def test_what_is_no_message_is_a_value_error(spoilt):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,16 @@ from vla.deploy.cycle import Witness
 from vla.deploy.drive.outcome import lines, status
 from vla.deploy.drive.preflight import Preflight, confirm
 from vla.deploy.drive.sources import NotDriven, Opened
+from vla.deploy.estop import EmergencyStop
 from vla.deploy.inference import SimulatedInference
 from vla.deploy.remote_connection import PolicyUnavailable
 from vla.deploy.robots.config import read_robot
 from vla.deploy.robots.kinds import RobotConfig
 from vla.deploy.robots.protocol import Robot, RobotError
 from vla.deploy.run import run
+from vla.deploy.server.access import Address
+from vla.deploy.server.command import read_key
+from vla.deploy.server.stop_call import by_call
 from vla.deploy.settings import DeploymentSettings
 
 SLOW = 0.2
@@ -33,6 +39,7 @@ class Drive:
         speed: Fraction of full speed.
         record: Folder of the recording; none where None.
         yes: Do not ask.
+        stop_at: Where a call of /stop is listened for; nowhere where None.
         simulated_clock: Let no time pass.
     """
 
@@ -40,6 +47,7 @@ class Drive:
     speed: float = SLOW
     record: Path | None = None
     yes: bool = False
+    stop_at: Address | None = None
     simulated_clock: bool = False
 
     @classmethod
@@ -57,7 +65,8 @@ class Drive:
         slow = SLOW if told["speed"] is None else told["speed"]
         record = told["record"] and Path(told["record"])
         speed = 1.0 if told["full_speed"] else slow
-        return cls(robot, speed, record, told["yes"], told["simulated_clock"])
+        stop_at = told["stop_at"] and read_address(told["stop_at"])
+        return cls(robot, speed, record, told["yes"], stop_at, told["simulated_clock"])
 
     def go(
         self,
@@ -89,8 +98,10 @@ class Drive:
         inference = SimulatedInference(policy, clock) if self.simulated_clock else None
         looks: dict[str, Any] = {"is_done": is_done or done(robot), "witness": witness}
         looks["ready"] = lambda: self.look_over(preflight, robot)
+        stop = EmergencyStop()
         try:
-            report = run(robot, policy, settings, clock, inference, **looks)
+            with by_call(stop, self.stop_at) if self.stop_at else nullcontext():
+                report = run(robot, policy, settings, clock, inference, stop, **looks)
         except (RobotError, PolicyUnavailable) as error:
             raise NotDriven(str(error)) from error
         print("\n".join(lines(report)))
@@ -109,6 +120,18 @@ class Drive:
         for warning in preflight.warnings(now):
             print(f"WARNING: {warning}")
         confirm(self.robot.is_real, self.yes)
+
+
+def read_address(text: str) -> Address:
+    """`HOST:PORT`, with the key of the variable RVQ_ACTION_API_KEY.
+
+    Raises:
+        ValueError: It is none, or others can reach it and there is no key.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"--stop_at takes HOST:PORT, such as 127.0.0.1:8001; got {text!r}.")
+    return Address(host, int(port), read_key(None, os.environ))
 
 
 def done(robot: Robot) -> Callable[[], bool]:

@@ -56,6 +56,9 @@ class Preflight:
         yield f"speed          {settings.speed:g} of full speed{slow}"
         for name in robot.cameras:
             yield f"camera         {name}: {_view(now.images[name])}{self._used(name)}"
+        for hand in self._limiter.table.hands:
+            at, box = np.round(hand.position(now.proprio), 3), (hand.hand.low, hand.hand.high)
+            yield f"hand           {hand.hand.link} at {at} m, kept within {box[0]} .. {box[1]}"
         yield f"recording      {settings.record or 'none'}"
         yield f"stop it by     {stops(settings.keys)}"
         yield ROW.format(*COLUMNS)

@@ -60,7 +60,7 @@ class Source(NamedTuple):
         given = self.data.get("limits", {})
         if isinstance(given, str):
             return Limits.from_yaml(self.folder / given)
-        return Limits.from_dict(given, f"{self.where}: limits")
+        return Limits.from_dict(given, f"{self.where}: limits", self.folder)
 
     @property
     def mapping(self) -> MappingSource | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
-from types import TracebackType
 
 from vla.deploy.server.server import PolicyServer
 
@@ -38,7 +38,11 @@ def run_until_signal(
 
 
 class ServerThread:
-    """A server beside the rest of a program: `with ServerThread(server) as port: ...`."""
+    """A server beside the rest of a program: `with ServerThread(server) as port: ...`.
+
+    Args:
+        server: The server.
+    """
 
     def __init__(self, server: PolicyServer) -> None:
         self._server = server
@@ -49,7 +53,7 @@ class ServerThread:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="policy server", daemon=True)
 
-    def __enter__(self) -> int:
+    def start(self) -> int:
         """The port, once the policy is warm; errors as `PolicyServer.run`."""
         self._thread.start()
         self._ready.wait()
@@ -57,23 +61,25 @@ class ServerThread:
             raise self._error
         return self._port
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._thread.is_alive():
+    def close(self) -> None:
+        """Finish what runs, and close; errors as `PolicyServer.run`."""
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
             self._loop.call_soon_threadsafe(self._ending.set)
         self._thread.join()
-        if self._error is not None and error is None:
+        if self._error is not None:
             raise self._error
+
+    def __enter__(self) -> int:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._server.run(self._ending, self._listening))
-        except BaseException as error:
+        except BaseException as error:  # told to whoever starts or closes it
             self._error = error
         finally:
             self._ready.set()

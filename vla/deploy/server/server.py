@@ -29,8 +29,10 @@ from vla.deploy.wire import pack
 
 logger = logging.getLogger(__name__)
 sockets_logger = logging.getLogger(f"{__name__}.sockets")
-sockets_logger.setLevel(logging.CRITICAL)
-"""What strangers do wrong when they connect is counted, and not told line by line."""
+sockets_logger.setLevel(logging.ERROR)
+STRANGE = "opening handshake failed", "parser failed"
+"""Whoever speaks something else fills no log with tracebacks."""
+sockets_logger.addFilter(lambda record: record.msg not in STRANGE)
 GOING_AWAY, TRY_LATER, TOO_BIG = 1001, 1013, 1009
 OPEN_S, CLOSE_S = 5.0, 2.0
 """A client that does not open or close a connection for so long is let go of [s]."""

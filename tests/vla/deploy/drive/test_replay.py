@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import urllib.request
 
 import numpy as np
 import pytest
@@ -54,6 +56,34 @@ def test_it_is_slow_unless_told_otherwise_and_comes_from_where_the_robot_stands(
     assert steps.max() == pytest.approx(4 / 6 / 5, abs=1e-3)
     assert min(pans(arm)) == pytest.approx(1.0, abs=1e-3)
     assert len(arm.calls) == pytest.approx(5 * (LENGTH + 6 - 1), abs=3)
+
+
+def test_a_call_from_elsewhere_stops_it(recording, arm_file, arm, capsys, monkeypatch):
+    """In the middle of the swing; nothing is told to the arm after it but to stay."""
+    port = find_port()
+
+    def send(action):
+        arm.positions = dict(action)
+        arm.calls.append(action)
+        if len(arm.calls) == 20:
+            page = urllib.request.urlopen(f"http://127.0.0.1:{port}/stop", timeout=30)
+            assert page.status == 200
+        return action
+
+    monkeypatch.setattr(arm, "send_action", send, raising=False)
+    words = ["replay", "--recording", str(recording), "--robot", str(arm_file), "--yes"]
+    assert main([*words, "--stop_at", f"127.0.0.1:{port}"]) == 4
+    assert "emergency stop (a call of the server)" in capsys.readouterr().out
+    assert len(arm.calls) <= 22 and pans(arm)[-1] == pytest.approx(pans(arm)[19], abs=0.2)
+    assert main([*words, "--stop_at", "8001"]) == 1
+    assert "--stop_at takes HOST:PORT" in capsys.readouterr().err
+
+
+def find_port() -> int:
+    """One that is free."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 def test_limits_hold_here_too(recording, tmp_path, arm, capsys):

@@ -14,6 +14,8 @@ from rvq_action.data.mapping import Mapping
 from rvq_action.data.resolve import packaged_mappings
 from rvq_action.data.rows import RowMapping
 from tests.vla.deploy.conftest import SIZE
+from tests.vla.deploy.server.conftest import get
+from vla.deploy.estop import EmergencyStop
 from vla.deploy.policy import PolicyDescription
 from vla.deploy.report import Ending
 from vla.deploy.robots.protocol import RobotError
@@ -177,10 +179,18 @@ def test_it_asks_for_a_key_where_it_has_one():
         robot.disconnect()
 
 
-def test_others_are_let_in_with_a_key_only():
-    with pytest.raises(ValueError, match="Give a key"):
-        Address("0.0.0.0")
-    assert Address("::1").key is None and Address("localhost").port == 8000
+def test_a_call_of_its_server_stops_the_run():
+    stop = EmergencyStop()
+    told = rows(), 20.0, KEYS, {"front": SIZE}, Address(port=0, key="secret")
+    robot = RemoteRobot(*told, stop=stop)
+    robot._server.start()
+    try:
+        assert get(robot.port, "/stop")[0] == 401 and not stop.pressed.is_set()
+        shown = {"Authorization": "Api-Key secret"}
+        assert get(robot.port, "/stop", **shown) == (200, "Stopped: a call of the server.\n")
+        assert stop.pressed.is_set()
+    finally:
+        robot.disconnect()
 
 
 def test_a_robot_that_does_not_come():

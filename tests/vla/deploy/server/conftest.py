@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,7 @@ class FakeServed:
         chunk = np.zeros((self.description.horizon, 4))
         chunk[:, 0], chunk[:, 1] = request.number, request.seed or 0
         chunk[:, 2] = request.observation.proprio[1]
-        chunk[:, 3] = request.observation.images["front"][0, 0, 0]
+        chunk[:, 3] = request.observation.images["front"][SIDE // 2, SIDE // 2, 0]
         return chunk
 
 
@@ -119,3 +120,17 @@ def get(port: int, path: str, **headers: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+def wait_until(holds) -> None:
+    """Fails where something does not come about."""
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def metric(port: int, line: str) -> float:
+    """The value of a line of the metrics."""
+    text = get(port, "/metrics")[1]
+    return float(next(row for row in text.splitlines() if row.startswith(f"{line} ")).split()[-1])

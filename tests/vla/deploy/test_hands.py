@@ -1,0 +1,173 @@
+"""Forward kinematics, and a box around a hand that joints move."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from rvq_action.layout import ActionLayout
+from tests.rvq_action.robots import ARM
+from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
+from vla.deploy.limiter import Limiter, LimitViolation
+from vla.deploy.limits import Limits
+
+pytest.importorskip("mujoco", reason="MuJoCo reads the URDF and is not installed")
+from vla.deploy.kinematics import ForwardKinematics  # noqa: E402
+
+URDF = """<robot name="planar">
+  <link name="base"/>
+  <link name="upper"><visual><geometry><mesh filename="missing.stl"/></geometry></visual></link>
+  <link name="lower"/>
+  <link name="tip"/>
+  <joint name="shoulder" type="revolute">
+    <parent link="base"/><child link="upper"/><origin xyz="0 0 0.1"/><axis xyz="0 0 1"/>
+    <limit lower="-3" upper="3" effort="1" velocity="1"/>
+  </joint>
+  <joint name="elbow" type="revolute">
+    <parent link="upper"/><child link="lower"/><origin xyz="0.3 0 0"/><axis xyz="0 0 1"/>
+    <limit lower="-3" upper="3" effort="1" velocity="1"/>
+  </joint>
+  <joint name="flange" type="fixed">
+    <parent link="lower"/><child link="tip"/><origin xyz="0.2 0 0" rpy="0 0 0.5"/>
+  </joint>
+</robot>
+"""
+LOW, HIGH = [-1, -0.2, 0.0], [1, 0.2, 1.0]
+DEGREE = math.pi / 180
+
+
+def by_hand(shoulder: float, elbow: float) -> list[float]:
+    """Where the tip is."""
+    upper = np.array([math.cos(shoulder), math.sin(shoulder)]) * 0.3
+    lower = np.array([math.cos(shoulder + elbow), math.sin(shoulder + elbow)]) * 0.2
+    return [*(upper + lower), 0.1]
+
+
+@pytest.fixture
+def urdf(tmp_path) -> Path:
+    path = tmp_path / "arm.urdf"
+    path.write_text(URDF)
+    return path
+
+
+def hand(path: Path, **changes) -> dict:
+    """The shoulder in degrees and turned round, the elbow as it is."""
+    joints = {
+        "joint_0": {"joint": "shoulder", "scale": -DEGREE, "zero": 10},
+        "joint_1": {"joint": "elbow"},
+    }
+    box = {"urdf": path.name, "link": "tip", "joints": joints, "low": LOW, "high": HIGH}
+    return box | changes
+
+
+def limits(path: Path, **changes) -> Limits:
+    return Limits.from_dict({"hands": [hand(path, **changes)]}, "limits", path.parent)
+
+
+@pytest.mark.parametrize("angles", [(0, 0), (0.3, -0.7), (-1.2, 2.0)])
+def test_the_hand_is_where_a_ruler_finds_it(urdf, angles):
+    arm = ForwardKinematics(urdf, "tip", ["shoulder", "elbow"])
+    np.testing.assert_allclose(arm.position(np.array(angles)), by_hand(*angles), atol=1e-12)
+    turned = sum(angles) + 0.5
+    expected = [math.cos(turned), math.sin(turned), 0]
+    np.testing.assert_allclose(arm.rotation(np.array(angles))[:, 0], expected, atol=1e-12)
+
+
+def test_joints_go_by_name_and_others_stand_at_zero(urdf):
+    turned = ForwardKinematics(urdf, "tip", ["elbow", "shoulder"])
+    np.testing.assert_allclose(turned.position(np.array([0.4, 0.1])), by_hand(0.1, 0.4))
+    alone = ForwardKinematics(urdf, "tip", ["elbow"])
+    np.testing.assert_allclose(alone.position(np.array([0.4])), by_hand(0, 0.4))
+
+
+def test_what_is_no_urdf_is_named(urdf, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no URDF .*nowhere.urdf"):
+        ForwardKinematics(tmp_path / "nowhere.urdf", "tip", [])
+    with pytest.raises(ValueError, match=r"no link 'hand'; it has \['base', 'upper'"):
+        ForwardKinematics(urdf, "hand", [])
+    with pytest.raises(ValueError, match=r"no joint \['wrist'\] that moves; it has \['shoulder'"):
+        ForwardKinematics(urdf, "tip", ["wrist"])
+    for text, words in (("<robot", "no URDF that can be read"), ("<sdf/>", "<sdf>, not <robot>")):
+        urdf.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            ForwardKinematics(urdf, "tip", [])
+
+
+def heights(sent: np.ndarray) -> np.ndarray:
+    """y of the tip for commands [n, D]."""
+    shoulders = -DEGREE * (sent[:, 0] - 10)
+    return np.array([by_hand(s, e)[1] for s, e in zip(shoulders, sent[:, 1], strict=True)])
+
+
+class Swings(FakePolicy):
+    """The shoulder goes to the left, far beyond the box, and comes back."""
+
+    def act(self, request) -> np.ndarray:
+        chunk = np.zeros((10, 4))
+        turn = 60 * np.sin((10 * request.number + np.arange(10)) / 10)
+        chunk[:, 0] = 10 - turn
+        return chunk
+
+
+def test_a_swing_ends_at_the_wall_and_comes_back(urdf):
+    robot = FakeRobot(limits(urdf))
+    robot.state[0] = 10.0
+    told = {"mode": "receding", "execute_frames": 10, "periods": 40}
+    report, robot, _ = drive(robot, Swings(), **told)
+    ys, free = (
+        heights(robot.sent()),
+        heights(np.stack([Swings().act(_Asked(n)) for n in range(4)]).reshape(-1, 4)),
+    )
+    assert free.max() > 0.4 and ys.max() == pytest.approx(0.2, abs=1e-5)
+    inside = np.abs(free) < 0.199
+    np.testing.assert_allclose(ys[inside], free[inside], atol=1e-9)
+    assert report.clipped["joint_0"] > 5 and set(report.clipped) == {"joint_0"}
+
+
+class _Asked:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def test_a_command_may_stop_the_robot_instead(urdf):
+    strict = Limiter(limits(urdf).stopping(), ARM, RATE)
+    strict.start(np.array([10.0, 0, 0, 0]))
+    with pytest.raises(LimitViolation, match="joint_0"):
+        strict.limit(np.array([-50.0, 0, 0, 0]), np.zeros(4))
+
+
+def test_a_hand_that_stands_outside_or_nowhere_does_not_begin(urdf):
+    limiter = Limiter(limits(urdf), ARM, RATE)
+    with pytest.raises(LimitViolation, match="hand 'tip' is at .*outside its box"):
+        limiter.start(np.array([-50.0, 0, 0, 0]))
+    with pytest.raises(LimitViolation, match="hand 'tip' is at .*nan"):
+        limiter.start(np.array([np.nan, 0, 0, 0]))
+
+
+def test_it_is_read_and_written_and_its_file_lies_beside(urdf):
+    path = urdf.parent / "limits.yaml"
+    path.write_text(yaml.safe_dump({"hands": [hand(urdf)]}))
+    read = Limits.from_yaml(path)
+    assert read == limits(urdf) and read.hands[0].urdf == urdf
+    assert Limits.from_dict(read.to_dict()) == read
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"low": [0, 0, 2]}, "low below high in each of x, y and z"),
+        ({"joints": {"joint_0": {"joint": "shoulder", "scale": 0}}}, "scale must not be 0"),
+        ({"joints": {"joint_0": {"jiont": "shoulder"}}}, r"unknown keys \['jiont'\]"),
+        ({"joints": {"wrist": {"joint": "elbow"}}}, r"names \['wrist'\], which layout"),
+        ({"urdf": "other.urdf"}, "no URDF .*other.urdf"),
+        ({"mesh": "x"}, r"unknown keys \['mesh'\]"),
+    ],
+)
+def test_boxes_that_are_none(urdf, changes, words):
+    layout: ActionLayout = ARM
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        Limiter(limits(urdf, **changes), layout, RATE)

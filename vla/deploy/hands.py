@@ -1,0 +1,139 @@
+"""A box for the hand of a robot that is commanded by joints.
+
+Every command's joints are put through forward kinematics. Where one would take the hand out of its
+box the way there is gone only as far as the wall, so that it brakes hard; from outside the box only
+inwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rvq_action.data.strict import check_keys, number, numbers, text
+from rvq_action.layout import ActionLayout
+from vla.deploy.kinematics import ForwardKinematics
+
+HALVINGS = 20
+"""Of the way to a wall: the millionth part of what a joint moves in a period."""
+
+
+@dataclass(frozen=True)
+class JointAngle:
+    """A channel as a joint of a URDF: angle = scale · (value - zero), in rad, m where it slides.
+
+    Attributes:
+        joint: Its name there.
+        scale: rad for one of the channel's unit; negative where it turns the other way.
+        zero: The channel's value where the URDF's joint is at 0.
+    """
+
+    joint: str
+    scale: float = 1.0
+    zero: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Where a hand may be.
+
+    Attributes:
+        urdf: Of the robot.
+        link: Of the hand.
+        joints: Channel -> joint, for all that move the hand.
+        low: The box's lowest corner in the frame of the URDF's root [m].
+        high: Its highest corner [m].
+    """
+
+    urdf: Path
+    link: str
+    joints: Mapping[str, JointAngle]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not all(a < b for a, b in zip(self.low, self.high, strict=True)):
+            raise ValueError(
+                f"The box of {self.link!r} needs low below high in each of x, y and z; got "
+                f"{self.low} and {self.high}."
+            )
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str, folder: Path) -> Hand:
+        """Parse the dict form; the URDF is looked for in a folder."""
+        wanted = {"urdf": "a file", "link": "of the hand", "joints": "{channel: {joint: ...}}"}
+        data = check_keys(data, where, wanted | {"low": "[m]", "high": "[m]"})
+        entries = check_keys(data["joints"], f"{where}.joints", optional=list(data["joints"] or {}))
+        joints = {name: _joint(e, f"{where}.joints.{name}") for name, e in entries.items()}
+        low, high = (numbers(data[key], 3, f"{where}.{key}") for key in ("low", "high"))
+        urdf = folder / text(data["urdf"], f"{where}.urdf")
+        return cls(urdf, text(data["link"], f"{where}.link"), joints, low, high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Inverse of `from_dict`; the URDF's whole path."""
+        joints = {name: dict(vars(joint)) for name, joint in self.joints.items()}
+        corners = {"low": list(self.low), "high": list(self.high)}
+        return {"urdf": str(self.urdf), "link": self.link, "joints": joints} | corners
+
+
+class HandGuard:
+    """Keeps a hand in its box.
+
+    Args:
+        hand: Where it may be.
+        layout: Of the commands.
+
+    Raises:
+        FileNotFoundError: There is no such URDF.
+        ValueError: It cannot be read, or channels, joints or link are not there.
+    """
+
+    def __init__(self, hand: Hand, layout: ActionLayout) -> None:
+        if unknown := [name for name in hand.joints if name not in layout.names]:
+            raise ValueError(
+                f"The box of {hand.link!r} names {unknown}, which layout {layout.name!r} does not "
+                f"have: one of {list(layout.names)}."
+            )
+        joints = hand.joints.values()
+        self.hand, self._solver = (
+            hand,
+            ForwardKinematics(hand.urdf, hand.link, [joint.joint for joint in joints]),
+        )
+        self._channels = [layout.index(name) for name in hand.joints]
+        self._scale = np.array([joint.scale for joint in joints])
+        self._zero = np.array([joint.zero for joint in joints])
+
+    def position(self, values: np.ndarray) -> np.ndarray:
+        """float64 [3], where the hand is [m]; NaN where a joint [D] is not known."""
+        return self._solver.position(self._scale * (values[self._channels] - self._zero))
+
+    def excess(self, values: np.ndarray) -> float:
+        """How far outside the box the hand is [m]; 0 inside."""
+        at = self.position(values)
+        return float(np.linalg.norm(at - np.clip(at, self.hand.low, self.hand.high)))
+
+    def within(self, before: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Values [D] that keep it inside, coming from those before."""
+        allowed = self.excess(before)
+        if self.excess(values) <= allowed:
+            return values
+        known, share, step = before, 0.0, values - before
+        for halving in range(1, HALVINGS + 1):
+            further = before + (share + 0.5**halving) * step
+            if self.excess(further) <= allowed:
+                known, share = further, share + 0.5**halving
+        kept = values.copy()
+        kept[self._channels] = known[self._channels]
+        return kept
+
+
+def _joint(value: Any, where: str) -> JointAngle:
+    data = check_keys(value, where, {"joint": "its name in the URDF"}, ["scale", "zero"])
+    more = {key: number(data[key], f"{where}.{key}") for key in ("scale", "zero") if key in data}
+    if more.get("scale") == 0:
+        raise ValueError(f"{where}.scale must not be 0: the joint would never move.")
+    return JointAngle(text(data["joint"], f"{where}.joint"), **more)
