@@ -1,15 +1,13 @@
 """Layers 3 and 4: the policy drives robots, slowly and then at full speed, recorded.
 
 OUT/LAYER/ROBOT-000/        the recording of a trial, see `vla.deploy.recorder`
-OUT/LAYER/ROBOT-000.json    how it went; a trial that has one is not repeated
+OUT/LAYER/ROBOT-000.json    how it went, if in peace; a trial that has one is not repeated
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rvq_action.json_file import read_json, write_json
+from rvq_action.training_folder import differences
 from vla.data.demo_settings import LONGEST_EPISODE
 from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
 from vla.deploy.inference import InferenceThread, SimulatedInference
@@ -28,6 +27,7 @@ from vla.deploy.settings import DeploymentSettings
 from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.starts import fresh_starts
 from vla.evaluation.layers.gates import Check, Gates
+from vla.evaluation.layers.person import ask_solved, await_person
 from vla.evaluation.layers.subject import Subject
 from vla.evaluation.layers.tracked import TrackedRobot
 from vla.evaluation.progress.rubrics import packaged_rubrics
@@ -61,8 +61,11 @@ class Trial:
 def measure(subject: Subject, layer: Path, speed: float) -> dict[str, Any]:
     """Let every robot be driven as often as there are trials; plain data.
 
+    A trial that does not end in peace is the last one: somebody has to look first.
+
     Raises:
-        ValueError: Policy and robot do not fit; nothing has moved.
+        ValueError: Policy and robot do not fit, nobody is beside a real one, or the folder holds
+            trials with other settings; nothing has moved.
         RobotError: A robot cannot be reached.
     """
     told = subject.settings
@@ -71,9 +74,12 @@ def measure(subject: Subject, layer: Path, speed: float) -> dict[str, Any]:
         for word in told.robots
         for number in range(told.trials)
     ]
-    bar = tqdm(trials, layer.name.replace("_", " "), unit="trial", disable=None)
-    rows = [read_json(t.result) if t.result.is_file() else attempt(subject, t) for t in bar]
-    return {"speed": speed, "trials": rows}
+    rows: list[dict[str, Any]] = []
+    for trial in tqdm(trials, layer.name.replace("_", " "), unit="trial", disable=None):
+        rows.append(_known(subject, trial) or attempt(subject, trial))
+        if not _ended(rows[-1]):
+            break
+    return {"speed": speed, "trials": rows, "cut_short": not _ended(rows[-1])}
 
 
 def judge(figures: dict[str, Any], gates: Gates, least: float) -> list[Check]:
@@ -101,12 +107,30 @@ def judge(figures: dict[str, Any], gates: Gates, least: float) -> list[Check]:
     return [*checks, Check.at_least("solved", share, least)]
 
 
+def _known(subject: Subject, trial: Trial) -> dict[str, Any] | None:
+    """How a trial went that need not be repeated.
+
+    Raises:
+        ValueError: It was made with other settings.
+    """
+    if not trial.result.is_file():
+        return None
+    row = read_json(trial.result)
+    if changed := differences(row.pop("decides"), decides(subject, trial)):
+        raise ValueError(
+            f"{trial.result} is of a trial with other settings ({'; '.join(changed)}). Give "
+            f"another --out, or delete {trial.result.parent}."
+        )
+    return row
+
+
 def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
     """One trial: drive, and write down how it went."""
     shutil.rmtree(trial.folder, ignore_errors=True)
     trial.folder.parent.mkdir(parents=True, exist_ok=True)
     told, config = subject.settings, _configured(trial, subject.settings.seed)
-    _await_person(config, trial)
+    if config.is_real:
+        await_person(trial.word, trial.folder.name, trial.speed)
     clock: Clock = MonotonicClock() if config.is_real else SimulatedClock()
     defaults = replace(subject.defaults(), now=clock.now)
     robot = TrackedRobot(config.build(defaults), _tracker(config))
@@ -126,10 +150,18 @@ def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
         else SimulatedInference(policy, clock, told.latency_s)
     )
     report = run(robot, policy, settings, clock, inference, is_done=lambda: robot.is_done)
-    success = _solved(config, robot) if _ended({"ending": report.ending}) else False
+    at_peace = report.ending in PEACEFUL
+    success = _solved(config, robot, trial) if at_peace else False
     row = _row(trial, report, success, robot.tracker)
-    write_json(row, trial.result)
+    if at_peace:
+        write_json(row | {"decides": decides(subject, trial)}, trial.result)
     return row
+
+
+def decides(subject: Subject, trial: Trial) -> dict[str, Any]:
+    """What decides how a trial goes, beside its robot and number; plain data."""
+    told = subject.settings.decisive("full_speed") | {"speed": trial.speed}
+    return {name: value for name, value in told.items() if name not in ("robots", "trials")}
 
 
 def _configured(trial: Trial, seed: int) -> RobotConfig:
@@ -153,23 +185,10 @@ def _tracker(config: RobotConfig) -> ProgressTracker | None:
     return ProgressTracker(packaged_rubrics()[config.task])
 
 
-def _await_person(config: RobotConfig, trial: Trial, ask: Callable[[str], str] = input) -> None:
-    """Before a real robot moves somebody puts the scene in order.
-
-    Raises:
-        ValueError: Nobody is there.
-    """
-    if not config.is_real:
-        return
-    if not sys.stdin.isatty():
-        raise ValueError(f"{trial.word} moves for real: run this in a terminal, beside the robot.")
-    ask(f"{trial.folder.name} at {trial.speed:g} of full speed. Scene in order? Enter begins: ")
-
-
-def _solved(config: RobotConfig, robot: TrackedRobot) -> bool | None:
+def _solved(config: RobotConfig, robot: TrackedRobot, trial: Trial) -> bool | None:
     """Whether the task is solved, where anybody can say."""
     if config.is_real:
-        return input("Was it solved? [y/N] ").strip().lower().startswith("y")
+        return ask_solved(trial.folder.name)
     return robot.is_solved if robot.knows else None
 
 

@@ -8,7 +8,6 @@ OUT/full_speed/   those of layer 4
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,8 @@ def evaluate(
 ) -> list[LayerResult]:
     """Take a policy through the layers.
 
-    Figures that are there are not measured again, unless what decides them has changed; gates are
-    held against them anew.
+    Figures that are there are not measured again, unless what decides them has changed or a robot
+    did not come to its end in peace; gates are held against them anew.
 
     Args:
         settings: What is measured.
@@ -81,10 +80,8 @@ def evaluate(
     for layer in (name for name in settings.layers if name in wanted):
         decides = {"settings": settings.decisive(layer)}
         row = kept.get(layer)
-        if row is None or row["decides"] != decides:
+        if row is None or row["decides"] != decides or row["figures"].get("cut_short"):
             subject = subject or Subject.load(settings)
-            if row is not None:
-                shutil.rmtree(out / layer, ignore_errors=True)
             row = {"decides": decides, "figures": _measure(subject, layer, out)}
         else:
             logger.info("%s: measured before.", layer)

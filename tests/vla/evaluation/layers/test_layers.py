@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 
+from tests.vla.deploy.conftest import FakePolicy, FakeRobot
 from vla import cli
 from vla.evaluation.layers import attempts, evaluate
 from vla.evaluation.layers.gates import Check, Gates
@@ -160,10 +162,65 @@ def test_a_robot_that_shows_itself_is_looked_at_without_a_dataset(sawyer_policy)
     assert not check.passed and "nose" in check.detail
 
 
-def test_nobody_beside_a_real_robot_means_that_it_does_not_move(tmp_path):
-    from vla.deploy.robots.config import read_robot
+def test_trials_with_other_settings_are_neither_mixed_nor_lost(subject, recordings, tmp_path):
+    robots = (f"replay:{recordings}#1",)
+    told = replace(subject.settings, robots=robots, trials=1)
+    first = attempts.measure(replace(subject, settings=told), tmp_path / "low_speed", 0.5)
+    more = replace(subject, settings=replace(told, trials=2))
+    assert attempts.measure(more, tmp_path / "low_speed", 0.5)["trials"][:1] == first["trials"]
+    other = replace(subject, settings=replace(told, latency_s=0.1))
+    with pytest.raises(ValueError, match=r"other settings \(latency_s: 0.0 -> 0.1\)"):
+        attempts.measure(other, tmp_path / "low_speed", 0.5)
 
-    config = read_robot("so101")
-    trial = attempts.Trial("so101", 0, 0.5, tmp_path / "so101-000")
-    with pytest.raises(ValueError, match="moves for real: run this in a terminal"):
-        attempts._await_person(config, trial)
+
+class RealConfig:
+    """A stand-in for an arm that can break."""
+
+    is_real, instruction = True, "wave"
+
+    def __init__(self, robot: FakeRobot) -> None:
+        self.robot = robot
+
+    def build(self, defaults):
+        return self.robot
+
+
+@pytest.fixture
+def real(subject, monkeypatch):
+    """A subject in front of a robot of metal, and that robot."""
+    robot = FakeRobot()
+    monkeypatch.setattr(attempts, "read_robot", lambda word: RealConfig(robot))
+    monkeypatch.setattr(attempts, "DeployedVLA", lambda *args, **more: FakePolicy())
+    settings = replace(subject.settings, robots=("arm",), trials=2, seconds=0.2, instruction="go")
+    return replace(subject, settings=settings), robot
+
+
+def test_nobody_beside_a_real_robot_means_that_it_does_not_move(real, tmp_path):
+    subject, robot = real
+    with pytest.raises(ValueError, match="arm moves for real: run this in a terminal"):
+        attempts.measure(subject, tmp_path / "low_speed", 0.5)
+    assert robot.calls == []
+
+
+def test_somebody_says_when_it_begins_and_whether_it_was_solved(real, tmp_path, monkeypatch):
+    subject, robot = real
+    said, asked = iter(["", "y", "", "perhaps", "n"]), []
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or next(said))
+    figures = attempts.measure(subject, tmp_path / "low_speed", 0.5)
+    assert [row["success"] for row in figures["trials"]] == [True, False]
+    assert "at 0.5 of full speed. Scene in order?" in asked[0] and len(asked) == 5
+    assert "send" in robot.names() and not figures["cut_short"]
+
+
+def test_after_a_trial_that_did_not_end_in_peace_somebody_has_to_look(real, tmp_path, monkeypatch):
+    """It is the last one, and is repeated when the command is given again."""
+    subject, robot = real
+    robot.lost_from, asked = 2, []
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or "n")
+    told = replace(subject, settings=replace(subject.settings, seconds=5.0))
+    figures = attempts.measure(told, tmp_path / "low_speed", 0.5)
+    assert figures["cut_short"] and len(figures["trials"]) == 1 and len(asked) == 1
+    assert not attempts.judge(figures, Gates(), 0.0)[0].passed
+    assert not list((tmp_path / "low_speed").glob("*.json"))
