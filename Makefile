@@ -31,12 +31,12 @@ SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 PLUGIN := vla/lerobot_policy_rvq
 LEROBOT := .venv-lerobot
 LEROBOT_NEEDS := draccus diffusers accelerate datasets deepdiff opencv-python-headless rerun-sdk wandb \
-                 grpcio protobuf pandas jsonlines pyserial imageio-ffmpeg termcolor toml einops pytest
+                 grpcio protobuf pandas jsonlines pyserial imageio-ffmpeg termcolor toml einops scipy pytest
 
 .PHONY: help install system test test-lerobot stress soak lint format demo policy suite ablation
 
 help:  ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
 
 install: $(STAMP)  ## Build .venv with every extra from constraints.txt (a no-op when up to date)
 

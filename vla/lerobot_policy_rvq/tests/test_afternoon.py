@@ -38,11 +38,12 @@ def test_a_finished_run_goes_on(afternoon):
     assert json.loads(step.read_text()) == {"step": 404}
 
 
-def test_it_solves_the_task_and_did_not_before_it_was_trained(afternoon, run, tmp_path):
+def test_it_solves_the_task_and_did_not_before_it_was_trained(afternoon, tokens, run, tmp_path):
     """The same starts, driven by the policy as it was before its first step."""
     afternoon.until("lerobot-eval")
     trained = json.loads((afternoon.folder / "runs/eval/eval_info.json").read_text())
     policy = RvqVlaPolicy.from_pretrained(afternoon.folder / "runs/vla" / LAST)
+    policy.config.action_tokenizer_name = str(tokens)
     fresh = RvqVlaPolicy(policy.config)
     assert not torch.equal(
         fresh.model.action_head.leave.weight, policy.model.action_head.leave.weight

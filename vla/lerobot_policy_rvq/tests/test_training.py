@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lerobot_policy_rvq.modeling_rvq_vla import RvqVlaPolicy
+from lerobot_policy_rvq.overhead import measure
 from lightning import Trainer
 from safetensors.torch import load_file
 
@@ -169,6 +170,11 @@ def test_its_checkpoint_loads_in_our_library(trained):
     for name, weight in ours.model.state_dict().items():
         assert torch.equal(weight, theirs.model.state_dict()[name]), name
     assert theirs.config.trained_steps == STEPS
+
+
+def test_the_wrappings_share_of_a_step_can_be_measured(trained, demos):
+    found = measure(trained / "run/checkpoints/last/pretrained_model", demos, 2, rounds=2)
+    assert set(found["seconds"]) == {"library", "wrapped"} and np.isfinite(found["overhead"])
 
 
 def test_it_goes_on_after_a_kill_as_if_nothing_had_happened(run, demos, tokens, trained, tmp_path):
