@@ -10,7 +10,8 @@ import numpy as np
 
 from rvq_action.chunk import ActionChunk
 from rvq_action.data.windows import Windows, horizon_frames
-from vla.data.robot_source import RobotSource, known_proprio
+from vla.data.changes import known_proprio
+from vla.data.robot_source import RobotSource
 from vla.deploy.robots.config import read_robot
 from vla.deploy.robots.kinds import Defaults
 from vla.evaluation.layers.settings import EvalSettings
