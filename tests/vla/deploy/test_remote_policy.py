@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket as sockets
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from vla.deploy.remote_policy import RemotePolicy
 from vla.deploy.report import Ending
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.run import run
+from vla.deploy.schedule import ScheduleSettings
 from vla.deploy.server.access import Address
 from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.server import PolicyServer
@@ -25,7 +27,7 @@ from vla.deploy.settings import DeploymentSettings, SafetySettings
 from vla.deploy.vla_policy import DeployedVLA
 
 QUICK = Patience(connect_s=5.0, answer_s=5.0, pause_s=0.02, longest_pause_s=0.05)
-CALM = SafetySettings(stale_observation_s=5.0, frozen_camera_s=60.0, watchdog_s=5.0)
+CALM = SafetySettings(5.0, frozen_camera_s=60.0, stop_after_s=20.0, watchdog_s=5.0)
 
 
 def request(number: int = 0, words: str = "wave", **more) -> Request:
@@ -134,6 +136,22 @@ def test_another_policy_in_the_old_ones_place_is_refused():
         assert until_answered(remote).shape == (10, 4)
     remote.close()
     remote.close()
+
+
+def test_real_time_chunking_goes_through_it():
+    """The frames that the robot goes on with arrive as the schedule has told them."""
+    robot, served = FakeRobot(), FakeServed()
+    schedule = ScheduleSettings("real_time", 4)
+    settings = DeploymentSettings("wave", 1.5, schedule, CALM, keys=False)
+    with serving(served) as port, RemotePolicy(port=port) as remote:
+        report = run(robot, remote, settings)
+    assert report.ending is Ending.TIME and report.chunks >= 3
+    asked = list(pairwise(served.requests[1:]))
+    told = [(before, now.committed) for before, now in asked if now.committed is not None]
+    assert served.requests[1].committed is None and told
+    for before, committed in told:
+        assert committed.actions[0, 0] == before.number
+        assert 1 <= committed.delay <= len(committed.actions) <= 6
 
 
 class Restarts:

@@ -36,6 +36,8 @@ sockets_logger.addFilter(lambda record: record.msg not in STRANGE)
 GOING_AWAY, TRY_LATER, TOO_BIG = 1001, 1013, 1009
 OPEN_S, CLOSE_S = 5.0, 2.0
 """A client that does not open or close a connection for so long is let go of [s]."""
+PING_S = 20.0
+"""Clients are pinged so often, and let go of when they have not answered for as long [s]."""
 STUCK_S = 30.0
 """A policy that has not come back for so long is not healthy [s]."""
 FINISH_S = 10.0
@@ -113,6 +115,7 @@ class PolicyServer:
         told: dict[str, Any] = {"process_request": self._door.admit, "logger": sockets_logger}
         told |= {"max_size": self.settings.max_bytes, "max_queue": 1, "compression": None}
         told |= {"open_timeout": OPEN_S, "close_timeout": CLOSE_S}
+        told |= {"ping_interval": PING_S, "ping_timeout": PING_S}
         try:
             async with serve(self._talk, *place, **told) as server:
                 await self._warm_up()

@@ -48,12 +48,14 @@ class FakeServed:
         self.description = PolicyDescription("arm", ARM, RATE, horizon, cameras, real_time)
         self.spoil, self.fingerprint = spoil, fingerprint
         self.batches: list[int] = []
+        self.requests: list[Request] = []
 
     def act_many(self, requests: Sequence[Request]) -> list[np.ndarray]:
         self.batches.append(len(requests))
         return [self._chunk(request) for request in requests]
 
     def _chunk(self, request: Request) -> np.ndarray:
+        self.requests.append(request)
         self.spoil(request)
         chunk = np.zeros((self.description.horizon, 4))
         chunk[:, 0], chunk[:, 1] = request.number, request.seed or 0

@@ -24,7 +24,7 @@ from tests.vla.deploy.server.conftest import (
     visit,
     wait_until,
 )
-from vla.deploy.server import conversation
+from vla.deploy.server import conversation, server
 from vla.deploy.server.server import ServerSettings
 from vla.deploy.wire import pack, unpack
 
@@ -117,19 +117,25 @@ def test_a_client_that_goes_before_its_turn_costs_nothing():
     assert policy.batches == [1, 1, 1]
 
 
+HELLO = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def dial(port: int) -> sockets.socket:
+    """A client that does what a test does with it, and no more."""
+    return sockets.create_connection(("127.0.0.1", port), PATIENCE_S)
+
+
 def test_a_client_that_does_not_read_is_let_go_of(monkeypatch):
     """Its answers fill its socket; the others do not notice."""
     monkeypatch.setattr(conversation, "SEND_S", 0.2)
-    hello = (
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
     message = pack(sight())
     frame = b"\x82\xfe" + len(message).to_bytes(2, "big") + bytes(4) + message
     with serving(FakeServed(horizon=4000)) as port, visit(port) as other:
-        with contextlib.closing(sockets.create_connection(("127.0.0.1", port))) as silent:
-            silent.settimeout(PATIENCE_S)
-            silent.sendall(hello)
+        with contextlib.closing(dial(port)) as silent:
+            silent.sendall(HELLO)
             with contextlib.suppress(ConnectionError):
                 while True:
                     silent.sendall(frame)
@@ -138,14 +144,28 @@ def test_a_client_that_does_not_read_is_let_go_of(monkeypatch):
         wait_until(lambda: metric(port, "rvq_clients") == 1)
 
 
-def test_half_open_connections_and_other_protocols_harm_nobody():
-    with serving(FakeServed()) as port, visit(port) as client:
-        silent = [sockets.create_connection(("127.0.0.1", port)) for _ in range(20)]
+def test_a_client_that_has_vanished_is_let_go_of(monkeypatch):
+    """As after a cable was pulled: it answers no ping."""
+    monkeypatch.setattr(server, "PING_S", 0.1)
+    with serving(FakeServed()) as port, contextlib.closing(dial(port)) as silent:
+        silent.sendall(HELLO)
+        wait_until(lambda: metric(port, "rvq_clients") == 1)
+        wait_until(lambda: metric(port, "rvq_clients") == 0)
+
+
+def test_half_open_connections_and_other_protocols_harm_nobody(monkeypatch, caplog):
+    monkeypatch.setattr(server, "OPEN_S", 0.2)
+    with serving(FakeServed()) as port, visit(port) as client, contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(contextlib.closing(dial(port))) for _ in range(20)]
         silent[0].sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
         silent[1].sendall(b"POST / HTTP/1.1\r\n\r\n")
         assert ask(client, sight())["number"] == 0
         for connection in silent:
-            connection.close()
+            with contextlib.suppress(ConnectionError):
+                while connection.recv(1024):
+                    pass
+        assert ask(client, sight())["number"] == 1
+    assert "Traceback" not in caplog.text
 
 
 def test_clients_that_come_and_go_leave_nothing_behind():

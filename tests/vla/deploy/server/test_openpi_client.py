@@ -69,7 +69,7 @@ def test_it_gets_the_actions_of_the_policy_itself(deployed):
 
 def test_several_of_them_at_once(deployed):
     """Each gets its own actions, though they share batches."""
-    settings = ServerSettings(BatchSettings(max_wait_s=0.5))
+    settings = ServerSettings(BatchSettings(max_wait_s=1.0))
 
     def talk(number: int, client) -> list[dict]:
         return [client.infer(as_openpi(number, WORDS[number])) for _ in range(2)]
