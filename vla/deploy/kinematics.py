@@ -6,11 +6,14 @@ that no file but the URDF itself is needed. There is no inverse kinematics.
 
 from __future__ import annotations
 
+import contextlib
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from vla.deploy.robots.rendering import RenderingUnavailable, select_backend
 
 ASIDE = ("visual", "collision", "inertial")
 COMPILER = {"fusestatic": "false", "boundmass": "1", "boundinertia": "1", "angle": "radian"}
@@ -26,11 +29,14 @@ class ForwardKinematics:
         joints: Names of the joints that are given; others stand at 0.
 
     Raises:
+        ModuleNotFoundError: MuJoCo is not installed.
         FileNotFoundError: There is no such file.
         ValueError: It is no URDF, or has no such link or joint.
     """
 
     def __init__(self, urdf: Path, link: str, joints: Sequence[str]) -> None:
+        with contextlib.suppress(RenderingUnavailable):
+            select_backend()  # MuJoCo chooses once, when it is imported; a simulator may come later
         import mujoco
 
         if not urdf.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ import yaml
 from rvq_action.layout import ActionLayout
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
+from vla.deploy.kinematics import ForwardKinematics
 from vla.deploy.limiter import Limiter, LimitViolation
 from vla.deploy.limits import Limits
 
-pytest.importorskip("mujoco", reason="MuJoCo reads the URDF and is not installed")
-from vla.deploy.kinematics import ForwardKinematics  # noqa: E402
+pytestmark = pytest.mark.skipif(find_spec("mujoco") is None, reason="MuJoCo is not installed")
 
 URDF = """<robot name="planar">
   <link name="base"/>
@@ -171,3 +172,17 @@ def test_boxes_that_are_none(urdf, changes, words):
     layout: ActionLayout = ARM
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         Limiter(limits(urdf, **changes), layout, RATE)
+
+
+def test_the_table_before_a_run_says_where_the_hand_is(urdf):
+    from vla.deploy.drive.preflight import Preflight
+    from vla.deploy.settings import DeploymentSettings
+
+    robot = FakeRobot(limits(urdf))
+    robot.state[0] = 10.0
+    settings = DeploymentSettings("wave", keys=False)
+    preflight = Preflight(robot.description, FakePolicy().description, settings, is_real=True)
+    now = robot.observe()
+    assert "hand           tip at [0.5 0.  0.1] m" in "\n".join(preflight.lines(now))
+    robot.state[0] = -50.0
+    assert "outside its box" in preflight.problems(robot.observe())[0]
