@@ -34,8 +34,8 @@ from vla.deploy.settings import DeploymentSettings
 
 RATE, HORIZON, SIDE, THINKS_S = 50.0, 50, 224, 0.06
 CAMERAS = ("front", "wrist")
-STATM = Path("/") / "proc" / "self" / "statm"
-DESCRIPTORS = Path("/") / "proc" / "self" / "fd"
+STATM = Path("/proc/self/statm")
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 class Waver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,10 +71,11 @@ def drive(config: Namespace) -> int:
     chosen = {name: told[name] for name in names} | {"key_file": told["api_key_file"]}
     chosen["cameras"] = read_pairs(told["cameras"])
     opened = open_policy(PolicyChoice(told["policy"], **chosen))
-    instruction = told["instruction"] or drive.robot.instruction
-    schedule = _schedule(told, opened.policy.description)
-    settings = DeploymentSettings(instruction, told["seconds"], schedule)
-    return drive.go(opened, settings)
+    with contextlib.closing(opened):
+        instruction = told["instruction"] or drive.robot.instruction
+        schedule = _schedule(told, opened.policy.description)
+        settings = DeploymentSettings(instruction, told["seconds"], schedule)
+        return drive.go(opened, settings)
 
 
 def _schedule(told: dict[str, Any], policy: PolicyDescription) -> ScheduleSettings:

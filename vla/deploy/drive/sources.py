@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,11 +51,13 @@ class Opened:
         policy: The policy.
         defaults: What it brings along for the robot.
         seen: float [2, D], the lowest and highest state of its training data; None: not known.
+        close: Lets go of it.
     """
 
     policy: Policy
     defaults: Defaults
     seen: np.ndarray | None = None
+    close: Callable[[], None] = lambda: None
 
 
 def open_policy(choice: PolicyChoice) -> Opened:
@@ -106,4 +108,5 @@ def _elsewhere(choice: PolicyChoice) -> Opened:
         raise ValueError(
             f"The server's policy acts as {about.embodiment!r}, not as {choice.embodiment!r}."
         )
-    return Opened(policy, Defaults(rate=about.fps, cameras=tuple(about.cameras.values())))
+    brought = Defaults(rate=about.fps, cameras=tuple(about.cameras.values()))
+    return Opened(policy, brought, close=policy.close)

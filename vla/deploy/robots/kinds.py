@@ -131,20 +131,26 @@ class ReplayConfig:
             raise ValueError(str(error)) from error
 
 
-@dataclass(frozen=True)
-class LeRobotConfig:
-    """An arm that LeRobot drives."""
+@dataclass(frozen=True, kw_only=True)
+class RealConfig:
+    """What all robots of metal have."""
 
-    robot: Mapping[str, Any]
     limits: Limits
-    modules: tuple[str, ...] = ()
-    motors: Mapping[str, str] = field(default_factory=dict)
-    cameras: Mapping[str, str] | None = None
     rate: float | None = None
     mapping: MappingSource | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_real = True
     instruction = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeRobotConfig(RealConfig):
+    """An arm that LeRobot drives."""
+
+    robot: Mapping[str, Any]
+    modules: tuple[str, ...] = ()
+    motors: Mapping[str, str] = field(default_factory=dict)
+    cameras: Mapping[str, str] | None = None
 
     def build(self, defaults: Defaults) -> Robot:
         from vla.deploy.robots.lerobot import LeRobotArm, build
@@ -155,23 +161,17 @@ class LeRobotConfig:
         return LeRobotArm(arm, rows, rate, self.limits, self.motors, self.cameras, defaults.now)
 
 
-@dataclass(frozen=True)
-class RemoteConfig:
+@dataclass(frozen=True, kw_only=True)
+class RemoteConfig(RealConfig):
     """A robot whose own program comes by; `key_variable` names the variable that holds its key."""
 
     state: str
     keys: Mapping[str, str]
     sizes: Mapping[str, tuple[int, int]]
-    limits: Limits
     host: str = "127.0.0.1"
     port: int = 8000
     key_variable: str | None = None
     patience_s: float = 60.0
-    rate: float | None = None
-    mapping: MappingSource | None = None
-    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    is_real = True
-    instruction = ""
 
     def build(self, defaults: Defaults) -> Robot:
         from vla.deploy.robots.remote import RemoteKeys, RemoteRobot

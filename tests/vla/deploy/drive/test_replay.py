@@ -19,6 +19,7 @@ from vla.cli import main
 from vla.deploy.clock import SimulatedClock
 from vla.deploy.drive import go
 from vla.deploy.drive.recorded import RecordedPolicy
+from vla.deploy.inference import SimulatedInference
 from vla.deploy.policy import Request
 from vla.deploy.robots.protocol import RobotObservation
 
@@ -26,6 +27,11 @@ from vla.deploy.robots.protocol import RobotObservation
 @pytest.fixture
 def arm(lerobot_installed, monkeypatch) -> StandIn:
     """The arm that the file describes; its time is simulated, whatever the command says."""
+
+    def at_once(policy):
+        return SimulatedInference(policy, SimulatedClock())
+
+    monkeypatch.setattr("vla.deploy.run.InferenceThread", at_once)
     made = StandIn()
     monkeypatch.setattr("vla.deploy.robots.lerobot.build", lambda config, modules: made)
     monkeypatch.setattr(go, "MonotonicClock", SimulatedClock)
