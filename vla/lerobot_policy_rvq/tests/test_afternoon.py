@@ -39,7 +39,7 @@ def test_a_finished_run_goes_on(afternoon):
 
 
 def test_it_solves_the_task_and_did_not_before_it_was_trained(afternoon, tokens, run, tmp_path):
-    """The same starts, driven by the policy as it was before its first step."""
+    """The first of the same starts, driven by the policy as it was before its first step."""
     afternoon.until("lerobot-eval")
     trained = json.loads((afternoon.folder / "runs/eval/eval_info.json").read_text())
     policy = RvqVlaPolicy.from_pretrained(afternoon.folder / "runs/vla" / LAST)
