@@ -16,7 +16,7 @@ from vla.deploy.policy import PolicyDescription, Request
 from vla.deploy.report import RunReport
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
 from vla.deploy.run import run
-from vla.deploy.schedule import ScheduleSettings
+from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 
 RATE, HORIZON, SIZE = 20.0, 10, (16, 24)

@@ -26,7 +26,7 @@ from vla.deploy.remote_policy import RemotePolicy
 from vla.deploy.report import RunReport
 from vla.deploy.robots.protocol import RobotDescription, RobotObservation
 from vla.deploy.run import run
-from vla.deploy.schedule import ScheduleSettings
+from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.server.access import Address
 from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.server import PolicyServer

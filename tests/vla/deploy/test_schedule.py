@@ -16,7 +16,8 @@ from rvq_action.rotation import (
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import HORIZON, RATE, FakePolicy, FakeRobot, drive
 from vla.deploy.chunking import Chunk, ensemble
-from vla.deploy.schedule import ScheduleSettings, make_schedule
+from vla.deploy.schedule import make_schedule
+from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.settings import SafetySettings
 
 

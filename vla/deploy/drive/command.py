@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
     from vla.deploy.policy import PolicyDescription
-    from vla.deploy.schedule import ScheduleSettings
+    from vla.deploy.schedule_settings import ScheduleSettings
 
 SECONDS = 30.0
 """Of a run that nothing more is said of."""
@@ -79,7 +79,7 @@ def drive(config: Namespace) -> int:
 
 
 def _schedule(told: dict[str, Any], policy: PolicyDescription) -> ScheduleSettings:
-    from vla.deploy.schedule import ScheduleSettings
+    from vla.deploy.schedule_settings import ScheduleSettings
 
     mode: Any = told["schedule"] or ("real_time" if policy.real_time else "asynchronous")
     return ScheduleSettings(mode, told["execute_frames"])

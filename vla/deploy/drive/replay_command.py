@@ -45,7 +45,7 @@ def replay(config: Namespace) -> int:
     from vla.deploy.drive.recorded import RecordedPolicy, Tracking
     from vla.deploy.drive.sources import Opened
     from vla.deploy.robots.kinds import Defaults
-    from vla.deploy.schedule import ScheduleSettings
+    from vla.deploy.schedule_settings import ScheduleSettings
     from vla.deploy.settings import DeploymentSettings
 
     told: dict[str, Any] = config.as_dict()

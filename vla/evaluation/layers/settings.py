@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 if TYPE_CHECKING:
-    from vla.deploy.schedule import ScheduleSettings
+    from vla.deploy.schedule_settings import ScheduleSettings
 
 Pathway = Literal["flow", "ar"]
 LAYERS = ("sanity", "open_loop", "low_speed", "full_speed")
@@ -80,7 +80,7 @@ class EvalSettings:
         Raises:
             ValueError: There is no such schedule.
         """
-        from vla.deploy.schedule import ScheduleSettings
+        from vla.deploy.schedule_settings import ScheduleSettings
 
         return ScheduleSettings(cast(Any, self.schedule), self.execute_frames)
 

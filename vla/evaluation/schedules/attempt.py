@@ -16,7 +16,7 @@ from vla.deploy.report import Ending, RunReport
 from vla.deploy.robots.kinds import Defaults, MetaWorldConfig
 from vla.deploy.robots.metaworld_arm import MetaWorldArm
 from vla.deploy.run import run
-from vla.deploy.schedule import Mode, ScheduleSettings
+from vla.deploy.schedule_settings import Mode, ScheduleSettings
 from vla.deploy.settings import DeploymentSettings
 from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.starts import Start

@@ -30,8 +30,7 @@ def schedules_parser() -> ArgumentParser:
     add("--latency_s", nargs=2, type=float, default=None, help="plain, guided (measured here)")
     add("--real_clock", action="store_true", help="let time pass; inference takes what it takes")
     add("--execute_frames", type=int | None, default=None, help="of every chunk (half of it)")
-    guidance = default.max_guidance
-    add("--max_guidance", type=float, default=guidance, help="of real-time chunking")
+    add("--max_guidance", type=float | None, default=None, help="of real-time chunking (the usual)")
     add("--steps", type=int | None, default=None, help="of the flow's sampler (the policy's own)")
     add("--seed", type=int, default=default.seed, help="other numbers give other starts")
     add("--seconds", type=float, default=default.seconds, help="longer attempts have failed")

@@ -18,7 +18,7 @@ from rvq_action.console import writable_folder
 from rvq_action.json_file import read_json, write_json
 from vla.deploy.robots.metaworld import ROBOT_TYPE
 from vla.deploy.robots.rendering import select_backend
-from vla.deploy.schedule import Mode
+from vla.deploy.schedule_settings import Mode
 from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.run import fingerprint
 from vla.evaluation.closed_loop.starts import Start, fresh_starts
@@ -78,8 +78,10 @@ def compare_schedules(
 
 def deploy(policy: VLAPolicy, trials: ScheduleTrials) -> DeployedVLA:
     """The policy in front of the simulated robot."""
-    told: dict[str, Any] = {"steps": trials.steps, "max_guidance": trials.max_guidance}
-    return DeployedVLA(policy, ROBOT_TYPE, seed=trials.seed, **told)
+    told: dict[str, Any] = {"steps": trials.steps, "seed": trials.seed}
+    if trials.max_guidance is not None:
+        told["max_guidance"] = trials.max_guidance
+    return DeployedVLA(policy, ROBOT_TYPE, **told)
 
 
 def _claimed(out: Path, claim: dict[str, Any]) -> tuple[float, float] | None:

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from vla.deploy.robots.metaworld_tasks import check_tasks
-from vla.deploy.schedule import Mode
-from vla.real_time_chunking import MAX_GUIDANCE
+from vla.deploy.schedule_settings import Mode
 
 GUIDED: Mode = "real_time"
 """The mode whose chunks take longer: the sampler is guided."""
@@ -26,7 +25,7 @@ class ScheduleTrials:
         latency_s: That a chunk takes to compute, and one that is guided [s]; measured where None.
         real_clock: Let time pass, and inference take what it takes.
         execute_frames: Of a chunk before the next one is asked for; as `ScheduleSettings`.
-        max_guidance: Of real-time chunking.
+        max_guidance: Of real-time chunking; the usual one where None.
         steps: Of the flow's sampler; the policy's own where None.
         seed: Other numbers give other starts.
         seconds: After which an attempt has failed [s].
@@ -39,7 +38,7 @@ class ScheduleTrials:
     latency_s: tuple[float, float] | None = None
     real_clock: bool = False
     execute_frames: int | None = None
-    max_guidance: float = MAX_GUIDANCE
+    max_guidance: float | None = None
     steps: int | None = None
     seed: int = 0
     seconds: float = 10.0

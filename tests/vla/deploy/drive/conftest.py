@@ -15,7 +15,7 @@ from vla.deploy.inference import SimulatedInference
 from vla.deploy.policy import PolicyDescription
 from vla.deploy.robots.lerobot import LeRobotArm
 from vla.deploy.run import run
-from vla.deploy.schedule import ScheduleSettings
+from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.settings import DeploymentSettings
 
 __all__ = ["lerobot_installed"]

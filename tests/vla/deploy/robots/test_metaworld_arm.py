@@ -15,7 +15,7 @@ from vla.deploy.robots.metaworld import MetaWorldRobot
 from vla.deploy.robots.metaworld_arm import MetaWorldArm
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.run import run
-from vla.deploy.schedule import ScheduleSettings
+from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.settings import DeploymentSettings
 from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.crew import Crew

@@ -24,7 +24,7 @@ from vla.deploy.inference import SimulatedInference
 from vla.deploy.remote_policy import RemotePolicy
 from vla.deploy.robots.metaworld import MetaWorldRobot
 from vla.deploy.run import run
-from vla.deploy.schedule import ScheduleSettings
+from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.settings import DeploymentSettings
 from vla.evaluation.closed_loop.crew import Crew
 from vla.evaluation.closed_loop.loop import Rules, play
