@@ -82,7 +82,7 @@ test-lerobot: $(LEROBOT)/.installed  ## Run our tests of LeRobot's own programs,
 	      apt-get install -y -qq --no-install-recommends ffmpeg $(SYSTEM_PACKAGES) >/dev/null; \
 	  else echo "LeRobot decodes videos with the system's FFmpeg; install ffmpeg $(SYSTEM_PACKAGES)."; \
 	    exit 1; fi; }
-	HF_HUB_OFFLINE=1 $(LEROBOT)/bin/python -m pytest -c $(PLUGIN)/pyproject.toml --rootdir . $(PLUGIN)/tests
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(LEROBOT)/bin/python -m pytest -c $(PLUGIN)/pyproject.toml --rootdir . $(PLUGIN)/tests
 
 stress: install  ## Decode 100,000 random and 100,000 corrupted token sequences a robot
 	$(BIN)/python -m pytest -m stress -s

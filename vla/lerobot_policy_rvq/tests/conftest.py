@@ -17,6 +17,8 @@ from vla.lerobot_policy_rvq.tests.afternoon import Afternoon
 pytest.importorskip("lerobot")
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "TOKENIZERS_PARALLELISM": "false"}
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Models as small as these gain nothing by more, and wait for one another."""
 Program = Callable[..., subprocess.CompletedProcess]
 
 
@@ -35,7 +37,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Program:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> subprocess.CompletedProcess:
-        told = {**os.environ, **OFFLINE, "HF_HOME": str(home), "HF_LEROBOT_HOME": str(home / "le")}
+        told = {
+            **os.environ,
+            **OFFLINE,
+            **ONE_THREAD,
+            "HF_HOME": str(home),
+            "HF_LEROBOT_HOME": str(home / "le"),
+        }
         script = str(Path(sys.executable).parent / name)
         done = subprocess.run(
             [script, *words],
