@@ -120,7 +120,7 @@ def test_unusable_settings():
 
 
 def test_chunks_do_not_depend_on_who_shares_the_batch(policy):
-    """Other words, other states, guided ones and free ones: a tiny VLA, exactly as by itself."""
+    """Other words, other states, guided ones and free ones: a tiny VLA, to 1e-5 of its motion."""
     deployed = DeployedVLA(policy, "arm", steps=2, seed=3)
 
     def seen(seed: int) -> RobotObservation:
@@ -137,5 +137,5 @@ def test_chunks_do_not_depend_on_who_shares_the_batch(policy):
     together = deployed.act_many(requests)
     alone = [deployed.act(r) for r in requests]
     for shared, own in zip(together, alone, strict=True):
-        np.testing.assert_allclose(shared, own, atol=1e-5)
+        assert np.abs(shared - own).max() <= 1e-5 * np.abs(own).max()
     assert np.abs(alone[0] - alone[2]).max() > 0.01 and deployed.image_size == SIZE
