@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 
 import numpy as np
+import pytest
 
 from tests.vla.deploy.robots.test_metaworld_arm import (  # noqa: F401
     DEMOS,
@@ -21,18 +24,60 @@ from tests.vla.deploy.robots.test_metaworld_arm import (  # noqa: F401
 from tests.vla.deploy.server.server_process import ServerProcess
 from vla.deploy.clock import SimulatedClock
 from vla.deploy.inference import SimulatedInference
+from vla.deploy.policy import Policy, PolicyDescription, Request
 from vla.deploy.remote_policy import RemotePolicy
 from vla.deploy.robots.metaworld import MetaWorldRobot
 from vla.deploy.run import run
 from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.settings import DeploymentSettings
+from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.crew import Crew
 from vla.evaluation.closed_loop.loop import Rules, play
 from vla.evaluation.closed_loop.planners import PolicyPlanner
 from vla.evaluation.closed_loop.starts import Start
 
 
-def test_the_robot_is_sent_what_direct_evaluation_sends(policy, steps, tmp_path):  # noqa: F811
+class ByOpenpi:
+    """A policy far away, asked by the client of openpi's users."""
+
+    def __init__(self, port: int, description: PolicyDescription) -> None:
+        from openpi_client.websocket_client_policy import WebsocketClientPolicy
+
+        self.description = description
+        self._client = WebsocketClientPolicy("127.0.0.1", port)
+
+    def reset(self) -> None:
+        self._client.reset()
+
+    def act(self, request: Request) -> np.ndarray:
+        now = request.observation
+        seen = {f"observation/images/{name}": view for name, view in now.images.items()}
+        told = {"prompt": request.instruction, "number": request.number, "seed": SEED}
+        return self._client.infer({"observation/state": now.proprio, **seen, **told})["actions"]
+
+    def close(self) -> None:
+        self._client._ws.close()
+
+
+@contextlib.contextmanager
+def asked_by(client: str, port: int, description: PolicyDescription) -> Iterator[Policy]:
+    if client == "ours":
+        with RemotePolicy(port=port, seed=SEED) as ours:
+            yield ours
+        return
+    pytest.importorskip("openpi_client", reason="pip install --no-deps openpi-client")
+    with contextlib.closing(ByOpenpi(port, description)) as theirs:
+        yield theirs
+
+
+@pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager:DeprecationWarning")
+@pytest.mark.parametrize("client", ["ours", "openpi"])
+def test_the_robot_is_sent_what_direct_evaluation_sends(
+    client,
+    policy,  # noqa: F811
+    steps,  # noqa: F811
+    tmp_path,
+):
     crew = Crew(lambda task: MetaWorldRobot(task, SIZE, ("corner3",)), 1)
     rules = Rules(lambda task: "reach it", FRAMES, STEPS)
     list(play([Start(TASK, 0, SEED)], crew, PolicyPlanner(policy, steps=2), rules))
@@ -44,7 +89,7 @@ def test_the_robot_is_sent_what_direct_evaluation_sends(policy, steps, tmp_path)
     settings = DeploymentSettings("reach it", STEPS / DEMOS.fps, schedule, keys=False)
     words = "--policy", str(tmp_path / "policy"), "--steps", "2"
     with ServerProcess(*words) as process:
-        with RemotePolicy(port=process.port, seed=SEED) as remote:
+        with asked_by(client, process.port, DeployedVLA(policy).description) as remote:
             inference, robot = SimulatedInference(remote, clock), arm(policy, clock)
             report = run(robot, remote, settings, clock, inference)
         assert process.end(signal.SIGINT) == 0
