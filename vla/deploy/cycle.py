@@ -8,7 +8,7 @@ act     send the frame that is due within limits, or hold the robot and say why
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -93,6 +93,8 @@ class Cycle:
     has_moved: bool = False
     held_since: float | None = None
     problem: Problem | None = None
+    told: set[Reason] = field(default_factory=set)
+    """Reasons of the present hold that were told: each once, however they take turns."""
 
     def run(self, now: float) -> Step:
         """Do what is to be done in the period that begins now.
@@ -115,6 +117,7 @@ class Cycle:
         elif self.held_since is not None:
             self._tell(now, "moving", f"held for {now - self.held_since:.3f} s")
             self.held_since = self.problem = None
+            self.told.clear()
         values, clipped = (sent.values, sent.clipped) if sent else (None, ())
         step = Step(now, observation, due, values, clipped, problem)
         for witness in self.witnesses:
@@ -193,7 +196,8 @@ class Cycle:
         if self.held_since is None:
             self.held_since = now
             self.limiter.rest()
-        if self.problem is None or self.problem.reason != problem.reason:
+        if problem.reason not in self.told:
+            self.told.add(problem.reason)
             level = logging.INFO if problem.reason in USUAL else logging.WARNING
             self._tell(now, "held", f"{problem.reason}: {problem.detail}", level)
         self.problem = problem

@@ -17,7 +17,7 @@ from vla.deploy.clock import SimulatedClock
 from vla.deploy.inference import SimulatedInference
 from vla.deploy.limits import ChannelLimits, Limits
 from vla.deploy.policy import PolicyDescription, check_match
-from vla.deploy.report import Ending
+from vla.deploy.report import Ending, Reason
 from vla.deploy.run import run
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 
@@ -71,6 +71,16 @@ def test_one_bad_chunk_is_got_over():
     report, robot, _ = drive(None, once, periods=20)
     assert (report.ending, report.refused_chunks) == (Ending.TIME, 1)
     assert report.held == {"unusable chunk": 1} and report.sent == 19
+
+
+def test_reasons_that_take_turns_are_told_once_each(caplog):
+    """A policy that fails time and again is late in between."""
+    fails = FakePolicy(lambda number, chunk: chunk if number == 0 else 1 / 0)
+    with caplog.at_level("INFO", logger="vla.deploy"):
+        report, _, _ = drive(None, fails, periods=200, latency=0.06)
+    assert report.refused_chunks == 3 and report.held[Reason.LATE] == 4
+    told = [r.getMessage().split(":")[1] for r in caplog.records if r.getMessage()[:4] == "Held"]
+    assert told == [f" {why}" for why in (Reason.STARTING, Reason.CHUNK, Reason.LATE)]
 
 
 @pytest.mark.parametrize(
