@@ -12,11 +12,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SAME_HAND_S = 1.0
+"""Signals that follow the first one so soon are the same alarm."""
 KEYS = b" q\x1b"
 """Space, q and Escape."""
 
@@ -58,16 +61,17 @@ class EmergencyStop:
 def by_signal(stop: EmergencyStop, signals: Sequence[int] = SIGNALS) -> Iterator[None]:
     """Let signals press it; from the main thread only.
 
-    A second one interrupts the program, which may be stuck. Whatever the signals did before they do
-    again in the end.
+    One that comes more than `SAME_HAND_S` after the first interrupts the program, which may be
+    stuck.
+    Whatever the signals did before they do again in the end.
     """
     read, write = os.pipe()
     os.set_blocking(write, False)
-    came: list[int] = []
+    came: list[float] = []
 
     def count(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) > 1:
+        came.append(time.monotonic())
+        if came[-1] - came[0] > SAME_HAND_S:
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, count) for number in signals}

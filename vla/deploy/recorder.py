@@ -12,6 +12,7 @@ loop asks for in every period, and holds the robot for: nothing moves without be
 from __future__ import annotations
 
 import queue
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,11 @@ class Recorder:
             return
         self._queue.put(None, timeout=PATIENCE_S)
         self._thread.join(PATIENCE_S)
+
+    def discard(self) -> None:
+        """Close it, and delete the folder: there was nothing to record."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _put(self, entry: Step | tuple[float, str, str]) -> None:
         try:

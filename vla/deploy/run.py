@@ -71,10 +71,11 @@ def run(
         recorder = plan.recorder()
         if recorder is not None:
             stack.callback(recorder.close)
-        policy.reset()
-        stack.callback(robot.disconnect)
-        robot.connect()
-        ready()
+        with _undone(recorder):
+            policy.reset()
+            stack.callback(robot.disconnect)
+            robot.connect()
+            ready()
         inference = inference or InferenceThread(policy)
         cycle = plan.cycle(inference, tuple(w for w in (recorder, witness) if w is not None))
         stop.on_press(cycle.robot.stop)
@@ -188,6 +189,17 @@ def _buttons(stop: EmergencyStop, keys: bool) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _undone(recorder: Recorder | None) -> Iterator[None]:
+    """What fails before anything has moved leaves no recording behind."""
+    try:
+        yield
+    except BaseException:
+        if recorder is not None:
+            recorder.discard()
+        raise
+
+
 def _finalize(recorder: Recorder | None, problems: list[str]) -> Path | None:
     """The dataset of a recording; what goes wrong joins the problems."""
     if recorder is None:
@@ -198,4 +210,6 @@ def _finalize(recorder: Recorder | None, problems: list[str]) -> Path | None:
         return finalize(recorder.folder)
     except (OSError, ValueError) as error:
         problems.append(f"No dataset was made of the recording: {error}")
+    except KeyboardInterrupt:
+        problems.append("No dataset was made of the recording: interrupted.")
         return None

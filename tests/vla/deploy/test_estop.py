@@ -90,7 +90,16 @@ def test_a_signal_is_heard_while_the_main_thread_is_busy():
     assert stop.reason == "signal SIGUSR1"
 
 
-def test_a_second_signal_interrupts_a_program_that_is_stuck():
+def test_signals_that_follow_at_once_are_the_same_alarm():
+    stop = EmergencyStop()
+    with by_signal(stop, (signal.SIGUSR1,)):
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.pressed.wait(PATIENCE_S)
+
+
+def test_a_later_signal_interrupts_a_program_that_is_stuck(monkeypatch):
+    monkeypatch.setattr("vla.deploy.estop.SAME_HAND_S", -1.0)
     with by_signal(EmergencyStop(), (signal.SIGUSR1,)), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGUSR1)
         os.kill(os.getpid(), signal.SIGUSR1)

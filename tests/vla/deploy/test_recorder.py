@@ -18,12 +18,16 @@ from rvq_action import WALL_26
 from rvq_action.data.dataset import RobotDataset
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
+from vla.deploy.clock import SimulatedClock
 from vla.deploy.cycle import Step
+from vla.deploy.inference import SimulatedInference
 from vla.deploy.journal import Journal, read_journal
 from vla.deploy.limits import ChannelLimits, Limits
 from vla.deploy.recorder import Recorder
 from vla.deploy.recording import finalize
 from vla.deploy.robots.protocol import RobotDescription, RobotObservation
+from vla.deploy.run import run
+from vla.deploy.settings import DeploymentSettings
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 120
@@ -135,6 +139,29 @@ def test_a_disk_that_cannot_keep_up_is_a_problem_until_it_has(tmp_path):
     assert recorder.problem == ""
     recorder.close()
     assert 8 <= len(read_journal(tmp_path / "run" / "steps.jsonl")) < 30
+
+
+def test_what_fails_before_anything_has_moved_leaves_no_folder(tmp_path):
+    def no() -> None:
+        raise ValueError("Not confirmed.")
+
+    settings = DeploymentSettings("wave", 1.0, record=tmp_path / "run", keys=False)
+    with pytest.raises(ValueError, match="Not confirmed"):
+        run(FakeRobot(), FakePolicy(), settings, ready=no)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_impatient_hand_costs_the_dataset_but_not_the_report(tmp_path, monkeypatch):
+    def interrupted(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vla.deploy.run.finalize", interrupted)
+    clock, robot = SimulatedClock(), FakeRobot()
+    robot.now = clock.now
+    settings = DeploymentSettings("wave", 0.5, record=tmp_path / "run", keys=False)
+    report = run(robot, FakePolicy(), settings, clock, SimulatedInference(FakePolicy(), clock))
+    assert report.problems == ("No dataset was made of the recording: interrupted.",)
+    assert (tmp_path / "run/report.json").is_file()
 
 
 def test_a_recording_overwrites_nothing(tmp_path):
