@@ -20,6 +20,10 @@ from vla.deploy.slew import Motion, Turning
 TOLERANCE = 1e-6
 """Relative change of a command below which it counts as unchanged."""
 
+STRAY = 0.01
+"""So far outside its limits a channel may be when a run begins: a share of what lies between them,
+of the limit itself where there is but one."""
+
 STRAY_M = 0.005
 """So far outside its box a hand may be when a run begins."""
 
@@ -71,12 +75,15 @@ class Limiter:
             proprio: [D] physical units; NaN where the robot does not know.
 
         Raises:
-            LimitViolation: It stands further outside its limits than it may move in one period.
+            LimitViolation: It stands outside its limits: by more than it may move in one period, or
+                by more than `STRAY`.
         """
         at = np.asarray(proprio, dtype=np.float64)
         table, at = self.table, np.where(self.table.rates, 0.0, at)
         inside = np.clip(at, table.low, table.high)
-        far = np.abs(at - inside) > table.velocity * self.period
+        span = table.high - table.low
+        stray = STRAY * np.where(np.isfinite(span), span, np.abs(inside))
+        far = np.abs(at - inside) > np.minimum(table.velocity * self.period, stray)
         if far.any():
             raise LimitViolation(
                 f"The robot stands outside its limits: {self._list(far, at, inside)}. Bring it "

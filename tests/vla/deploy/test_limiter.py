@@ -123,8 +123,24 @@ def test_a_robot_far_outside_is_refused_and_one_a_hair_outside_is_not():
     limiter = Limiter(TIGHT, ARM, RATE)
     with pytest.raises(LimitViolation, match="joint_0 1.5 .nearest allowed: 1.*by hand"):
         limiter.start(np.array([1.5, 0, 0, 0]))
-    limiter.start(np.array([1.05, 0, 0, 0]))
-    assert limiter.limit(np.array([1.05, 0, 0, 0]), np.zeros(4)).values[0] == 1.0
+    limiter.start(np.array([1.015, 0, 0, 0]))
+    assert limiter.limit(np.array([1.015, 0, 0, 0]), np.zeros(4)).values[0] == 1.0
+
+
+def test_a_robot_outside_its_limits_is_refused_however_fast_it_may_move():
+    fast = ChannelLimits(-1.0, 1.0, velocity=1000.0)
+    one_sided = ChannelLimits(low=-1.0)
+    told = {"joint_0": ChannelLimits(-1.0, 1.0), "joint_1": fast, "joint_2": one_sided}
+    limiter = Limiter(Limits(told), ARM, RATE)
+    for channel in range(3):
+        at = np.zeros(4)
+        at[channel] = -1.1
+        with pytest.raises(
+            LimitViolation, match=f"limits: joint_{channel} -1.1 .nearest allowed: -1."
+        ):
+            limiter.start(at)
+        at[channel] = -1.005
+        limiter.start(at)
 
 
 def test_after_a_hold_the_robot_starts_from_rest():
