@@ -154,10 +154,21 @@ def test_after_a_hold_the_robot_starts_from_rest():
 
 
 def test_channels_that_the_robot_does_not_tell_start_where_they_are_first_asked_to():
-    limiter = Limiter(TIGHT, ARM, RATE)
+    limiter = Limiter(Limits({"gripper": ChannelLimits(0.0, 1.0)}), ARM, RATE)
     limiter.start(np.array([0, 0, 0, np.nan]))
     assert limiter.limit(np.array([0, 0, 0, 0.9]), np.zeros(4)).values[3] == 0.9
-    assert limiter.limit(np.array([0, 0, 0, 0.0]), np.zeros(4)).values[3] == pytest.approx(0.75)
+    assert limiter.limit(np.array([0, 0, 0, 1.5]), np.zeros(4)).values[3] == 1.0
+
+
+def test_a_limited_channel_of_unknown_place_gets_no_first_command():
+    for limits in (TIGHT, Limits({"gripper": ChannelLimits(acceleration=3.0)})):
+        with pytest.raises(LimitViolation, match=r"does not say where \['gripper'\] are"):
+            Limiter(limits, ARM, RATE).limit(np.full(4, 0.9), np.array([0, 0, 0, np.nan]))
+    state = np.zeros(26)
+    state[WALL_26.index("right_rot6d_3")] = np.nan
+    turning = Limiter(Limits(rotations={"right_arm": RotationLimits(1.5)}), WALL_26, RATE)
+    with pytest.raises(LimitViolation, match=r"does not say where \['right_rot6d_3'\] are"):
+        turning.start(state)
 
 
 @pytest.mark.parametrize("acceleration", [np.inf, 6.0])

@@ -70,6 +70,8 @@ class Preflight:
         checks = ObservationChecks(self.robot, safety.stale_observation_s, safety.frozen_camera_s)
         if wrong := checks.problem(now, now.time):
             return [wrong]
+        if self.is_real and (unknown := self._unknown(now.proprio)):
+            return [f"the robot does not say where {unknown} are: nothing can lead there slowly"]
         try:
             self._limiter.start(now.proprio)
         except LimitViolation as error:
@@ -116,6 +118,13 @@ class Preflight:
         margin = 0.1 * (high - low)
         is_out = (state < low - margin) | (state > high + margin)
         return [n for n, out in zip(self.robot.layout.names, is_out, strict=True) if out]
+
+    def _unknown(self, state: np.ndarray) -> list[str]:
+        """Channels that have a place, which the robot does not know."""
+        lost = np.isnan(state) & ~self._limiter.table.rates
+        return [
+            name for name, is_lost in zip(self.robot.layout.names, lost, strict=True) if is_lost
+        ]
 
     def _unlimited(self) -> list[str]:
         """Channels that may go as far, or as fast, as anybody likes."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from rvq_action.layout import ActionLayout, Channel, DeltaRule
 from tests.vla.deploy.conftest import FakePolicy, FakeRobot
 from vla.deploy.drive.preflight import Preflight
 from vla.deploy.limits import ChannelLimits, Limits
@@ -63,6 +66,23 @@ def test_a_state_that_is_no_number_must_not_move(tight):
     preflight, now = looked(tight)
     broken = type(now)(now.time, now.proprio[:3], now.images)
     assert "has the shape (3,)" in preflight.problems(broken)[0]
+
+
+def test_a_real_robot_that_does_not_know_where_it_is_must_not_move():
+    robot = FakeRobot()
+    robot.state[1] = np.nan
+    preflight, now = looked(robot)
+    assert "does not say where ['joint_1'] are" in preflight.problems(now)[0]
+    simulated, now = looked(robot, is_real=False)
+    assert not simulated.problems(now)
+
+
+def test_a_velocity_need_not_be_known(arm):
+    layout = ActionLayout("cart", (Channel("vx", "m/s", "cart/velocity", DeltaRule.RAW),))
+    arm.description = replace(arm.description, layout=layout)
+    arm.state = np.array([np.nan])
+    preflight, now = looked(arm, seen=None)
+    assert not preflight.problems(now)
 
 
 def test_warnings_name_what_looks_wrong(tight):
