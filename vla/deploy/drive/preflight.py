@@ -91,7 +91,7 @@ class Preflight:
                 "calibration, another unit or another arm?"
             )
         if self.is_real and (free := self._unlimited()):
-            found.append(f"nothing limits {', '.join(free)}")
+            found.append(f"nothing limits the place, speed or acceleration of {', '.join(free)}")
         return found
 
     @property
@@ -127,13 +127,17 @@ class Preflight:
         ]
 
     def _unlimited(self) -> list[str]:
-        """Channels that may go as far, or as fast, as anybody likes."""
+        """Channels that may go as far or as fast, or change as abruptly, as anybody likes.
+
+        The value of a velocity is the speed, and its change per second the acceleration.
+        """
         table = self._limiter.table
         is_free = np.isinf(table.velocity) | (np.isinf(table.low) & np.isinf(table.high))
-        bounded = {i for turn in table.turns for i in range(turn.block.start, turn.block.stop)}
-        bounded |= {int(i) for reach in table.reaches for i in reach.channels}
-        free = set(np.flatnonzero(is_free).tolist()) - bounded
-        return [name for index, name in enumerate(self.robot.layout.names) if index in free]
+        is_free |= np.isinf(table.acceleration) & ~table.rates
+        for turn in table.turns:
+            rates = turn.limits.velocity, turn.limits.acceleration
+            is_free[turn.block] = not np.isfinite(rates).all()
+        return [name for name, free in zip(self.robot.layout.names, is_free, strict=True) if free]
 
 
 def stops(keys: bool) -> str:

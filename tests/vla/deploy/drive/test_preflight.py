@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rvq_action import WALL_26
 from rvq_action.layout import ActionLayout, Channel, DeltaRule
+from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import FakePolicy, FakeRobot
 from vla.deploy.drive.preflight import Preflight
-from vla.deploy.limits import ChannelLimits, Limits
+from vla.deploy.limits import ChannelLimits, Limits, RotationLimits, Workspace
 from vla.deploy.settings import DeploymentSettings
 
-TIGHT = Limits({"arm/position": ChannelLimits(-1, 1, 2.0, 8.0), "gripper": ChannelLimits(0, 1)})
+SETTINGS = DeploymentSettings("wave", keys=False)
 SEEN = np.array([[-0.5, -0.5, -0.5, 0.0], [0.5, 0.5, 0.5, 1.0]])
 
 
@@ -21,10 +23,6 @@ def looked(robot: FakeRobot, speed=0.5, seen=SEEN, is_real=True):
     settings = DeploymentSettings("wave", seconds=10, speed=speed, keys=False)
     preflight = Preflight(robot.description, FakePolicy().description, settings, is_real, seen)
     return preflight, robot.observe()
-
-
-def groups(robot) -> list[str]:
-    return list(robot.description.layout.groups)
 
 
 @pytest.fixture
@@ -91,6 +89,48 @@ def test_warnings_name_what_looks_wrong(tight):
     dark, strange = preflight.warnings(now)
     assert "'front' shows nothing" in dark and strange.startswith("joint_0: further out")
     free, now = looked(FakeRobot(), seen=None)
-    assert "nothing limits joint_0, joint_1, joint_2" in free.warnings(now)[-1]
+    assert "or acceleration of joint_0, joint_1, joint_2, gripper" in free.warnings(now)[-1]
     simulated, now = looked(FakeRobot(), seen=None, is_real=False)
     assert len(simulated.warnings(now)) == 1
+
+
+HAND = ActionLayout(
+    "hand", tuple(Channel(n, "m/s", "hand", DeltaRule.RAW) for n in ("vx", "vy", "vz"))
+)
+BOX = (Workspace(HAND.names, (-0.2, -0.2, 0.0), (0.2, 0.2, 0.3)),)
+TURNED = {f"right_rot6d_{number}" for number in range(6)}
+
+
+@pytest.mark.parametrize(
+    ("layout", "limits", "free"),
+    [
+        (ARM, Limits({"gripper": ChannelLimits(0, 1, 2.0, 8.0)}), {"joint_0", "joint_1"}),
+        (ARM, Limits({"joints/position": ChannelLimits(-1, 1, 2.0)}), {"joint_0", "gripper"}),
+        (HAND, Limits(workspace=BOX), {"vx", "vy", "vz"}),
+        (HAND, Limits({"hand": ChannelLimits(-1, 1)}, workspace=BOX), {"vx", "vy", "vz"}),
+        (WALL_26, Limits(rotations={"right_arm": RotationLimits(1.5)}), TURNED),
+        (WALL_26, Limits(), TURNED),
+    ],
+)
+def test_what_nothing_limits_is_named(arm, layout, limits, free):
+    arm.description = replace(arm.description, layout=layout, limits=limits)
+    arm.state = np.zeros(layout.width)
+    preflight = Preflight(arm.description, FakePolicy().description, SETTINGS, is_real=True)
+    warning = preflight.warnings(arm.observe())[-1]
+    assert free <= set(warning.partition(" of ")[2].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("layout", "limits", "bound"),
+    [
+        (ARM, Limits({"gripper": ChannelLimits(0, 1, 2.0, 8.0)}), {"gripper"}),
+        (HAND, Limits({"hand": ChannelLimits(-1, 1, 10.0)}, workspace=BOX), set(HAND.names)),
+        (WALL_26, Limits(rotations={"right_arm": RotationLimits(1.5, 6.0)}), TURNED),
+    ],
+)
+def test_what_is_limited_is_not_named(arm, layout, limits, bound):
+    arm.description = replace(arm.description, layout=layout, limits=limits)
+    arm.state = np.zeros(layout.width)
+    preflight = Preflight(arm.description, FakePolicy().description, SETTINGS, is_real=True)
+    warning = preflight.warnings(arm.observe())[-1]
+    assert not bound & set(warning.partition(" of ")[2].split(", "))
