@@ -17,7 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 logger = logging.getLogger(__name__)
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    if hasattr(signal, name)
+)
+"""Those that the platform has; SIGHUP comes where a terminal is closed or a connection is lost."""
 SAME_HAND_S = 1.0
 """Signals that follow the first one so soon are the same alarm."""
 KEYS = b" q\x1b"
@@ -97,7 +102,7 @@ def _listen(read: int, stop: EmergencyStop, signals: Sequence[int]) -> None:
 
 @contextlib.contextmanager
 def by_key(stop: EmergencyStop, terminal: int | None = None) -> Iterator[bool]:
-    """Let the keys space, q and Escape press it.
+    """Let the keys space, q and Escape press it, and the loss of the terminal: nobody else could.
 
     Args:
         stop: The stop.
@@ -118,8 +123,14 @@ def by_key(stop: EmergencyStop, terminal: int | None = None) -> Iterator[bool]:
 
     def listen() -> None:
         while not ended.is_set():
-            ready, _, _ = select.select([number], [], [], 0.1)
-            key = os.read(number, 1) if ready else b""
+            try:
+                ready, _, _ = select.select([number], [], [], 0.1)
+                key = os.read(number, 1) if ready else None
+            except OSError:
+                key = b""
+            if key == b"":
+                stop.press("the terminal is gone")
+                return
             if key and key in KEYS:
                 stop.press(f"key {key.decode()!r}")
 
@@ -131,7 +142,8 @@ def by_key(stop: EmergencyStop, terminal: int | None = None) -> Iterator[bool]:
     finally:
         ended.set()
         thread.join()
-        termios.tcsetattr(number, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(number, termios.TCSADRAIN, before)
 
 
 def _standard_input() -> int | None:

@@ -62,7 +62,7 @@ class GuardedRobot:
             if self.is_stopped:
                 raise Stopped("The robot has been stopped.")
             self._last = command
-            self.robot.send(command)
+            self._command(lambda: self.robot.send(command))
 
     def hold(self) -> None:
         """Keep it where it was last told to be."""
@@ -87,7 +87,15 @@ class GuardedRobot:
     def _hold(self) -> None:
         if not self.is_stopped:
             rest = None if self._last is None else np.where(self._rates, 0.0, self._last)
-            self.robot.hold(rest)
+            self._command(lambda: self.robot.hold(rest))
+
+    def _command(self, call: Callable[[], None]) -> None:
+        """One that hung comes out after a stop beside it, and undoes it: stop once more."""
+        try:
+            call()
+        finally:
+            if self.is_stopped:
+                self.robot.stop()
 
     def _beside(self, call: Callable[[], None]) -> None:
         has_turn = self._turn.acquire(timeout=self.patience)

@@ -17,6 +17,10 @@ import numpy as np
 from rvq_action.data.strict import check_keys, number, numbers, text
 from rvq_action.layout import ActionLayout
 from vla.deploy.kinematics import ForwardKinematics
+from vla.deploy.rates import rate_channels
+
+URDF_UNITS = ("rad", "m")
+"""In which a URDF's joints count; channels in other units need a scale."""
 
 HALVINGS = 20
 """Of the way to a wall: the millionth part of what a joint moves in a period."""
@@ -28,12 +32,13 @@ class JointAngle:
 
     Attributes:
         joint: Its name there.
-        scale: rad for one of the channel's unit; negative where it turns the other way.
+        scale: rad for one of the channel's unit; negative where it turns the other way. None
+            where the channel is in rad or m; in any other unit it has to be given.
         zero: The channel's value where the URDF's joint is at 0.
     """
 
     joint: str
-    scale: float = 1.0
+    scale: float | None = None
     zero: float = 0.0
 
 
@@ -44,7 +49,7 @@ class Hand:
     Attributes:
         urdf: Of the robot.
         link: Of the hand.
-        joints: Channel -> joint, for all that move the hand.
+        joints: Channel -> joint, for all that move the hand; channels that are positions.
         low: The box's lowest corner in the frame of the URDF's root [m].
         high: Its highest corner [m].
     """
@@ -75,7 +80,10 @@ class Hand:
 
     def to_dict(self) -> dict[str, Any]:
         """Inverse of `from_dict`; the URDF's whole path."""
-        joints = {name: dict(vars(joint)) for name, joint in self.joints.items()}
+        joints = {
+            name: {key: value for key, value in vars(joint).items() if value is not None}
+            for name, joint in self.joints.items()
+        }
         corners = {"low": list(self.low), "high": list(self.high)}
         return {"urdf": str(self.urdf), "link": self.link, "joints": joints} | corners
 
@@ -89,7 +97,8 @@ class HandGuard:
 
     Raises:
         FileNotFoundError: There is no such URDF.
-        ValueError: It cannot be read, or channels, joints or link are not there.
+        ValueError: It cannot be read; channels, joints or link are not there; a joint that moves
+            the hand is missing; or a channel is a velocity, or in a unit without a scale.
     """
 
     def __init__(self, hand: Hand, layout: ActionLayout) -> None:
@@ -98,13 +107,14 @@ class HandGuard:
                 f"The box of {hand.link!r} names {unknown}, which layout {layout.name!r} does not "
                 f"have: one of {list(layout.names)}."
             )
+        _check_channels(hand, layout)
         joints = hand.joints.values()
         self.hand, self._solver = (
             hand,
             ForwardKinematics(hand.urdf, hand.link, [joint.joint for joint in joints]),
         )
         self._channels = [layout.index(name) for name in hand.joints]
-        self._scale = np.array([joint.scale for joint in joints])
+        self._scale = np.array([1.0 if j.scale is None else j.scale for j in joints])
         self._zero = np.array([joint.zero for joint in joints])
 
     def position(self, values: np.ndarray) -> np.ndarray:
@@ -129,6 +139,22 @@ class HandGuard:
         kept = values.copy()
         kept[self._channels] = known[self._channels]
         return kept
+
+
+def _check_channels(hand: Hand, layout: ActionLayout) -> None:
+    rates, place = rate_channels(layout), f"The box of {hand.link!r}"
+    if velocities := [name for name in hand.joints if rates[layout.index(name)]]:
+        raise ValueError(
+            f"{place} names {velocities}, which layout {layout.name!r} commands by velocity. Where "
+            "joints are takes their positions: bound the velocities of such a robot instead."
+        )
+    for name, joint in hand.joints.items():
+        unit = layout.channels[layout.index(name)].unit
+        if joint.scale is None and unit not in URDF_UNITS:
+            raise ValueError(
+                f"{place} needs the scale of {name!r}: how many rad (m where it slides) is one "
+                f"{unit!r} of it?"
+            )
 
 
 def _joint(value: Any, where: str) -> JointAngle:

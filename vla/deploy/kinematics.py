@@ -26,12 +26,14 @@ class ForwardKinematics:
     Args:
         urdf: The file.
         link: Whose pose is wanted.
-        joints: Names of the joints that are given; others stand at 0.
+        joints: Names of the joints that are given: all between root and link, or more. Others, such
+            as those of fingers beyond the link, stand at 0.
 
     Raises:
         ModuleNotFoundError: MuJoCo is not installed.
         FileNotFoundError: There is no such file.
-        ValueError: It is no URDF, or has no such link or joint.
+        ValueError: It is no URDF, it has no such link or joint, or a joint that moves the link is
+            not given.
     """
 
     def __init__(self, urdf: Path, link: str, joints: Sequence[str]) -> None:
@@ -53,6 +55,11 @@ class ForwardKinematics:
         if unknown := [name for name in joints if name not in moved]:
             raise ValueError(f"{urdf} has no joint {unknown} that moves; it has {moved}.")
         self._link = bodies.index(link)
+        if missing := [name for name in self._chain() if name not in joints]:
+            raise ValueError(
+                f"{urdf}: {missing} move the link {link!r}, too, but only {list(joints)} are "
+                "given. Where the link is takes all of them."
+            )
         self._places = [int(self._model.joint(name).qposadr[0]) for name in joints]
 
     def position(self, angles: np.ndarray) -> np.ndarray:
@@ -64,6 +71,15 @@ class ForwardKinematics:
         """float64 [3, 3], of joint positions [J]."""
         self._move(angles)
         return self._data.xmat[self._link].reshape(3, 3).copy()
+
+    def _chain(self) -> list[str]:
+        """The joints between root and link, from the root on."""
+        found, body = [], self._link
+        while body:
+            first, count = self._model.body_jntadr[body], self._model.body_jntnum[body]
+            found += [self._model.joint(first + number).name for number in range(count)]
+            body = int(self._model.body_parentid[body])
+        return found[::-1]
 
     def _move(self, angles: np.ndarray) -> None:
         self._data.qpos[self._places] = angles

@@ -20,6 +20,10 @@ from vla.deploy.slew import Motion, Turning
 TOLERANCE = 1e-6
 """Relative change of a command below which it counts as unchanged."""
 
+STRAY = 0.01
+"""So far outside its limits a channel may be when a run begins: a share of what lies between them,
+of the limit itself where there is but one."""
+
 STRAY_M = 0.005
 """So far outside its box a hand may be when a run begins."""
 
@@ -71,12 +75,17 @@ class Limiter:
             proprio: [D] physical units; NaN where the robot does not know.
 
         Raises:
-            LimitViolation: It stands further outside its limits than it may move in one period.
+            LimitViolation: It stands outside its limits: by more than it may move in one period, or
+                by more than `STRAY`. Or it does not know the place of a channel or rotation whose
+                speed is limited: nothing would limit the way to its first command.
         """
         at = np.asarray(proprio, dtype=np.float64)
         table, at = self.table, np.where(self.table.rates, 0.0, at)
+        self._check_known(at)
         inside = np.clip(at, table.low, table.high)
-        far = np.abs(at - inside) > table.velocity * self.period
+        span = table.high - table.low
+        stray = STRAY * np.where(np.isfinite(span), span, np.abs(inside))
+        far = np.abs(at - inside) > np.minimum(table.velocity * self.period, stray)
         if far.any():
             raise LimitViolation(
                 f"The robot stands outside its limits: {self._list(far, at, inside)}. Bring it "
@@ -91,8 +100,7 @@ class Limiter:
                 )
         self._motion = Motion.at_rest(inside)
         self._pending = [np.zeros(3)] * len(table.reaches)
-        known = [t for t in table.turns if np.isfinite(at[t.block]).all()]
-        self._turning = {turn.part: Turning.at_rest(at[turn.block]) for turn in known}
+        self._turning = {turn.part: Turning.at_rest(at[turn.block]) for turn in table.turns}
 
     def limit(self, command: np.ndarray, proprio: np.ndarray) -> LimitedCommand:
         """The command as it may be sent; it counts as sent.
@@ -121,7 +129,7 @@ class Limiter:
         for hand in self.table.hands:
             values = hand.within(motion.value, values)
         for turn in self.table.turns:
-            before = turning.get(turn.part, Turning.at_rest(asked[turn.block]))
+            before = turning[turn.part]
             turning[turn.part] = before.towards(asked[turn.block], turn.limits, self.period)
             values[turn.block] = turning[turn.part].rot6d
         changed = np.abs(values - asked) > TOLERANCE * (1 + np.abs(asked))
@@ -142,15 +150,24 @@ class Limiter:
             return None
         held = np.where(self.table.rates, 0.0, self._motion.value)
         self._motion = Motion.at_rest(held)
-        self._turning = {
-            turn.part: Turning.at_rest(held[turn.block])
-            for turn in self.table.turns
-            if turn.part in self._turning
-        }
+        self._turning = {t.part: Turning.at_rest(held[t.block]) for t in self.table.turns}
         return held
 
+    def _check_known(self, at: np.ndarray) -> None:
+        table = self.table
+        is_slow = np.isfinite(table.velocity) | np.isfinite(table.acceleration)
+        for turn in table.turns:
+            is_slow[turn.block] = True
+        if (lost := is_slow & np.isnan(at)).any():
+            names = np.array(table.names)[lost].tolist()
+            raise LimitViolation(
+                f"The robot does not say where {names} are, so that nothing would limit the way to "
+                "their first command. Have it tell them, or do not limit their speed."
+            )
+
     def _known(self, motion: Motion, asked: np.ndarray) -> Motion:
-        """Where the robot does not tell a channel's value, it starts where it is first asked to."""
+        """Where the robot does not tell a channel's value, it starts where it is first asked to:
+        one that may be as fast as it likes."""
         unknown = np.isnan(motion.value)
         if not unknown.any():
             return motion

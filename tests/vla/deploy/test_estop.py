@@ -120,6 +120,20 @@ def test_a_key_presses_it_and_others_do_not(key):
         os.close(end)
 
 
+def test_a_terminal_that_goes_away_presses_it():
+    keyboard, terminal = pty.openpty()
+    stop = EmergencyStop()
+    with by_key(stop, terminal):
+        os.close(keyboard)
+        assert stop.pressed.wait(PATIENCE_S)
+    assert stop.reason == "the terminal is gone"
+    os.close(terminal)
+
+
+def test_a_closed_connection_is_among_the_signals():
+    assert signal.SIGHUP in SIGNALS
+
+
 def test_without_a_terminal_there_are_no_keys():
     read, write = os.pipe()
     with by_key(EmergencyStop(), read) as is_heard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from rvq_action.layout import ActionLayout
+from rvq_action.layout import ActionLayout, Channel, DeltaRule
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
 from vla.deploy.kinematics import ForwardKinematics
@@ -78,11 +79,42 @@ def test_the_hand_is_where_a_ruler_finds_it(urdf, angles):
     np.testing.assert_allclose(arm.rotation(np.array(angles))[:, 0], expected, atol=1e-12)
 
 
-def test_joints_go_by_name_and_others_stand_at_zero(urdf):
+def test_joints_go_by_name_and_those_beyond_the_link_stand_at_zero(urdf):
     turned = ForwardKinematics(urdf, "tip", ["elbow", "shoulder"])
     np.testing.assert_allclose(turned.position(np.array([0.4, 0.1])), by_hand(0.1, 0.4))
-    alone = ForwardKinematics(urdf, "tip", ["elbow"])
-    np.testing.assert_allclose(alone.position(np.array([0.4])), by_hand(0, 0.4))
+    short = ForwardKinematics(urdf, "upper", ["shoulder"])
+    angle = np.array([0.4])
+    np.testing.assert_allclose(short.position(angle), [0, 0, 0.1], atol=1e-12)
+    np.testing.assert_allclose(short.rotation(angle)[:, 0], [math.cos(0.4), math.sin(0.4), 0])
+
+
+@pytest.mark.parametrize("given", ["shoulder", "elbow"])
+def test_a_joint_that_moves_the_link_has_to_be_given(urdf, given):
+    missing = {"shoulder": "elbow", "elbow": "shoulder"}[given]
+    with pytest.raises(ValueError, match=rf"\['{missing}'\] move the link 'tip'.*\['{given}'\]"):
+        ForwardKinematics(urdf, "tip", [given])
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale", "words"),
+    [
+        ("rad/s", 1.0, r"names \['joint_1'\], which layout 'two' commands by velocity"),
+        ("normalized", None, r"needs the scale of 'joint_1': how many rad .* one 'normalized'"),
+        ("normalized", 0.02, None),
+        ("rad", None, None),
+    ],
+)
+def test_a_channel_is_the_position_of_its_joint_in_a_known_unit(urdf, unit, scale, words):
+    channels = [
+        Channel(name, unit if name == "joint_1" else "rad", "joints", DeltaRule.RAW)
+        for name in ("joint_0", "joint_1")
+    ]
+    layout = ActionLayout("two", tuple(channels))
+    joints = hand(urdf)["joints"]
+    if scale is not None:
+        joints["joint_1"]["scale"] = scale
+    with nullcontext() if words is None else pytest.raises(ValueError, match=words):
+        Limiter(limits(urdf, joints=joints), layout, RATE)
 
 
 def test_what_is_no_urdf_is_named(urdf, tmp_path):

@@ -123,8 +123,24 @@ def test_a_robot_far_outside_is_refused_and_one_a_hair_outside_is_not():
     limiter = Limiter(TIGHT, ARM, RATE)
     with pytest.raises(LimitViolation, match="joint_0 1.5 .nearest allowed: 1.*by hand"):
         limiter.start(np.array([1.5, 0, 0, 0]))
-    limiter.start(np.array([1.05, 0, 0, 0]))
-    assert limiter.limit(np.array([1.05, 0, 0, 0]), np.zeros(4)).values[0] == 1.0
+    limiter.start(np.array([1.015, 0, 0, 0]))
+    assert limiter.limit(np.array([1.015, 0, 0, 0]), np.zeros(4)).values[0] == 1.0
+
+
+def test_a_robot_outside_its_limits_is_refused_however_fast_it_may_move():
+    fast = ChannelLimits(-1.0, 1.0, velocity=1000.0)
+    one_sided = ChannelLimits(low=-1.0)
+    told = {"joint_0": ChannelLimits(-1.0, 1.0), "joint_1": fast, "joint_2": one_sided}
+    limiter = Limiter(Limits(told), ARM, RATE)
+    for channel in range(3):
+        at = np.zeros(4)
+        at[channel] = -1.1
+        with pytest.raises(
+            LimitViolation, match=f"limits: joint_{channel} -1.1 .nearest allowed: -1."
+        ):
+            limiter.start(at)
+        at[channel] = -1.005
+        limiter.start(at)
 
 
 def test_after_a_hold_the_robot_starts_from_rest():
@@ -138,10 +154,21 @@ def test_after_a_hold_the_robot_starts_from_rest():
 
 
 def test_channels_that_the_robot_does_not_tell_start_where_they_are_first_asked_to():
-    limiter = Limiter(TIGHT, ARM, RATE)
+    limiter = Limiter(Limits({"gripper": ChannelLimits(0.0, 1.0)}), ARM, RATE)
     limiter.start(np.array([0, 0, 0, np.nan]))
     assert limiter.limit(np.array([0, 0, 0, 0.9]), np.zeros(4)).values[3] == 0.9
-    assert limiter.limit(np.array([0, 0, 0, 0.0]), np.zeros(4)).values[3] == pytest.approx(0.75)
+    assert limiter.limit(np.array([0, 0, 0, 1.5]), np.zeros(4)).values[3] == 1.0
+
+
+def test_a_limited_channel_of_unknown_place_gets_no_first_command():
+    for limits in (TIGHT, Limits({"gripper": ChannelLimits(acceleration=3.0)})):
+        with pytest.raises(LimitViolation, match=r"does not say where \['gripper'\] are"):
+            Limiter(limits, ARM, RATE).limit(np.full(4, 0.9), np.array([0, 0, 0, np.nan]))
+    state = np.zeros(26)
+    state[WALL_26.index("right_rot6d_3")] = np.nan
+    turning = Limiter(Limits(rotations={"right_arm": RotationLimits(1.5)}), WALL_26, RATE)
+    with pytest.raises(LimitViolation, match=r"does not say where \['right_rot6d_3'\] are"):
+        turning.start(state)
 
 
 @pytest.mark.parametrize("acceleration", [np.inf, 6.0])

@@ -109,20 +109,24 @@ def test_nothing_is_sent_to_a_stopped_robot():
     assert robot.names() == ["send", "stop"]
 
 
-def test_a_robot_in_the_middle_of_a_call_is_stopped_beside_it():
+@pytest.mark.parametrize("call", ["send", "hold"])
+def test_a_robot_in_the_middle_of_a_call_is_stopped_beside_it_and_again_behind_it(call):
     robot = FakeRobot()
-    inside, release = threading.Event(), threading.Event()
+    inside, release, command = threading.Event(), threading.Event(), getattr(robot, call)
 
-    def send(command):
+    def hang(values):
         inside.set()
         release.wait(PATIENCE_S)
+        command(np.zeros(4))
 
-    robot.send = send
+    setattr(robot, call, hang)
     guarded = GuardedRobot(robot, 0.01)
-    sender = threading.Thread(target=guarded.send, args=(np.zeros(4),))
+    told = (np.zeros(4),) if call == "send" else ()
+    sender = threading.Thread(target=getattr(guarded, call), args=told)
     sender.start()
     assert inside.wait(PATIENCE_S)
     guarded.stop()
     assert robot.names() == ["stop"]
     release.set()
     sender.join(PATIENCE_S)
+    assert robot.names() == ["stop", call, "stop"]

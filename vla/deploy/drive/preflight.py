@@ -70,6 +70,8 @@ class Preflight:
         checks = ObservationChecks(self.robot, safety.stale_observation_s, safety.frozen_camera_s)
         if wrong := checks.problem(now, now.time):
             return [wrong]
+        if self.is_real and (unknown := self._unknown(now.proprio)):
+            return [f"the robot does not say where {unknown} are: nothing can lead there slowly"]
         try:
             self._limiter.start(now.proprio)
         except LimitViolation as error:
@@ -89,7 +91,7 @@ class Preflight:
                 "calibration, another unit or another arm?"
             )
         if self.is_real and (free := self._unlimited()):
-            found.append(f"nothing limits {', '.join(free)}")
+            found.append(f"nothing limits the place, speed or acceleration of {', '.join(free)}")
         return found
 
     @property
@@ -117,14 +119,25 @@ class Preflight:
         is_out = (state < low - margin) | (state > high + margin)
         return [n for n, out in zip(self.robot.layout.names, is_out, strict=True) if out]
 
+    def _unknown(self, state: np.ndarray) -> list[str]:
+        """Channels that have a place, which the robot does not know."""
+        lost = np.isnan(state) & ~self._limiter.table.rates
+        return [
+            name for name, is_lost in zip(self.robot.layout.names, lost, strict=True) if is_lost
+        ]
+
     def _unlimited(self) -> list[str]:
-        """Channels that may go as far, or as fast, as anybody likes."""
+        """Channels that may go as far or as fast, or change as abruptly, as anybody likes.
+
+        The value of a velocity is the speed, and its change per second the acceleration.
+        """
         table = self._limiter.table
         is_free = np.isinf(table.velocity) | (np.isinf(table.low) & np.isinf(table.high))
-        bounded = {i for turn in table.turns for i in range(turn.block.start, turn.block.stop)}
-        bounded |= {int(i) for reach in table.reaches for i in reach.channels}
-        free = set(np.flatnonzero(is_free).tolist()) - bounded
-        return [name for index, name in enumerate(self.robot.layout.names) if index in free]
+        is_free |= np.isinf(table.acceleration) & ~table.rates
+        for turn in table.turns:
+            rates = turn.limits.velocity, turn.limits.acceleration
+            is_free[turn.block] = not np.isfinite(rates).all()
+        return [name for name, free in zip(self.robot.layout.names, is_free, strict=True) if free]
 
 
 def stops(keys: bool) -> str:

@@ -17,6 +17,9 @@ from rvq_action.data.rows import RowMapping
 from vla.deploy.limits import Limits
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
 
+POWER_OFF = "disable_torque_on_disconnect"
+"""LeRobot's word for letting an arm fall when it is disconnected, which is what it does unasked."""
+
 
 def build(config: Mapping[str, Any], modules: Sequence[str] = ()) -> Any:
     """A LeRobot robot from its own configuration.
@@ -25,6 +28,9 @@ def build(config: Mapping[str, Any], modules: Sequence[str] = ()) -> Any:
         config: As LeRobot writes it: `{"type": "so101_follower", "port": ..., "cameras": ...}`.
         modules: To import first, since LeRobot knows only robots and cameras that have been:
             `lerobot.robots.so_follower`, `lerobot.cameras.opencv`, a plugin of your own.
+
+    Returns:
+        The robot. Unless its configuration asks for it, an arm is not let go of in the end.
 
     Raises:
         ImportError: LeRobot, or one of the modules, is not installed.
@@ -36,12 +42,23 @@ def build(config: Mapping[str, Any], modules: Sequence[str] = ()) -> Any:
     for module in modules:
         importlib.import_module(module)
     try:
-        return make_robot_from_config(draccus.decode(RobotConfig, dict(config)))
+        decoded = draccus.decode(RobotConfig, dict(config))
+        _keep_power(decoded, config)
+        return make_robot_from_config(decoded)
     except Exception as error:
         raise ValueError(
             f"LeRobot cannot build a robot of {dict(config)}: {type(error).__name__}: {error}. "
             f"Robots and cameras of the modules {list(modules)} are known; name the missing ones."
         ) from error
+
+
+def _keep_power(decoded: Any, given: Mapping[str, Any]) -> None:
+    """Where nothing is said the motors of an arm, or of each of its arms, stay on in the end."""
+    if hasattr(decoded, POWER_OFF) and POWER_OFF not in given:
+        setattr(decoded, POWER_OFF, False)
+    for name, part in given.items():
+        if isinstance(part, Mapping) and hasattr(decoded, name):
+            _keep_power(getattr(decoded, name), part)
 
 
 class LeRobotArm:
@@ -86,6 +103,8 @@ class LeRobotArm:
     def connect(self) -> None:
         """Connect, without ever calibrating: that moves the arm by hand and asks questions.
 
+        LeRobot writes the motors' settings without torque: the arm may sag for a moment.
+
         Raises:
             RobotError: It cannot be reached, or is not calibrated.
         """
@@ -127,6 +146,7 @@ class LeRobotArm:
         self.hold(None)
 
     def disconnect(self) -> None:
+        """Under power all the same, as `build` has it."""
         if self._robot.is_connected:
             self._robot.disconnect()
 

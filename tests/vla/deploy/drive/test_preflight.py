@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from rvq_action import WALL_26
+from rvq_action.layout import ActionLayout, Channel, DeltaRule
+from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import FakePolicy, FakeRobot
 from vla.deploy.drive.preflight import Preflight
-from vla.deploy.limits import ChannelLimits, Limits
+from vla.deploy.limits import ChannelLimits, Limits, RotationLimits, Workspace
 from vla.deploy.settings import DeploymentSettings
 
-TIGHT = Limits({"arm/position": ChannelLimits(-1, 1, 2.0, 8.0), "gripper": ChannelLimits(0, 1)})
+SETTINGS = DeploymentSettings("wave", keys=False)
 SEEN = np.array([[-0.5, -0.5, -0.5, 0.0], [0.5, 0.5, 0.5, 1.0]])
 
 
@@ -18,10 +23,6 @@ def looked(robot: FakeRobot, speed=0.5, seen=SEEN, is_real=True):
     settings = DeploymentSettings("wave", seconds=10, speed=speed, keys=False)
     preflight = Preflight(robot.description, FakePolicy().description, settings, is_real, seen)
     return preflight, robot.observe()
-
-
-def groups(robot) -> list[str]:
-    return list(robot.description.layout.groups)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_the_table_says_what_the_robot_will_be_told(tight):
         "normalisation  key 'arm'",
         "speed          0.5 of full speed",
         "camera         front: 24 x 16, brightness 1 of 255, the policy's 'front'",
-        "Ctrl-C; SIGINT, SIGTERM, SIGUSR1 to process",
+        "Ctrl-C; SIGINT, SIGTERM, SIGHUP, SIGUSR1 to process",
     ):
         assert line in told
     row = next(line for line in told.splitlines() if line.startswith("joint_1"))
@@ -65,12 +66,71 @@ def test_a_state_that_is_no_number_must_not_move(tight):
     assert "has the shape (3,)" in preflight.problems(broken)[0]
 
 
+def test_a_real_robot_that_does_not_know_where_it_is_must_not_move():
+    robot = FakeRobot()
+    robot.state[1] = np.nan
+    preflight, now = looked(robot)
+    assert "does not say where ['joint_1'] are" in preflight.problems(now)[0]
+    simulated, now = looked(robot, is_real=False)
+    assert not simulated.problems(now)
+
+
+def test_a_velocity_need_not_be_known(arm):
+    layout = ActionLayout("cart", (Channel("vx", "m/s", "cart/velocity", DeltaRule.RAW),))
+    arm.description = replace(arm.description, layout=layout)
+    arm.state = np.array([np.nan])
+    preflight, now = looked(arm, seen=None)
+    assert not preflight.problems(now)
+
+
 def test_warnings_name_what_looks_wrong(tight):
     tight.state[0] = 0.9
     preflight, now = looked(tight)
     dark, strange = preflight.warnings(now)
     assert "'front' shows nothing" in dark and strange.startswith("joint_0: further out")
     free, now = looked(FakeRobot(), seen=None)
-    assert "nothing limits joint_0, joint_1, joint_2" in free.warnings(now)[-1]
+    assert "or acceleration of joint_0, joint_1, joint_2, gripper" in free.warnings(now)[-1]
     simulated, now = looked(FakeRobot(), seen=None, is_real=False)
     assert len(simulated.warnings(now)) == 1
+
+
+HAND = ActionLayout(
+    "hand", tuple(Channel(n, "m/s", "hand", DeltaRule.RAW) for n in ("vx", "vy", "vz"))
+)
+BOX = (Workspace(HAND.names, (-0.2, -0.2, 0.0), (0.2, 0.2, 0.3)),)
+TURNED = {f"right_rot6d_{number}" for number in range(6)}
+
+
+@pytest.mark.parametrize(
+    ("layout", "limits", "free"),
+    [
+        (ARM, Limits({"gripper": ChannelLimits(0, 1, 2.0, 8.0)}), {"joint_0", "joint_1"}),
+        (ARM, Limits({"joints/position": ChannelLimits(-1, 1, 2.0)}), {"joint_0", "gripper"}),
+        (HAND, Limits(workspace=BOX), {"vx", "vy", "vz"}),
+        (HAND, Limits({"hand": ChannelLimits(-1, 1)}, workspace=BOX), {"vx", "vy", "vz"}),
+        (WALL_26, Limits(rotations={"right_arm": RotationLimits(1.5)}), TURNED),
+        (WALL_26, Limits(), TURNED),
+    ],
+)
+def test_what_nothing_limits_is_named(arm, layout, limits, free):
+    arm.description = replace(arm.description, layout=layout, limits=limits)
+    arm.state = np.zeros(layout.width)
+    preflight = Preflight(arm.description, FakePolicy().description, SETTINGS, is_real=True)
+    warning = preflight.warnings(arm.observe())[-1]
+    assert free <= set(warning.partition(" of ")[2].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("layout", "limits", "bound"),
+    [
+        (ARM, Limits({"gripper": ChannelLimits(0, 1, 2.0, 8.0)}), {"gripper"}),
+        (HAND, Limits({"hand": ChannelLimits(-1, 1, 10.0)}, workspace=BOX), set(HAND.names)),
+        (WALL_26, Limits(rotations={"right_arm": RotationLimits(1.5, 6.0)}), TURNED),
+    ],
+)
+def test_what_is_limited_is_not_named(arm, layout, limits, bound):
+    arm.description = replace(arm.description, layout=layout, limits=limits)
+    arm.state = np.zeros(layout.width)
+    preflight = Preflight(arm.description, FakePolicy().description, SETTINGS, is_real=True)
+    warning = preflight.warnings(arm.observe())[-1]
+    assert not bound & set(warning.partition(" of ")[2].split(", "))

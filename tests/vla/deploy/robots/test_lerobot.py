@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from vla.deploy.inference import SimulatedInference
 from vla.deploy.limits import ChannelLimits, Limits
 from vla.deploy.policy import PolicyDescription
 from vla.deploy.robots import lerobot
+from vla.deploy.robots.config import read_robot
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.run import run
 from vla.deploy.settings import DeploymentSettings
@@ -33,12 +34,31 @@ def mapping() -> RowMapping:
     return RowMapping(known.with_columns(lambda feature: NAMES))
 
 
+@dataclass
+class Follower:
+    """What LeRobot's `SOFollowerConfig` is, with its defaults for power and unit."""
+
+    port: str = ""
+    id: str = ""
+    disable_torque_on_disconnect: bool = True
+    use_degrees: bool = True
+
+
+@dataclass
+class TwoFollowers:
+    """What LeRobot's `BiSOFollowerConfig` is."""
+
+    left_arm_config: Follower
+    right_arm_config: Follower
+
+
 class StandIn:
     """What LeRobot's `Robot` is: features known unconnected, the rest refused until connected."""
 
     name = "so101_follower"
 
-    def __init__(self, names=NAMES, calibrated=True) -> None:
+    def __init__(self, names=NAMES, calibrated=True, config=None) -> None:
+        self.config, self.has_power = config or Follower(), True
         self.is_connected, self.is_calibrated, self.calls = False, calibrated, []
         self.positions = dict(zip(names, START.values(), strict=True))
 
@@ -69,6 +89,7 @@ class StandIn:
     def disconnect(self) -> None:
         assert self.is_connected
         self.is_connected = False
+        self.has_power = not self.config.disable_torque_on_disconnect
 
     def __str__(self) -> str:
         return "my SO-101"
@@ -175,25 +196,25 @@ def lerobot_installed(monkeypatch) -> list[dict]:
     """Stand-ins for the modules; the configurations that were decoded."""
     decoded = []
 
-    @dataclass
     class RobotConfig:
-        kind: str = ""
-        more: dict = field(default_factory=dict)
+        pass
 
     def decode(kind, data):
         assert kind is RobotConfig
         data = dict(data)
-        if data["type"] != "so101_follower":
-            raise KeyError(data["type"])
         decoded.append(data)
-        return RobotConfig(data.pop("type"), data)
+        if (found := data.pop("type")) == "bi_so_follower":
+            return TwoFollowers(**{name: Follower(**part) for name, part in data.items()})
+        if found != "so101_follower":
+            raise KeyError(found)
+        return Follower(**data)
 
     for name, members in {
         "draccus": {"decode": decode},
         "lerobot": {},
         "lerobot.robots": {
             "RobotConfig": RobotConfig,
-            "make_robot_from_config": lambda config: StandIn(),
+            "make_robot_from_config": lambda config: StandIn(config=config),
         },
         "lerobot.robots.so_follower": {},
     }.items():
@@ -209,3 +230,31 @@ def test_a_robot_is_built_from_lerobots_own_configuration(lerobot_installed):
     assert isinstance(robot, StandIn) and lerobot_installed == [{"port": "COM3", "id": "mine"}]
     with pytest.raises(ValueError, match="cannot build a robot of.*koch.*name the missing ones"):
         lerobot.build({"type": "koch"})
+
+
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_an_arm_keeps_its_power_when_a_run_is_over_unless_it_is_told_to_fall(
+    lerobot_installed, asked
+):
+    config = {"type": "so101_follower", "port": "COM3"}
+    if asked is not None:
+        config["disable_torque_on_disconnect"] = asked
+    robot = lerobot.build(config)
+    arm, _ = made(robot)
+    arm.connect()
+    arm.disconnect()
+    assert not robot.is_connected and robot.has_power is not bool(asked)
+
+
+def test_each_of_two_arms_keeps_its_power(lerobot_installed):
+    left = {"port": "COM3", "disable_torque_on_disconnect": True}
+    arms = {"left_arm_config": left, "right_arm_config": {"port": "COM4"}}
+    config = lerobot.build({"type": "bi_so_follower", **arms}).config
+    assert config.left_arm_config.disable_torque_on_disconnect
+    assert not config.right_arm_config.disable_torque_on_disconnect
+
+
+@pytest.mark.parametrize("example", ["so101", "koch"])
+def test_the_examples_are_in_percent_and_stay_under_power(example):
+    told = read_robot(example).robot
+    assert told["use_degrees"] is False and told["disable_torque_on_disconnect"] is False
