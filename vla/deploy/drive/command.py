@@ -46,7 +46,7 @@ def add_driving(parser: ArgumentParser) -> None:
     add("--speed", type=float | None, default=None, help="fraction of full speed (0.2)")
     add("--full_speed", action="store_true", help="as fast as it was trained")
     add("--record", type=str | None, default=None, help="new folder for the recording")
-    add("--stop_at", type=str | None, default=None, help="HOST:PORT whose /stop stops it at once")
+    add("--stop_at", type=str | None, default=None, help="HOST:PORT of /stop, $RVQ_ACTION_STOP_KEY")
     add("--yes", action="store_true", help="do not ask before a real robot moves")
     add("--simulated_clock", action="store_true", help="let no time pass; no real robot")
 
