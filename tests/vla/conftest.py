@@ -10,6 +10,7 @@ from rvq_action import WALL_26, ActionTokenizer
 from tests.rvq_action.robots import ARM, arm_chunk, fit, wall_chunk
 from vla.config import VLAConfig
 from vla.deploy.robots.rendering import RenderingUnavailable, select_backend
+from vla.inference.fast import FastSampler
 from vla.policy import VLAPolicy
 from vla.samples import Observation
 
@@ -40,6 +41,19 @@ def learn(policy: VLAPolicy, robot: str, seed: int = 0, **more):
     chunk = chunk_of(robot, seed)
     mask = more.pop("mask", chunk.mask[0])
     return policy.samples.to_learn(observe(robot, seed), chunk.actions[0], mask, **more)
+
+
+@pytest.fixture
+def fast_calls(monkeypatch) -> list:
+    """The shapes that the fast path has acted for."""
+    shapes, plan = [], FastSampler._plan
+
+    def noted(self, shape, batch):
+        shapes.append(shape)
+        return plan(self, shape, batch)
+
+    monkeypatch.setattr(FastSampler, "_plan", noted)
+    return shapes
 
 
 def answer(policy: VLAPolicy, images: int = 1, words: str = "a red cube"):

@@ -74,11 +74,9 @@ class RemotePolicy:
         """
         with self._turn:
             answer = self._connection.ask(self._message(request))
-        if not isinstance(answer, dict) or not isinstance(answer.get("actions"), np.ndarray):
-            raise PolicyUnavailable(f"The server sent {type(answer).__name__} without actions.")
-        if answer.get(NUMBER) != request.number:
-            told = f"The server answered request {answer.get(NUMBER)} instead of {request.number}."
-            raise PolicyUnavailable(told)
+            if problem := _mismatch(answer, request.number):
+                self._connection.close()
+                raise PolicyUnavailable(problem)
         return answer["actions"]
 
     def close(self) -> None:
@@ -118,3 +116,12 @@ class RemotePolicy:
         """As the server would scale it, so that no more is sent than is looked at."""
         size = self.declaration.image_size
         return image if image.shape[:2] == (size, size) else fit(image, size)
+
+
+def _mismatch(answer: Any, number: int) -> str:
+    """Why this is no answer to that request; the true one may still be on its way."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("actions"), np.ndarray):
+        return f"The server sent {type(answer).__name__} without actions."
+    if answer.get(NUMBER) != number:
+        return f"The server answered request {answer.get(NUMBER)} instead of {number}."
+    return ""

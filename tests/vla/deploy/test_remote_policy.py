@@ -25,6 +25,7 @@ from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.server import PolicyServer
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 from vla.deploy.vla_policy import DeployedVLA
+from vla.deploy.wire import pack
 
 QUICK = Patience(connect_s=5.0, answer_s=5.0, pause_s=0.02, longest_pause_s=0.05)
 CALM = SafetySettings(5.0, frozen_camera_s=60.0, stop_after_s=20.0, watchdog_s=5.0)
@@ -84,6 +85,15 @@ def test_a_refusal_is_said_and_the_next_request_is_answered():
         with pytest.raises(PolicyUnavailable, match="answered: Refused .*'prompt' must be a text"):
             remote.act(request(words=" "))
         assert remote.act(request()).shape == (10, 4)
+
+
+def test_an_answer_to_another_request_costs_one_chunk_and_not_all():
+    """The connection on which it came is left, with all that may still come on it."""
+    with serving(FakeServed()) as port, RemotePolicy(port=port) as remote:
+        remote._connection.open().send(pack(remote._message(request(7))))
+        with pytest.raises(PolicyUnavailable, match="answered request 7 instead of 1"):
+            remote.act(request(1))
+        assert remote.act(request(2))[0, 0] == 2
 
 
 def test_a_server_that_hangs_is_given_up_and_found_again():

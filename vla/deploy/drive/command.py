@@ -31,6 +31,7 @@ def drive_parser() -> ArgumentParser:
     add("--steps", type=int | None, default=None, help="of the flow's sampler (the policy's own)")
     add("--seed", type=int, default=0, help="of the policy's noise")
     add("--device", type=str, default="cpu", help="of the network")
+    add("--fast", action="store_true", help="act by the fast path; not in real_time schedules")
     add("--api_key_file", type=str | None, default=None, help="holds the key of a server")
     add("--instruction", type=str | None, default=None, help="what to do (a simulated task's own)")
     add("--seconds", type=float, default=SECONDS, help="the run is over then")
@@ -45,7 +46,7 @@ def add_driving(parser: ArgumentParser) -> None:
     add("--speed", type=float | None, default=None, help="fraction of full speed (0.2)")
     add("--full_speed", action="store_true", help="as fast as it was trained")
     add("--record", type=str | None, default=None, help="new folder for the recording")
-    add("--stop_at", type=str | None, default=None, help="HOST:PORT whose /stop stops it at once")
+    add("--stop_at", type=str | None, default=None, help="HOST:PORT of /stop, $RVQ_ACTION_STOP_KEY")
     add("--yes", action="store_true", help="do not ask before a real robot moves")
     add("--simulated_clock", action="store_true", help="let no time pass; no real robot")
 
@@ -67,7 +68,7 @@ def drive(config: Namespace) -> int:
 
     told: dict[str, Any] = config.as_dict()
     drive = Drive.of(told)
-    names = ("embodiment", "chunk_s", "steps", "seed", "device")
+    names = ("embodiment", "chunk_s", "steps", "seed", "device", "fast")
     chosen = {name: told[name] for name in names} | {"key_file": told["api_key_file"]}
     chosen["cameras"] = read_pairs(told["cameras"])
     opened = open_policy(PolicyChoice(told["policy"], **chosen))

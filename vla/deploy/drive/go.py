@@ -22,12 +22,13 @@ from vla.deploy.robots.kinds import RobotConfig
 from vla.deploy.robots.protocol import Robot, RobotError
 from vla.deploy.run import run
 from vla.deploy.server.access import Address
-from vla.deploy.server.command import read_key
 from vla.deploy.server.stop_call import by_call
 from vla.deploy.settings import DeploymentSettings
 
 SLOW = 0.2
 """Fraction of full speed at which a robot is driven where nothing is said."""
+STOP_KEY_VARIABLE = "RVQ_ACTION_STOP_KEY"
+"""Apart from the key of a policy server, which is shown to whoever answers there."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Drive:
 
 
 def read_address(text: str) -> Address:
-    """`HOST:PORT`, with the key of the variable RVQ_ACTION_API_KEY.
+    """`HOST:PORT`, with the key of the variable RVQ_ACTION_STOP_KEY.
 
     Raises:
         ValueError: It is none, or others can reach it and there is no key.
@@ -131,7 +132,11 @@ def read_address(text: str) -> Address:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal():
         raise ValueError(f"--stop_at takes HOST:PORT, such as 127.0.0.1:8001; got {text!r}.")
-    return Address(host, int(port), read_key(None, os.environ))
+    try:
+        return Address(host, int(port), os.environ.get(STOP_KEY_VARIABLE))
+    except ValueError as error:
+        told = f"--stop_at {text}: {error} Its key is read from ${STOP_KEY_VARIABLE}."
+        raise ValueError(told) from error
 
 
 def done(robot: Robot) -> Callable[[], bool]:

@@ -30,6 +30,7 @@ class PolicyChoice:
         steps: Of the sampler; the policy's own where None.
         seed: Of the noise.
         device: Of the network.
+        fast: Whether it acts by the fast path.
         key_file: Holds the key of a server; the variable RVQ_ACTION_API_KEY does where None.
     """
 
@@ -40,6 +41,7 @@ class PolicyChoice:
     steps: int | None = None
     seed: int = 0
     device: str = "cpu"
+    fast: bool = False
     key_file: str | None = None
 
 
@@ -76,6 +78,7 @@ def _here(choice: PolicyChoice) -> Opened:
     from vla.policy import VLAPolicy
 
     network = VLAPolicy.from_pretrained(choice.source, choice.device)
+    network = network.accelerated() if choice.fast else network
     told = choice.embodiment, choice.cameras, choice.chunk_s, choice.steps, choice.seed
     policy = DeployedVLA(network, *told)
     known = network.tokenizer.embodiments[policy.embodiment]
@@ -93,10 +96,11 @@ def _elsewhere(choice: PolicyChoice) -> Opened:
     from vla.deploy.remote_policy import RemotePolicy
     from vla.deploy.server.command import read_key
 
-    if choice.chunk_s is not None or choice.steps is not None or choice.device != "cpu":
+    own = choice.chunk_s, choice.steps, choice.device, choice.fast
+    if own != (None, None, "cpu", False):
         raise ValueError(
-            "The length of chunks, the sampler's steps and the device of a policy behind a server "
-            "are said where it is served: rvq-vla serve."
+            "The length of chunks, the sampler's steps, the device and the fast path of a policy "
+            "behind a server are said where it is served: rvq-vla serve."
         )
     key = read_key(choice.key_file, os.environ)
     try:

@@ -25,7 +25,7 @@ from vla.deploy.estop import EmergencyStop
 from vla.deploy.limits import Limits
 from vla.deploy.rates import rate_channels
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
-from vla.deploy.robots.remote_server import RobotServer
+from vla.deploy.robots.remote_server import OVER, RobotServer
 from vla.deploy.server.access import Address
 from vla.deploy.server.stop_call import stop_pages
 
@@ -106,26 +106,32 @@ class RemoteRobot:
 
     def send(self, command: np.ndarray) -> None:
         """Answer what it has asked, or what it asks next within the period."""
-        written = self._rows.write_actions(command)
-        row = np.concatenate([written[feature] for feature in written])
-        self._server.answer({"actions": row[None].astype(np.float32)})
+        self._server.answer(self._written(command))
 
     def hold(self, command: np.ndarray | None) -> None:
         """Tell it to stay where it was last told to be, or where it stands."""
         self.send(self._standing(self.observe()) if command is None else command)
 
     def stop(self) -> None:
-        """Hold it, and refuse to answer whatever it asks from then on."""
+        """Hold it with one last answer, and refuse whatever it asks from then on."""
         with self._news:
             seen = self._seen
+        last = None
         try:
             if seen is not None:
-                self.send(self._standing(seen))
+                last = self._written(self._standing(seen))
         finally:
-            self._server.refuse("The run is over.")
+            self._server.refuse(OVER, last)
 
     def disconnect(self) -> None:
-        self._server.close()
+        """Let go of it, once it has fetched its last answer or has had two periods to do so."""
+        self._server.close(2 / self.description.rate)
+
+    def _written(self, command: np.ndarray) -> dict[str, Any]:
+        """A command [D] as an answer: float32 [1, W], in its dataset's columns."""
+        written = self._rows.write_actions(command)
+        row = np.concatenate([written[feature] for feature in written])
+        return {"actions": row[None].astype(np.float32)}
 
     def _standing(self, seen: RobotObservation) -> np.ndarray:
         """The command that keeps it where it says it is.

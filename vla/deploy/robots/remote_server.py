@@ -1,7 +1,8 @@
 """RobotServer: the websocket that one robot's program talks to, in openpi's protocol.
 
 Who may come is decided in access.py. What is wrong with a message is said in a text frame, without
-a traceback, and the connection goes on.
+a traceback, and the connection goes on. In the end the robot still gets the last answer, if it has
+not had it, and refusals after that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from vla.deploy.wire import pack, unpack
 logger = logging.getLogger(__name__)
 ANSWER_S = 1.0
 """A question that the control loop does not answer for so long is refused."""
+OVER = "The run is over."
 TURN_S = 0.5
 """A robot that comes back may find its broken connection still being closed."""
 
@@ -45,7 +47,8 @@ class RobotServer:
         self._receive, self._gone = receive, gone
         self._talking = threading.Lock()
         self._news = threading.Condition()
-        self._answer: Any = None
+        self._standing: dict[str, Any] | None = None
+        self._is_fresh = False
         self._refusal = ""
         self._server: Any = None
         self._connection: Any = None
@@ -74,22 +77,35 @@ class RobotServer:
         self._thread.start()
 
     def answer(self, message: dict[str, Any]) -> None:
-        """Answer the robot's question, if it has one."""
+        """Answer the robot's question, if it has one; nothing once it is refused.
+
+        The last answer stands until it is fetched.
+        """
         with self._news:
-            self._answer = message
+            if not self._refusal:
+                self._standing, self._is_fresh = message, True
+                self._news.notify_all()
+
+    def refuse(self, reason: str, last: dict[str, Any] | None = None) -> None:
+        """Answer nothing any more, but for a last answer, once."""
+        with self._news:
+            self._refusal, self._standing = reason, last
             self._news.notify_all()
 
-    def refuse(self, reason: str) -> None:
-        """Answer nothing any more."""
-        with self._news:
-            self._refusal = reason
-            self._news.notify_all()
+    def close(self, patience: float = 0.0) -> None:
+        """Stop listening; a second call does nothing.
 
-    def close(self) -> None:
-        """Stop listening; a second call does nothing."""
+        Args:
+            patience: How long [s] a robot that is there may take to fetch the answer that stands.
+        """
         if self._server is None or self._thread is None:
             return
-        self.refuse("The run is over.")
+        with self._news:
+            self._refusal = OVER
+            self._news.notify_all()
+            self._news.wait_for(
+                lambda: self._standing is None or self._connection is None, patience
+            )
         self._server.shutdown()
         self._thread.join()
         if (connection := self._connection) is not None:
@@ -107,29 +123,43 @@ class RobotServer:
         try:
             connection.send(pack(self._metadata))
             for data in connection:
-                connection.send(self._respond(data))
+                answer = self._respond(data)
+                connection.send(answer if isinstance(answer, str) else pack(answer))
+                self._delivered(answer)
         except ConnectionClosed:
             logger.warning("The robot's connection broke.")
         finally:
-            self._connection = None
+            with self._news:
+                self._connection = None
+                self._news.notify_all()
             self._gone()
             self._talking.release()
 
-    def _respond(self, data: str | bytes) -> str | bytes:
+    def _respond(self, data: str | bytes) -> str | dict[str, Any]:
         """The answer to one message; a text is an error."""
-        if self._refusal:
-            return self._refusal
+        with self._news:
+            self._is_fresh, is_over = False, bool(self._refusal)
+        if not is_over and (error := self._take(data)):
+            return error
+        with self._news:
+            self._news.wait_for(lambda: self._is_fresh or self._refusal, ANSWER_S)
+            if self._standing is not None and (self._is_fresh or self._refusal):
+                return self._standing
+        return self._refusal or "The control loop does not answer."
+
+    def _take(self, data: str | bytes) -> str:
+        """Pass an observation on; what is wrong with it."""
         try:
             if isinstance(data, str):
                 raise ValueError("a text is no observation")
-            with self._news:
-                self._answer = None
             self._receive(unpack(data))
         except (ValueError, TypeError, KeyError) as error:
             return f"Refused: {error}"
+        return ""
+
+    def _delivered(self, answer: str | dict[str, Any]) -> None:
+        """It no longer stands, unless a newer one came meanwhile."""
         with self._news:
-            self._news.wait_for(lambda: self._answer is not None or self._refusal, ANSWER_S)
-            answer = self._answer
-        if answer is not None:
-            return pack(answer)
-        return self._refusal or "The control loop does not answer."
+            if self._standing is answer:
+                self._standing = None
+                self._news.notify_all()

@@ -38,6 +38,7 @@ def serve_parser() -> ArgumentParser:
     add("--steps", type=int | None, default=None, help="of the flow's sampler (the policy's own)")
     add("--seed", type=int, default=0, help="of the noise, where a request does not say")
     add("--device", type=str, default="cpu", help="of the network")
+    add("--fast", action="store_true", help="act by the fast path, docs/inference.md")
     return parser
 
 
@@ -61,6 +62,7 @@ def serve(config: Namespace) -> None:
     batch = BatchSettings(config.max_batch, config.max_wait_ms / 1e3)
     settings = ServerSettings(batch, config.max_bytes, config.max_clients, config.state_key)
     loaded = VLAPolicy.from_pretrained(config.policy, config.device)
+    loaded = loaded.accelerated() if config.fast else loaded
     robot = config.embodiment, cameras, config.seconds, config.steps, config.seed
     server = PolicyServer(DeployedVLA(loaded, *robot), address, settings)
 

@@ -52,6 +52,7 @@ def add_acting(parser: ArgumentParser) -> None:
     add("--robots", type=int, default=10, help="attempts at a time, over all processes")
     add("--video", type=int, default=0, help="attempts of each task to film")
     add("--device", type=str, default="cpu", help="of the network")
+    add("--fast", action="store_true", help="act by the fast path of the flow head")
 
 
 def read_attempts(told: dict[str, Any]) -> tuple[Staging, int | None]:
@@ -63,13 +64,13 @@ def read_attempts(told: dict[str, Any]) -> tuple[Staging, int | None]:
     from vla.evaluation.closed_loop.settings import RolloutSettings
     from vla.evaluation.closed_loop.stage import Staging
 
-    names = ("policy", "out", "workers", "robots", "video", "device")
-    policy, out, workers, robots, films, device = (told.pop(name) for name in names)
+    names = ("policy", "out", "workers", "robots", "video", "device", "fast")
+    policy, out, workers, robots, films, device, fast = (told.pop(name) for name in names)
     if min(robots, films + 1, 1 if workers is None else workers) < 1:
         raise ValueError("robots and workers start at 1, video at 0.")
     lists = {key: tuple(value) for key, value in told.items() if isinstance(value, list)}
     settings = RolloutSettings(**{**told, **lists})
-    return Staging(Path(policy), settings, Path(out), robots, films, device), workers
+    return Staging(Path(policy), settings, Path(out), robots, films, device, fast), workers
 
 
 def rollout(config: Namespace) -> None:

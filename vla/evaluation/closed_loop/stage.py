@@ -31,6 +31,10 @@ class Staging:
         robots: At a time.
         films: Attempts of each task to film.
         device: Of the network.
+        fast: Whether it acts by the fast path; of the flow head only.
+
+    Raises:
+        ValueError: The fast path is wanted where nothing takes it.
     """
 
     policy: Path
@@ -39,6 +43,11 @@ class Staging:
     robots: int = 10
     films: int = 0
     device: str = "cpu"
+    fast: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fast and (self.settings.pathway != "flow" or self.settings.control is not None):
+            raise ValueError("Only the flow head has a fast path. Leave out --fast, or act by it.")
 
 
 class Stage:
@@ -54,6 +63,7 @@ class Stage:
     def __init__(self, staging: Staging) -> None:
         self.staging, settings = staging, staging.settings
         policy = VLAPolicy.from_pretrained(staging.policy, staging.device)
+        policy = policy.accelerated() if staging.fast else policy
         player = PolicyPlanner(policy, settings.pathway, settings.steps, settings.seconds)
         self.planner: Planner = player
         self.rules = rules_of(settings, player.horizon)

@@ -66,6 +66,15 @@ def test_a_server_elsewhere_drives_it_alike(policy, folder, dataset, tmp_path):
     np.testing.assert_allclose(sent(tmp_path / "far"), sent(tmp_path / "near"), atol=1e-5)
 
 
+def test_the_fast_path_drives_it_alike(folder, dataset, tmp_path, fast_calls):
+    told = ["--embodiment", "arm", "--steps", "2", "--schedule", "receding"]
+    for name, more in (("slow", []), ("fast", ["--fast"])):
+        fast_calls.clear()
+        assert main(words(dataset, folder, *told, "--record", str(tmp_path / name), *more)) == 0
+        assert bool(fast_calls) == bool(more)
+    np.testing.assert_allclose(sent(tmp_path / "fast"), sent(tmp_path / "slow"), atol=1e-5)
+
+
 def test_what_does_not_fit_is_said_before_anything_moves(folder, dataset, capsys):
     arm = ["--embodiment", "arm"]
     for given, said in (
@@ -76,6 +85,7 @@ def test_what_does_not_fit_is_said_before_anything_moves(folder, dataset, capsys
         (words(dataset, folder, *arm, "--instruction", " "), "The instruction is empty"),
         (words(dataset, "ws://127.0.0.1:9", *arm), "ws://127.0.0.1:9"),
         (words(dataset, "ws://127.0.0.1:9", "--steps", "3"), "said where it is served"),
+        (words(dataset, "ws://127.0.0.1:9", "--fast"), "said where it is served"),
     ):
         assert main(given) == 1
         assert said in capsys.readouterr().err

@@ -85,6 +85,16 @@ def test_a_call_from_elsewhere_stops_it(recording, arm_file, arm, capsys, monkey
     assert "--stop_at takes HOST:PORT" in capsys.readouterr().err
 
 
+def test_the_key_of_the_stop_is_not_that_of_policy_servers(monkeypatch):
+    monkeypatch.setenv("RVQ_ACTION_API_KEY", "shown-to-servers")
+    monkeypatch.delenv("RVQ_ACTION_STOP_KEY", raising=False)
+    assert go.read_address("127.0.0.1:8001").key is None
+    with pytest.raises(ValueError, match=r"RVQ_ACTION_STOP_KEY"):
+        go.read_address("0.0.0.0:8001")
+    monkeypatch.setenv("RVQ_ACTION_STOP_KEY", "stops")
+    assert go.read_address("0.0.0.0:8001").key == "stops"
+
+
 def find_port() -> int:
     """One that is free."""
     with socket.socket() as one:

@@ -14,7 +14,7 @@ from rvq_action.data.mapping import Mapping
 from rvq_action.data.resolve import packaged_mappings
 from rvq_action.data.rows import RowMapping
 from tests.vla.deploy.conftest import SIZE
-from tests.vla.deploy.server.conftest import get
+from tests.vla.deploy.server.conftest import get, wait_until
 from vla.deploy.estop import EmergencyStop
 from vla.deploy.policy import PolicyDescription
 from vla.deploy.report import Ending
@@ -161,6 +161,72 @@ def test_a_stopped_robot_is_held_and_then_refused(robot):
         np.testing.assert_allclose(unpack(socket.recv())["actions"], [[1, 2, 3, 4, 5, 60]])
         socket.send(sight(1))
         assert socket.recv() == "The run is over."
+
+
+def driven(robot: RemoteRobot, socket) -> None:
+    """Asks once and is told to go on; nothing is asked after that."""
+    socket.recv()
+    socket.send(sight(0))
+    wait_until(lambda: robot._seen is not None)
+    robot.send(np.array([9.0, 2, 3, 4, 5, 0.6]))
+    assert unpack(socket.recv())["actions"][0, 0] == 9.0
+
+
+def test_a_stop_reaches_a_robot_that_asks_later(robot):
+    """Once; a command not fetched before the stop never does, nor one that comes after it."""
+    with visit(robot) as socket:
+        driven(robot, socket)
+        robot.send(np.array([10.0, 2, 3, 4, 5, 0.6]))
+        robot.stop()
+        robot.send(np.array([11.0, 2, 3, 4, 5, 0.6]))
+        socket.send(sight(1))
+        np.testing.assert_allclose(unpack(socket.recv())["actions"], [[1, 2, 3, 4, 5, 60]])
+        socket.send(sight(2))
+        assert socket.recv() == "The run is over."
+
+
+def test_a_robot_that_does_not_say_where_it_stands_gets_no_older_command(robot):
+    with visit(robot) as socket:
+        driven(robot, socket)
+        robot.send(np.array([10.0, 2, 3, 4, 5, 0.6]))
+        robot._forget()
+        robot.stop()
+        socket.send(sight(1))
+        assert socket.recv() == "The run is over."
+
+
+@pytest.mark.parametrize("asks_before", [True, False])
+def test_a_hold_is_fetched_before_the_connection_closes(asks_before):
+    """Whether the robot asks between the hold and the end, or after the end has begun."""
+    slow = RemoteRobot(rows(), 0.2, KEYS, {"front": SIZE}, Address(port=0))
+    slow._server.start()
+    with visit(slow) as socket:
+        driven(slow, socket)
+        slow.hold(np.array([7.0, 2, 3, 4, 5, 0.6]))
+        end = threading.Thread(target=slow.disconnect)
+        if asks_before:
+            slow._forget()
+            socket.send(sight(1))
+            wait_until(lambda: slow._seen is not None)
+            end.start()
+        else:
+            end.start()
+            wait_until(lambda: slow._server._refusal)
+            socket.send(sight(1))
+        assert unpack(socket.recv())["actions"][0, 0] == 7.0
+        with pytest.raises(ConnectionClosed):
+            socket.recv()
+    end.join(PATIENCE_S)
+    assert not end.is_alive()
+
+
+def test_a_robot_that_does_not_ask_is_let_go_of(robot):
+    with visit(robot) as socket:
+        driven(robot, socket)
+        robot.stop()
+        robot.disconnect()
+        with pytest.raises(ConnectionClosed):
+            socket.recv()
 
 
 def test_it_asks_for_a_key_where_it_has_one():

@@ -14,6 +14,7 @@ from vla.deploy.policy import PolicyDescription
 from vla.deploy.server.access import Address
 from vla.deploy.server.command import read_key, read_pairs, told
 from vla.deploy.server.declaration import Declaration
+from vla.deploy.server.served import first_request
 
 
 def test_the_key_is_in_a_file_or_in_a_variable(tmp_path):
@@ -69,6 +70,21 @@ def test_what_cannot_be_served_is_one_line(words, line, capsys, tmp_path, monkey
     assert main(["serve", "--policy", str(tmp_path / "nothing"), *words]) == 1
     said = capsys.readouterr().err
     assert line in said and said.count("\n") == 1 and said.startswith("rvq-vla serve: ")
+
+
+@pytest.mark.parametrize("more", [[], ["--fast"]])
+def test_what_is_served_takes_the_fast_path_where_it_is_told_to(
+    policy, tmp_path, monkeypatch, fast_calls, more
+):
+    policy.save_pretrained(tmp_path / "policy")
+
+    def answer_once(server, listening):
+        server.policy.act_many([first_request(server.policy)])
+
+    monkeypatch.setattr("vla.deploy.server.hosting.run_until_signal", answer_once)
+    words = ["--policy", str(tmp_path / "policy"), "--embodiment", "arm", "--steps", "1"]
+    assert main(["serve", *words, *more]) == 0
+    assert bool(fast_calls) == bool(more)
 
 
 def test_it_serves_and_ends_in_peace(policy, tmp_path):

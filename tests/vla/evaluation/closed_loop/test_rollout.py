@@ -104,6 +104,17 @@ def test_the_command_counts_and_goes_on(saved, tmp_path, capsys, pathway):
     assert "outcomes of something else" in capsys.readouterr().err
 
 
+def test_the_fast_path_finds_what_the_usual_one_finds(saved, tmp_path, capsys, fast_calls):
+    told = "--starts", "1", "--steps", "2", "--execute_frames", "10"
+    for name, more in (("slow", ()), ("fast", ("--fast",))):
+        assert rollout(saved, tmp_path / name, *told, *more) == 0
+        assert bool(fast_calls) == bool(more)
+    slow, fast = (json.loads((tmp_path / n / REPORT).read_text()) for n in ("slow", "fast"))
+    assert slow["tasks"] == fast["tasks"]
+    assert rollout(saved, tmp_path / "none", *told, "--pathway", "ar", "--fast") == 1
+    assert "Leave out --fast" in capsys.readouterr().err
+
+
 def test_two_processes_find_what_one_finds(saved, tmp_path):
     told = (
         "--starts",
