@@ -31,7 +31,8 @@ SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 PLUGIN := vla/lerobot_policy_rvq
 LEROBOT := .venv-lerobot
 LEROBOT_NEEDS := draccus diffusers accelerate datasets deepdiff opencv-python-headless rerun-sdk wandb \
-                 grpcio protobuf pandas jsonlines pyserial imageio-ffmpeg termcolor toml einops scipy pytest
+                 grpcio protobuf pandas jsonlines pyserial imageio-ffmpeg termcolor toml einops scipy pytest \
+                 feetech-servo-sdk dynamixel-sdk
 
 .PHONY: help install system test test-lerobot stress soak lint format demo policy suite ablation
 

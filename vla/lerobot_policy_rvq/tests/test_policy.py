@@ -14,7 +14,7 @@ from rvq_action import ActionTokenizer
 from vla.deploy.policy import Committed, Request
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.vla_policy import DeployedVLA
-from vla.flow import seeded
+from vla.flow import flow_loss, per_frame, seeded
 from vla.lerobot_policy_rvq.tests import robots
 from vla.lerobot_policy_rvq.tests.robots import CAMERA, FRAMES, ROWS, batch, config, observation
 from vla.policy import VLAPolicy
@@ -75,20 +75,31 @@ def test_the_pipelines_are_the_same_after_saving_and_as_lerobot_overrides_them(
     assert torch.equal(pipelines[1](seen["action"]), loaded[1](again["action"]))
 
 
-def test_padded_frames_and_absent_channels_do_not_dilute_the_loss(policy, pipelines):
-    """What stands in padded frames changes nothing, and the mean is over the real ones alone."""
+def test_padded_frames_and_absent_channels_do_not_dilute_the_loss(policy, pipelines, monkeypatch):
+    """What stands in padded frames changes nothing, and a row's mean is over real numbers alone."""
+    real, errors, losses = torch.ones(ROWS, FRAMES, 6, dtype=torch.bool), [], []
+    real[0, 5:], real[1, 10:], real[2, :, 4] = False, False, False
+
+    def watched(velocity, actions, mask, draw, objective):
+        left = 1 - per_frame(draw.time)
+        noisy = (1 - left) * actions + left * draw.noise
+        errors.append((noisy + left * velocity - actions).detach().square())
+        return flow_loss(velocity, actions, mask, draw, objective)
+
+    monkeypatch.setattr("vla.model.flow_loss", watched)
     policy.train()
-    losses = []
     for filler in (0.0, 50.0):
         given = batch()
-        given["action"][:, 10:] = filler
-        given["action_is_pad"][:, 10:] = True
+        padded = given["action_is_pad"] = ~real.any(-1)
+        given["action"][padded] = filler
+        ready = pipelines[0](given)
+        ready["action"][~real & ~padded[..., None]] = torch.nan
         policy.config.trained_steps = 0
-        losses.append(policy(pipelines[0](given))[1])
-    assert losses[0] == losses[1] and losses[0]["flow"] > 0
-    policy.config.trained_steps = 0
-    whole = policy(pipelines[0](batch()))[1]["flow"]
-    assert 0.2 < losses[0]["flow"] / whole < 5
+        losses.append(policy(ready)[1])
+    assert losses[0] == losses[1]
+    for error in errors:
+        rows = [float(e[here].mean()) for e, here in zip(error, real, strict=True)]
+        assert losses[0]["flow"] == pytest.approx(sum(rows) / ROWS, rel=1e-5)
 
 
 def test_rows_without_reduction_average_to_the_loss(policy, pipelines):
