@@ -12,7 +12,7 @@ from typing import Any
 from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
 from vla.deploy.cycle import Witness
 from vla.deploy.drive.outcome import lines, status
-from vla.deploy.drive.preflight import Preflight, confirm
+from vla.deploy.drive.preflight import Preflight, look_over
 from vla.deploy.drive.sources import NotDriven, Opened
 from vla.deploy.estop import EmergencyStop
 from vla.deploy.inference import SimulatedInference
@@ -97,7 +97,7 @@ class Drive:
         preflight = Preflight(*about, opened.seen)
         inference = SimulatedInference(policy, clock) if self.simulated_clock else None
         looks: dict[str, Any] = {"is_done": is_done or done(robot), "witness": witness}
-        looks["ready"] = lambda: self.look_over(preflight, robot)
+        looks["ready"] = lambda: look_over(preflight, robot, self.yes)
         stop = EmergencyStop()
         try:
             with by_call(stop, self.stop_at) if self.stop_at else nullcontext():
@@ -106,20 +106,6 @@ class Drive:
             raise NotDriven(str(error)) from error
         print("\n".join(lines(report)))
         return status(report)
-
-    def look_over(self, preflight: Preflight, robot: Robot) -> None:
-        """Show everything, and ask.
-
-        Raises:
-            NotDriven: The robot may not move.
-        """
-        now = robot.observe()
-        if problems := preflight.problems(now):
-            raise NotDriven(f"It must not move: {problems[0]}")
-        print("\n".join(preflight.lines(now)))
-        for warning in preflight.warnings(now):
-            print(f"WARNING: {warning}")
-        confirm(self.robot.is_real, self.yes)
 
 
 def read_address(text: str) -> Address:

@@ -18,6 +18,8 @@ from rvq_action.json_file import read_json, write_json
 from rvq_action.training_folder import differences
 from vla.data.demo_settings import LONGEST_EPISODE
 from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
+from vla.deploy.drive.preflight import Preflight, look_over
+from vla.deploy.drive.sources import seen_states
 from vla.deploy.inference import InferenceThread, SimulatedInference
 from vla.deploy.report import Ending, RunReport
 from vla.deploy.robots.config import read_robot
@@ -149,7 +151,12 @@ def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
         if config.is_real
         else SimulatedInference(policy, clock, told.latency_s)
     )
-    report = run(robot, policy, settings, clock, inference, is_done=lambda: robot.is_done)
+    more: dict[str, Any] = {"is_done": lambda: robot.is_done}
+    if config.is_real:
+        seen = seen_states(subject.policy.tokenizer, policy.description.embodiment)
+        preflight = Preflight(robot.description, policy.description, settings, True, seen)
+        more["ready"] = lambda: look_over(preflight, robot, yes=False)
+    report = run(robot, policy, settings, clock, inference, **more)
     at_peace = report.ending in PEACEFUL
     success = _solved(config, robot, trial) if at_peace else False
     row = _row(trial, report, success, robot.tracker)
