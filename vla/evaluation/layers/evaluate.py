@@ -15,7 +15,7 @@ from typing import Any
 
 from rvq_action.console import writable_folder
 from rvq_action.json_file import read_json, write_json
-from vla.deploy.robots.config import read_robot
+from vla.deploy.robots.config import read_robot, robot_digest
 from vla.evaluation.closed_loop.run import fingerprint
 from vla.evaluation.layers import attempts, open_loop, sanity
 from vla.evaluation.layers.gates import Check, Gates
@@ -82,10 +82,10 @@ def evaluate(
     subject: Subject | None = None
     results: list[LayerResult] = []
     for layer in (name for name in settings.layers if name in wanted):
-        decides = {"settings": settings.decisive(layer)}
+        decides = _decides(settings, layer)
         row = kept.get(layer)
         if row is None or row["decides"] != decides or row["figures"].get("cut_short"):
-            subject = subject or Subject.load(settings)
+            subject = subject or Subject.load(settings, claim)
             row = {"decides": decides, "figures": _measure(subject, layer, out)}
         else:
             logger.info("%s: measured before.", layer)
@@ -115,6 +115,12 @@ def _check_data(settings: EvalSettings, wanted: Sequence[str]) -> None:
             f"{', '.join(real)} moves for real, and without a dataset open loop is left out: give "
             "--data, or look only (--through sanity)."
         )
+
+
+def _decides(settings: EvalSettings, layer: str) -> dict[str, Any]:
+    """What decides a layer's figures, beside the policy: settings, and what robots' files say."""
+    told = settings.decisive(layer)
+    return {"settings": told, "robots": [robot_digest(word) for word in told.get("robots", ())]}
 
 
 def _measure(subject: Subject, layer: str, out: Path) -> dict[str, Any]:
