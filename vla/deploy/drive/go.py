@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from vla.deploy.server.command import read_key
 from vla.deploy.server.stop_call import by_call
 from vla.deploy.settings import DeploymentSettings
 
+RUNS = Path("runs")
+"""Where runs of real robots are recorded that nobody names a folder for."""
 SLOW = 0.2
 """Fraction of full speed at which a robot is driven where nothing is said."""
 
@@ -59,11 +62,13 @@ class Drive:
         """
         if told["full_speed"] and told["speed"] is not None:
             raise ValueError("Give --speed or --full_speed, not both.")
+        if told["no_record"] and told["record"]:
+            raise ValueError("Give --record or --no_record, not both.")
         robot = read_robot(told["robot"])
         if told["simulated_clock"] and robot.is_real:
             raise ValueError("A real robot takes real time: leave out --simulated_clock.")
         slow = SLOW if told["speed"] is None else told["speed"]
-        record = told["record"] and Path(told["record"])
+        record = _recording(told, robot.is_real)
         speed = 1.0 if told["full_speed"] else slow
         stop_at = told["stop_at"] and read_address(told["stop_at"])
         return cls(robot, speed, record, told["yes"], stop_at, told["simulated_clock"])
@@ -106,6 +111,13 @@ class Drive:
             raise NotDriven(str(error)) from error
         print("\n".join(lines(report)))
         return status(report)
+
+
+def _recording(told: dict[str, Any], is_real: bool) -> Path | None:
+    """Folder of the recording: a real robot has one unless it is told otherwise."""
+    if told["record"] or not is_real or told["no_record"]:
+        return told["record"] and Path(told["record"])
+    return RUNS / f"drive-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
 def read_address(text: str) -> Address:

@@ -61,6 +61,8 @@ class Preflight:
             yield f"hand           {hand.hand.link} at {at} m, kept within {box[0]} .. {box[1]}"
         yield f"recording      {settings.record or 'none'}"
         yield f"stop it by     {stops(settings.keys)}"
+        if self.seen is None:
+            yield "training       seen there: not known here; hold `now` against recordings"
         yield ROW.format(*COLUMNS)
         yield from self._channels(now)
 
@@ -103,7 +105,7 @@ class Preflight:
     def _channels(self, now: RobotObservation) -> Iterator[str]:
         table = self._limiter.table
         for index, channel in enumerate(self.robot.layout.channels):
-            seen = "" if self.seen is None else _range(*self.seen[:, index])
+            seen = "not known" if self.seen is None else _range(*self.seen[:, index])
             limits = _range(table.low[index], table.high[index])
             rates = (_number(v[index]) for v in (table.velocity, table.acceleration))
             state = _number(float(now.proprio[index]))
