@@ -11,6 +11,7 @@ loop asks for in every period, and holds the robot for: nothing moves without be
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import shutil
 import threading
@@ -62,6 +63,11 @@ class Recorder:
         self._thread.start()
 
     @property
+    def hangs(self) -> bool:
+        """Whether something is still being written; after `close`, a disk that does not answer."""
+        return self._thread.is_alive()
+
+    @property
     def problem(self) -> str:
         """Why the robot must not move, empty where it may."""
         if self._failure:
@@ -84,11 +90,17 @@ class Recorder:
         self._queue.join()
 
     def close(self) -> None:
-        """Write what waits; a second call does nothing."""
+        """Write what waits; a second call does nothing. A disk that hangs is left behind."""
         if not self._thread.is_alive():
             return
-        self._queue.put(None, timeout=PATIENCE_S)
-        self._thread.join(PATIENCE_S)
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=PATIENCE_S)
+            self._thread.join(PATIENCE_S)
+        if self.hangs:
+            self._failure = self._failure or (
+                f"{self.folder} hangs: its end was not written within {PATIENCE_S:g} s. Look at "
+                "the disk, or record elsewhere"
+            )
 
     def discard(self) -> None:
         """Close it, and delete the folder: there was nothing to record."""

@@ -206,6 +206,8 @@ def _finalize(recorder: Recorder | None, problems: list[str]) -> Path | None:
         return None
     if recorder.problem:
         problems.append(f"{recorder.problem}.")
+    if recorder.hangs:
+        return None
     try:
         return finalize(recorder.folder)
     except (OSError, ValueError) as error:

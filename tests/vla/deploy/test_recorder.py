@@ -164,6 +164,30 @@ def test_an_impatient_hand_costs_the_dataset_but_not_the_report(tmp_path, monkey
     assert (tmp_path / "run/report.json").is_file()
 
 
+@pytest.mark.parametrize("waiting", [0, 2], ids=["at the end", "with a full queue"])
+def test_a_disk_that_hangs_is_left_behind_and_named(tmp_path, monkeypatch, waiting):
+    """The run has been driven: its report says so, whatever became of the recording."""
+    monkeypatch.setattr("vla.deploy.recorder.PATIENCE_S", 0.05)
+    monkeypatch.setattr("vla.deploy.recorder.QUEUE_S", 0.1)
+    gate, event = threading.Event(), Recorder.event
+
+    def write(recorder, entry):
+        assert gate.wait(PATIENCE_S)
+
+    def end(recorder, *told):
+        recorder.flush()
+        monkeypatch.setattr(Recorder, "_write", write)
+        for _ in range(1 + waiting):
+            event(recorder, *told)
+
+    monkeypatch.setattr(Recorder, "event", end)
+    report, robot, _ = drive(periods=5, record=tmp_path / "run")
+    gate.set()
+    assert report.ending == "time is up" and report.dataset is None
+    assert "run hangs: its end was not written" in report.problems[0]
+    assert robot.names()[-1] == "disconnect"
+
+
 def test_a_recording_overwrites_nothing(tmp_path):
     (tmp_path / "kept").write_text("x")
     with pytest.raises(FileExistsError):

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
 from vla.deploy.cycle import Witness
 from vla.deploy.drive.outcome import lines, status
-from vla.deploy.drive.preflight import Preflight, confirm
+from vla.deploy.drive.preflight import Preflight, look_over
 from vla.deploy.drive.sources import NotDriven, Opened
 from vla.deploy.estop import EmergencyStop
 from vla.deploy.inference import SimulatedInference
@@ -25,6 +26,8 @@ from vla.deploy.server.access import Address
 from vla.deploy.server.stop_call import by_call
 from vla.deploy.settings import DeploymentSettings
 
+RUNS = Path("runs")
+"""Where runs of real robots are recorded that nobody names a folder for."""
 SLOW = 0.2
 """Fraction of full speed at which a robot is driven where nothing is said."""
 STOP_KEY_VARIABLE = "RVQ_ACTION_STOP_KEY"
@@ -60,11 +63,13 @@ class Drive:
         """
         if told["full_speed"] and told["speed"] is not None:
             raise ValueError("Give --speed or --full_speed, not both.")
+        if told["no_record"] and told["record"]:
+            raise ValueError("Give --record or --no_record, not both.")
         robot = read_robot(told["robot"])
         if told["simulated_clock"] and robot.is_real:
             raise ValueError("A real robot takes real time: leave out --simulated_clock.")
         slow = SLOW if told["speed"] is None else told["speed"]
-        record = told["record"] and Path(told["record"])
+        record = _recording(told, robot.is_real)
         speed = 1.0 if told["full_speed"] else slow
         stop_at = told["stop_at"] and read_address(told["stop_at"])
         return cls(robot, speed, record, told["yes"], stop_at, told["simulated_clock"])
@@ -98,7 +103,7 @@ class Drive:
         preflight = Preflight(*about, opened.seen)
         inference = SimulatedInference(policy, clock) if self.simulated_clock else None
         looks: dict[str, Any] = {"is_done": is_done or done(robot), "witness": witness}
-        looks["ready"] = lambda: self.look_over(preflight, robot)
+        looks["ready"] = lambda: look_over(preflight, robot, self.yes)
         stop = EmergencyStop()
         try:
             with by_call(stop, self.stop_at) if self.stop_at else nullcontext():
@@ -108,19 +113,12 @@ class Drive:
         print("\n".join(lines(report)))
         return status(report)
 
-    def look_over(self, preflight: Preflight, robot: Robot) -> None:
-        """Show everything, and ask.
 
-        Raises:
-            NotDriven: The robot may not move.
-        """
-        now = robot.observe()
-        if problems := preflight.problems(now):
-            raise NotDriven(f"It must not move: {problems[0]}")
-        print("\n".join(preflight.lines(now)))
-        for warning in preflight.warnings(now):
-            print(f"WARNING: {warning}")
-        confirm(self.robot.is_real, self.yes)
+def _recording(told: dict[str, Any], is_real: bool) -> Path | None:
+    """Folder of the recording: a real robot has one unless it is told otherwise."""
+    if told["record"] or not is_real or told["no_record"]:
+        return told["record"] and Path(told["record"])
+    return RUNS / f"drive-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
 def read_address(text: str) -> Address:

@@ -14,7 +14,7 @@ from vla.deploy.drive.sources import NotDriven
 from vla.deploy.estop import SIGNALS
 from vla.deploy.limiter import Limiter, LimitViolation
 from vla.deploy.policy import PolicyDescription
-from vla.deploy.robots.protocol import RobotDescription, RobotObservation
+from vla.deploy.robots.protocol import Robot, RobotDescription, RobotObservation
 from vla.deploy.settings import DeploymentSettings
 
 DARK, BLANK = 8.0, 2.0
@@ -61,6 +61,8 @@ class Preflight:
             yield f"hand           {hand.hand.link} at {at} m, kept within {box[0]} .. {box[1]}"
         yield f"recording      {settings.record or 'none'}"
         yield f"stop it by     {stops(settings.keys)}"
+        if self.seen is None:
+            yield "training       seen there: not known here; hold `now` against recordings"
         yield ROW.format(*COLUMNS)
         yield from self._channels(now)
 
@@ -105,7 +107,7 @@ class Preflight:
     def _channels(self, now: RobotObservation) -> Iterator[str]:
         table = self._limiter.table
         for index, channel in enumerate(self.robot.layout.channels):
-            seen = "" if self.seen is None else _range(*self.seen[:, index])
+            seen = "not known" if self.seen is None else _range(*self.seen[:, index])
             limits = _range(table.low[index], table.high[index])
             rates = (_number(v[index]) for v in (table.velocity, table.acceleration))
             state = _number(float(now.proprio[index]))
@@ -145,6 +147,26 @@ def stops(keys: bool) -> str:
     names = ", ".join(number.name for number in SIGNALS)
     heard = "space, q or Escape in this terminal; " if keys and sys.stdin.isatty() else ""
     return f"{heard}Ctrl-C; {names} to process {os.getpid()}"
+
+
+def look_over(preflight: Preflight, robot: Robot, yes: bool) -> None:
+    """Show everything, and ask.
+
+    Args:
+        preflight: What is known.
+        robot: The robot, connected and standing still.
+        yes: Do not ask.
+
+    Raises:
+        NotDriven: The robot may not move.
+    """
+    now = robot.observe()
+    if problems := preflight.problems(now):
+        raise NotDriven(f"It must not move: {problems[0]}")
+    print("\n".join(preflight.lines(now)))
+    for warning in preflight.warnings(now):
+        print(f"WARNING: {warning}")
+    confirm(preflight.is_real, yes)
 
 
 def confirm(is_real: bool, yes: bool) -> None:

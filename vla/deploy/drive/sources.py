@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vla.deploy.policy import Policy
 from vla.deploy.robots.kinds import Defaults
+
+if TYPE_CHECKING:
+    from rvq_action.tokenizer import ActionTokenizer
 
 SERVERS = ("ws://", "wss://")
 
@@ -82,12 +86,17 @@ def _here(choice: PolicyChoice) -> Opened:
     told = choice.embodiment, choice.cameras, choice.chunk_s, choice.steps, choice.seed
     policy = DeployedVLA(network, *told)
     known = network.tokenizer.embodiments[policy.embodiment]
+    seen = seen_states(network.tokenizer, policy.embodiment)
     rows = None if known.mapping is None else network.tokenizer.mapping(policy.embodiment)
     views = tuple(policy.cameras.values())
-    statistics = known.statistics.proprio
-    is_seen = np.array(statistics.count) > 0
-    seen = np.where(is_seen, [statistics.min, statistics.max], np.nan)
     return Opened(policy, Defaults(rows, policy.fps, views, network.config.image_size), seen)
+
+
+def seen_states(tokenizer: ActionTokenizer, embodiment: str) -> np.ndarray:
+    """float [2, D], the lowest and highest state in training; NaN where there was none."""
+    statistics = tokenizer.embodiments[embodiment].statistics.proprio
+    is_seen = np.array(statistics.count) > 0
+    return np.where(is_seen, [statistics.min, statistics.max], np.nan)
 
 
 def _elsewhere(choice: PolicyChoice) -> Opened:

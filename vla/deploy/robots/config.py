@@ -26,6 +26,8 @@ Files that it names are looked for beside it. A section of its own has
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from vla.deploy.robots.protocol import Robot
 from vla.deploy.robots.sections import COMMON, SECTIONS, Source
 
 EXAMPLES = Path(__file__).parent / "configs"
+WORDS = ("metaworld", "replay")
 LIMITS = "what it may be told, or {} where that is anything"
 
 
@@ -56,9 +59,39 @@ def load_robot(given: str | Path, defaults: Defaults | None = None) -> Robot:
 def read_robot(given: str | Path) -> RobotConfig:
     """The same, not built yet; errors as `load_robot`."""
     kind, is_word, rest = str(given).partition(":")
-    if is_word and kind in ("metaworld", "replay"):
+    if is_word and kind in WORDS:
         name, number = _numbered(str(given), rest)
         return MetaWorldConfig(name, number) if kind == "metaworld" else ReplayConfig(name, number)
+    path = _file(given)
+    return parse_robot(read_yaml(path), path)
+
+
+def robot_digest(given: str | Path) -> str:
+    """Equal for equal robots: of the file and those that it names, or of the word.
+
+    Raises:
+        As `load_robot`, where there is no such file.
+    """
+    kind, is_word, _ = str(given).partition(":")
+    if is_word and kind in WORDS:
+        return hashlib.sha256(str(given).encode()).hexdigest()[:16]
+    path = _file(given)
+    named = (path.parent / word for word in _texts(read_yaml(path)))
+    files = [path, *(file for file in named if file.is_file())]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def _texts(data: Any) -> Iterator[str]:
+    """Every string of nested data."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict | list):
+        for value in data.values() if isinstance(data, dict) else data:
+            yield from _texts(value)
+
+
+def _file(given: str | Path) -> Path:
+    """The file of a robot that is no short word."""
     path = Path(given)
     if path.suffix not in (".yaml", ".yml"):
         known = {file.stem: file for file in sorted(EXAMPLES.glob("*.yaml"))}
@@ -70,7 +103,7 @@ def read_robot(given: str | Path) -> RobotConfig:
         path = known[str(given)]
     if not path.is_file():
         raise FileNotFoundError(f"There is no robot file {path}.")
-    return parse_robot(read_yaml(path), path)
+    return path
 
 
 def parse_robot(data: Any, path: Path) -> RobotConfig:

@@ -1,26 +1,20 @@
-"""Layers 3 and 4: the policy drives robots, slowly and then at full speed, recorded.
-
-OUT/LAYER/ROBOT-000/        the recording of a trial, see `vla.deploy.recorder`
-OUT/LAYER/ROBOT-000.json    how it went, if in peace; a trial that has one is not repeated
-"""
+"""Layers 3 and 4: the policy drives robots, slowly and then at full speed, recorded: trial.py."""
 
 from __future__ import annotations
 
-import re
-import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from rvq_action.json_file import read_json, write_json
-from rvq_action.training_folder import differences
 from vla.data.demo_settings import LONGEST_EPISODE
 from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
+from vla.deploy.drive.preflight import Preflight, look_over
+from vla.deploy.drive.sources import seen_states
 from vla.deploy.inference import InferenceThread, SimulatedInference
-from vla.deploy.report import Ending, RunReport
-from vla.deploy.robots.config import read_robot
+from vla.deploy.report import RunReport
+from vla.deploy.robots.config import read_robot, robot_digest
 from vla.deploy.robots.kinds import MetaWorldConfig, RobotConfig
 from vla.deploy.run import run
 from vla.deploy.settings import DeploymentSettings
@@ -30,38 +24,16 @@ from vla.evaluation.layers.gates import Check, Gates
 from vla.evaluation.layers.person import ask_solved, await_person
 from vla.evaluation.layers.subject import Subject
 from vla.evaluation.layers.tracked import TrackedRobot
+from vla.evaluation.layers.trial import COUNTS, PEACEFUL, Trial, ended
 from vla.evaluation.progress.rubrics import packaged_rubrics
 from vla.evaluation.progress.tracker import ProgressTracker
-
-PEACEFUL = (Ending.DONE, Ending.TIME)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One attempt of one robot.
-
-    Attributes:
-        word: The robot, as the settings name it.
-        number: Among its trials.
-        speed: Fraction of full speed.
-        folder: Of its recording.
-    """
-
-    word: str
-    number: int
-    speed: float
-    folder: Path
-
-    @property
-    def result(self) -> Path:
-        """Where it is written how it went."""
-        return self.folder.with_name(f"{self.folder.name}.json")
 
 
 def measure(subject: Subject, layer: Path, speed: float) -> dict[str, Any]:
     """Let every robot be driven as often as there are trials; plain data.
 
-    A trial that does not end in peace is the last one: somebody has to look first.
+    A trial that does not end in peace is the last one: somebody has to look first. It may be
+    repeated, but that of a real robot stays among the rows.
 
     Raises:
         ValueError: Policy and robot do not fit, nobody is beside a real one, or the folder holds
@@ -70,16 +42,21 @@ def measure(subject: Subject, layer: Path, speed: float) -> dict[str, Any]:
     """
     told = subject.settings
     trials = [
-        Trial(word, number, speed, layer / f"{_file_name(word)}-{number:03d}")
+        Trial.of(word, number, speed, layer, read_robot(word).is_real)
         for word in told.robots
         for number in range(told.trials)
     ]
-    rows: list[dict[str, Any]] = []
+    decided = {word: decides(subject, word, speed) for word in told.robots}
+    for trial in trials:
+        if trial.known(decided[trial.word]) is None:
+            trial.clear(decided[trial.word])
+    rows = [row for trial in trials for row in trial.aborted(decided[trial.word])]
     for trial in tqdm(trials, layer.name.replace("_", " "), unit="trial", disable=None):
-        rows.append(_known(subject, trial) or attempt(subject, trial))
-        if not _ended(rows[-1]):
+        row = trial.known(decided[trial.word])
+        rows.append(row or trial.keep(attempt(subject, trial), decided[trial.word]))
+        if not ended(rows[-1]):
             break
-    return {"speed": speed, "trials": rows, "cut_short": not _ended(rows[-1])}
+    return {"speed": speed, "trials": rows, "cut_short": not ended(rows[-1])}
 
 
 def judge(figures: dict[str, Any], gates: Gates, least: float) -> list[Check]:
@@ -91,7 +68,7 @@ def judge(figures: dict[str, Any], gates: Gates, least: float) -> list[Check]:
         least: Share of trials that must be solved.
     """
     rows = figures["trials"]
-    wrong = [f"{row['name']}: {row['ending']} ({row['detail']})" for row in rows if not _ended(row)]
+    wrong = [f"{row['name']}: {row['ending']} ({row['detail']})" for row in rows if not ended(row)]
     checks = [Check("every trial ended in peace", not wrong, "; ".join(wrong) or "all did")]
     for name, part, of, gate in (
         ("missed deadlines", "missed_deadlines", ("periods",), gates.missed),
@@ -107,26 +84,8 @@ def judge(figures: dict[str, Any], gates: Gates, least: float) -> list[Check]:
     return [*checks, Check.at_least("solved", share, least)]
 
 
-def _known(subject: Subject, trial: Trial) -> dict[str, Any] | None:
-    """How a trial went that need not be repeated.
-
-    Raises:
-        ValueError: It was made with other settings.
-    """
-    if not trial.result.is_file():
-        return None
-    row = read_json(trial.result)
-    if changed := differences(row.pop("decides"), decides(subject, trial)):
-        raise ValueError(
-            f"{trial.result} is of a trial with other settings ({'; '.join(changed)}). Give "
-            f"another --out, or delete {trial.result.parent}."
-        )
-    return row
-
-
 def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
-    """One trial: drive, and write down how it went."""
-    shutil.rmtree(trial.folder, ignore_errors=True)
+    """One trial: drive, and say how it went; plain data."""
     trial.folder.parent.mkdir(parents=True, exist_ok=True)
     told, config = subject.settings, _configured(trial, subject.settings.seed)
     if config.is_real:
@@ -149,18 +108,20 @@ def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
         if config.is_real
         else SimulatedInference(policy, clock, told.latency_s)
     )
-    report = run(robot, policy, settings, clock, inference, is_done=lambda: robot.is_done)
-    at_peace = report.ending in PEACEFUL
-    success = _solved(config, robot, trial) if at_peace else False
-    row = _row(trial, report, success, robot.tracker)
-    if at_peace:
-        write_json(row | {"decides": decides(subject, trial)}, trial.result)
-    return row
+    more: dict[str, Any] = {"is_done": lambda: robot.is_done}
+    if config.is_real:
+        seen = seen_states(subject.policy.tokenizer, policy.description.embodiment)
+        preflight = Preflight(robot.description, policy.description, settings, True, seen)
+        more["ready"] = lambda: look_over(preflight, robot, yes=False)
+    report = run(robot, policy, settings, clock, inference, **more)
+    success = _solved(config, robot, trial) if report.ending in PEACEFUL else False
+    return _row(trial, report, success, robot.tracker)
 
 
-def decides(subject: Subject, trial: Trial) -> dict[str, Any]:
-    """What decides how a trial goes, beside its robot and number; plain data."""
-    told = subject.settings.decisive("full_speed") | {"speed": trial.speed}
+def decides(subject: Subject, word: str, speed: float) -> dict[str, Any]:
+    """What decides how the trials of a robot go, beside their numbers; plain data."""
+    told = subject.settings.decisive("full_speed") | {"speed": speed}
+    told |= {"policy": subject.claim, "robot": robot_digest(word)}
     return {name: value for name, value in told.items() if name not in ("robots", "trials")}
 
 
@@ -196,7 +157,6 @@ def _row(
     trial: Trial, report: RunReport, success: bool | None, tracker: ProgressTracker | None
 ) -> dict[str, Any]:
     """How a trial went, as plain data."""
-    counts = ("seconds", "periods", "missed_deadlines", "sent", "chunks", "refused_chunks")
     progress = tracker.progress if tracker else None
     return {
         "name": trial.folder.name,
@@ -207,18 +167,9 @@ def _row(
         "success": success,
         "progress": progress and progress.score,
         "stage": progress and progress.stage,
-        **{name: getattr(report, name) for name in counts},
+        **{name: getattr(report, name) for name in COUNTS},
         "clipped": max(report.clipped.values(), default=0),
         "held": dict(report.held),
         "problems": list(report.problems),
-        "videos": sorted(path.name for path in (trial.folder / "videos").glob("*.mp4")),
+        "videos": trial.videos,
     }
-
-
-def _ended(row: dict[str, Any]) -> bool:
-    return row["ending"] in PEACEFUL
-
-
-def _file_name(word: str) -> str:
-    """A robot's word as the name of a file."""
-    return re.sub(r"[^\w.-]+", "-", Path(word).name).strip("-")

@@ -8,16 +8,18 @@ OUT/full_speed/   those of layer 4
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rvq_action.console import writable_folder
 from rvq_action.json_file import read_json, write_json
+from vla.deploy.robots.config import read_robot, robot_digest
 from vla.evaluation.closed_loop.run import fingerprint
 from vla.evaluation.layers import attempts, open_loop, sanity
 from vla.evaluation.layers.gates import Check, Gates
-from vla.evaluation.layers.settings import LAYERS, EvalSettings
+from vla.evaluation.layers.settings import LAYERS, MOVING, EvalSettings
 from vla.evaluation.layers.subject import Subject
 
 logger = logging.getLogger(__name__)
@@ -60,7 +62,8 @@ def evaluate(
 
     Raises:
         FileNotFoundError: There is no such policy or dataset.
-        ValueError: Something is not usable, or the folder holds results of another policy.
+        ValueError: Something is not usable, a real robot is to move without a dataset, or the
+            folder holds results of another policy.
         RobotError: A robot cannot be reached.
     """
     if through not in LAYERS:
@@ -72,16 +75,17 @@ def evaluate(
             "(--robots).",
             ", ".join(left_out),
         )
+    _check_data(settings, wanted)
     claim = fingerprint(settings.policy)
     file = writable_folder(out) / REPORT
     kept = _read(file, claim)
     subject: Subject | None = None
     results: list[LayerResult] = []
     for layer in (name for name in settings.layers if name in wanted):
-        decides = {"settings": settings.decisive(layer)}
+        decides = _decides(settings, layer)
         row = kept.get(layer)
         if row is None or row["decides"] != decides or row["figures"].get("cut_short"):
-            subject = subject or Subject.load(settings)
+            subject = subject or Subject.load(settings, claim)
             row = {"decides": decides, "figures": _measure(subject, layer, out)}
         else:
             logger.info("%s: measured before.", layer)
@@ -96,6 +100,27 @@ def evaluate(
         if not result.passed:
             break
     return results
+
+
+def _check_data(settings: EvalSettings, wanted: Sequence[str]) -> None:
+    """Nothing real moves by a policy that was not held against what was done.
+
+    Raises:
+        ValueError: It would.
+    """
+    if settings.data is not None or not set(MOVING) & set(wanted):
+        return
+    if real := [word for word in settings.robots if read_robot(word).is_real]:
+        raise ValueError(
+            f"{', '.join(real)} moves for real, and without a dataset open loop is left out: give "
+            "--data, or look only (--through sanity)."
+        )
+
+
+def _decides(settings: EvalSettings, layer: str) -> dict[str, Any]:
+    """What decides a layer's figures, beside the policy: settings, and what robots' files say."""
+    told = settings.decisive(layer)
+    return {"settings": told, "robots": [robot_digest(word) for word in told.get("robots", ())]}
 
 
 def _measure(subject: Subject, layer: str, out: Path) -> dict[str, Any]:

@@ -1,8 +1,23 @@
-"""Whoever stands beside a real robot: puts the scene in order, and says whether it was solved."""
+"""Whoever stands beside a real robot: lets it be connected, puts the scene in order, says whether
+it was solved.
+"""
 
 from __future__ import annotations
 
 import sys
+
+
+def await_look(robot: str) -> None:
+    """Wait until somebody lets a robot be connected and looked at.
+
+    Args:
+        robot: How it is named.
+
+    Raises:
+        ValueError: Nobody is there; the robot is not connected.
+    """
+    _check_terminal(robot)
+    input(f"{robot} will be connected and looked at, told nothing. Enter does so, Ctrl-C ends: ")
 
 
 def await_person(robot: str, trial: str, speed: float) -> None:
@@ -16,9 +31,8 @@ def await_person(robot: str, trial: str, speed: float) -> None:
     Raises:
         ValueError: Nobody is there; the robot does not move.
     """
-    if not sys.stdin.isatty():
-        raise ValueError(f"{robot} moves for real: run this in a terminal, beside the robot.")
-    input(f"{trial} at {speed:g} of full speed. Scene in order? Enter begins, Ctrl-C ends: ")
+    _check_terminal(robot)
+    input(f"{trial} at {speed:g} of full speed. Scene in order? Enter connects, Ctrl-C ends: ")
 
 
 def ask_solved(trial: str) -> bool:
@@ -26,3 +40,8 @@ def ask_solved(trial: str) -> bool:
     while (said := input(f"{trial}: was it solved? [y/n] ").strip().lower()) not in ("y", "n"):
         pass
     return said == "y"
+
+
+def _check_terminal(robot: str) -> None:
+    if not sys.stdin.isatty():
+        raise ValueError(f"{robot} moves for real: run this in a terminal, beside the robot.")

@@ -17,7 +17,9 @@ from torch import Tensor
 from rvq_action.chunk import ActionChunk
 from rvq_action.embodiment import Embodiment
 from rvq_action.relative import to_relative
+from vla.deploy.robots.config import read_robot
 from vla.evaluation.layers.gates import Check, Gates
+from vla.evaluation.layers.person import await_look
 from vla.evaluation.layers.subject import Subject
 from vla.samples import Observation
 
@@ -33,7 +35,13 @@ def measure(subject: Subject) -> dict[str, Any]:
 
     What keeps it from answering at all (an unknown robot, a layout or a camera that is not there)
     is a problem that is named, not an error.
+
+    Raises:
+        ValueError: A real robot is to be looked at, and nobody is beside it.
     """
+    settings = subject.settings
+    if settings.data is None and read_robot(settings.robots[0]).is_real:
+        await_look(settings.robots[0])
     try:
         seen, recorded = _looks(subject)
         chunks = subject.act(seen, subject.settings.seed)

@@ -28,15 +28,17 @@ class Subject:
     Attributes:
         policy: The policy.
         settings: What it is looked at with.
+        claim: The fingerprint of its files; empty where it has none.
     """
 
     policy: VLAPolicy
     settings: EvalSettings
+    claim: str = ""
 
     @classmethod
-    def load(cls, settings: EvalSettings) -> Subject:
+    def load(cls, settings: EvalSettings, claim: str) -> Subject:
         """Load the policy; errors as `VLAPolicy.from_pretrained`."""
-        return cls(VLAPolicy.from_pretrained(settings.policy, settings.device), settings)
+        return cls(VLAPolicy.from_pretrained(settings.policy, settings.device), settings, claim)
 
     @cached_property
     def source(self) -> RobotSource:

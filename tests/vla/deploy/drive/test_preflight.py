@@ -49,6 +49,15 @@ def test_the_table_says_what_the_robot_will_be_told(tight):
     assert not preflight.problems(now)
 
 
+def test_what_nobody_knows_of_training_is_said(tight):
+    """As of a policy behind a server."""
+    preflight, now = looked(tight, seen=None)
+    told = list(preflight.lines(now))
+    assert sum("not known" in line for line in told) == 1 + len(tight.state)
+    assert "hold `now` against recordings" in "\n".join(told)
+    assert "not known" not in "\n".join(looked(tight)[0].lines(now))
+
+
 def test_full_speed_is_said_aloud(tight):
     preflight, now = looked(tight, speed=1.0)
     assert "FULL SPEED" in "\n".join(preflight.lines(now))

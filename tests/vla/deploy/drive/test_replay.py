@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +26,9 @@ from vla.deploy.robots.protocol import RobotObservation
 
 
 @pytest.fixture
-def arm(lerobot_installed, monkeypatch) -> StandIn:
+def arm(lerobot_installed, monkeypatch, tmp_path) -> StandIn:
     """The arm that the file describes; its time is simulated, whatever the command says."""
+    monkeypatch.chdir(tmp_path)
 
     def at_once(policy):
         return SimulatedInference(policy, SimulatedClock())
@@ -100,6 +102,20 @@ def find_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
+
+
+def test_a_real_robot_is_recorded_unless_told_otherwise(recording, arm_file, arm, capsys):
+    words = ["replay", "--recording", str(recording), "--robot", str(arm_file), "--yes"]
+    assert main([*words, "--no_record"]) == 0
+    assert not Path("runs").exists()
+    assert main([*words, "--record", "mine"]) == 0
+    assert Path("mine/report.json").is_file() and not Path("runs").exists()
+    assert main(words) == 0
+    (made,) = Path("runs").iterdir()
+    assert made.name.startswith("drive-2") and (made / "dataset").is_dir()
+    assert f"recording      {made}" in capsys.readouterr().out
+    assert main([*words, "--record", "mine", "--no_record"]) == 1
+    assert "--record or --no_record, not both" in capsys.readouterr().err
 
 
 def test_limits_hold_here_too(recording, tmp_path, arm, capsys):
