@@ -214,4 +214,4 @@ def _finalize(recorder: Recorder | None, problems: list[str]) -> Path | None:
         problems.append(f"No dataset was made of the recording: {error}")
     except KeyboardInterrupt:
         problems.append("No dataset was made of the recording: interrupted.")
-        return None
+    return None

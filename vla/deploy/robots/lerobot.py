@@ -33,12 +33,17 @@ def build(config: Mapping[str, Any], modules: Sequence[str] = ()) -> Any:
         The robot. Unless its configuration asks for it, an arm is not let go of in the end.
 
     Raises:
-        ImportError: LeRobot, or one of the modules, is not installed.
-        ValueError: LeRobot refuses the configuration.
+        ImportError: One of the modules is not installed.
+        ValueError: LeRobot is not, or refuses the configuration.
     """
-    import draccus
-    from lerobot.robots import RobotConfig, make_robot_from_config
-
+    try:
+        import draccus
+        from lerobot.robots import RobotConfig, make_robot_from_config
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"LeRobot drives this robot, and is not installed here ({error}). Install it beside "
+            "this library, as docs/lerobot.md says."
+        ) from error
     for module in modules:
         importlib.import_module(module)
     try:

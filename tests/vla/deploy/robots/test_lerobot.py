@@ -258,3 +258,9 @@ def test_each_of_two_arms_keeps_its_power(lerobot_installed):
 def test_the_examples_are_in_percent_and_stay_under_power(example):
     told = read_robot(example).robot
     assert told["use_degrees"] is False and told["disable_torque_on_disconnect"] is False
+
+
+def test_lerobot_itself_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "draccus", None)
+    with pytest.raises(ValueError, match=r"LeRobot drives this robot, and is not installed here"):
+        build({"type": "so101_follower"})
