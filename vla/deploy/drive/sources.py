@@ -13,7 +13,7 @@ from vla.deploy.policy import Policy
 from vla.deploy.robots.kinds import Defaults
 
 if TYPE_CHECKING:
-    from rvq_action.tokenizer import ActionTokenizer
+    from vla.action_tokens import ActionTokens
 
 SERVERS = ("ws://", "wss://")
 
@@ -89,7 +89,7 @@ def _here(choice: PolicyChoice) -> Opened:
     return Opened(policy, Defaults(rows, policy.fps, views, network.config.image_size), seen)
 
 
-def seen_states(tokenizer: ActionTokenizer, embodiment: str) -> np.ndarray:
+def seen_states(tokenizer: ActionTokens, embodiment: str) -> np.ndarray:
     """float [2, D], the lowest and highest state in training; NaN where there was none."""
     statistics = tokenizer.embodiments[embodiment].statistics.proprio
     is_seen = np.array(statistics.count) > 0
