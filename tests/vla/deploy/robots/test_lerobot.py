@@ -263,4 +263,4 @@ def test_the_examples_are_in_percent_and_stay_under_power(example):
 def test_lerobot_itself_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "draccus", None)
     with pytest.raises(ValueError, match=r"LeRobot drives this robot, and is not installed here"):
-        build({"type": "so101_follower"})
+        lerobot.build({"type": "so101_follower"})
