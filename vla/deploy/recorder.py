@@ -58,7 +58,7 @@ class Recorder:
         }
         room = max(2, round(QUEUE_S * robot.rate))
         self._queue: queue.Queue[Step | tuple[float, str, str] | None] = queue.Queue(room)
-        self._failure, self._missing = "", 0
+        self._failure, self._missing, self._is_over = "", 0, False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -93,6 +93,7 @@ class Recorder:
         """Write what waits; a second call does nothing. A disk that hangs is left behind."""
         if not self._thread.is_alive():
             return
+        self._is_over = True
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=PATIENCE_S)
             self._thread.join(PATIENCE_S)
@@ -114,12 +115,12 @@ class Recorder:
             self._missing += 1
 
     def _run(self) -> None:
-        while (entry := self._queue.get()) is not None:
-            if not self._failure:
+        while not (self._is_over and self._queue.empty()):
+            entry = self._queue.get()
+            if entry is not None and not self._failure:
                 self._guarded(entry)
             self._queue.task_done()
         self._end()
-        self._queue.task_done()
 
     def _guarded(self, entry: Step | tuple[float, str, str]) -> None:
         try:

@@ -186,6 +186,10 @@ def test_a_disk_that_hangs_is_left_behind_and_named(tmp_path, monkeypatch, waiti
     assert report.ending == "time is up" and report.dataset is None
     assert "run hangs: its end was not written" in report.problems[0]
     assert robot.names()[-1] == "disconnect"
+    for thread in threading.enumerate():
+        if thread.name == "recorder":
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive(), "it stays behind for good"
 
 
 def test_a_recording_overwrites_nothing(tmp_path):
