@@ -17,6 +17,9 @@ POLICY_TASKS := drawer-close-v3 button-press-topdown-v3 door-close-v3
 POLICY_EPISODES := 40
 STARTS := 20
 
+TOKENS := runs/tokens
+TOKEN_ROWS := docs/experiments/tokens
+
 SUITE := runs/suite
 SUITE_TASKS := button-press-topdown-v3 button-press-v3 coffee-button-v3 door-close-v3 \
                door-open-v3 drawer-close-v3 drawer-open-v3 faucet-open-v3 handle-press-v3 \
@@ -34,7 +37,7 @@ LEROBOT_NEEDS := draccus diffusers accelerate datasets deepdiff opencv-python-he
                  grpcio protobuf pandas jsonlines pyserial imageio-ffmpeg termcolor toml einops scipy pytest \
                  feetech-servo-sdk dynamixel-sdk
 
-.PHONY: help install system test test-lerobot stress soak lint format demo policy suite ablation
+.PHONY: help install system test test-lerobot stress soak lint format demo policy suite tokens ablation
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -131,6 +134,22 @@ suite: install system  ## Twelve tasks -> a policy -> its checkpoints on those a
 	$(BIN)/rvq-vla suite --policies $(SUITE)/run/policies/step-* --suite metaworld17 \
 	  --out $(SUITE)/outcomes --video 1 $(SUITE_OPTIONS)
 	$(BIN)/rvq-analysis rollouts --runs $(SUITE)/outcomes --out $(SUITE)/report
+
+# One thread each: the same tokenizers, to the bit, and so the rows that are there already.
+tokens: export OMP_NUM_THREADS := 1
+tokens: install system  ## The same policy with four kinds of action tokens, three seeds each -> report in runs/tokens
+	$(BIN)/rvq-vla demos --tasks $(POLICY_TASKS) --episodes $(POLICY_EPISODES) --image_size 112 \
+	  --out $(TOKENS)/demos
+	$(BIN)/rvq-vla bridge --data $(TOKENS)/demos --out $(TOKENS)/questions
+	$(BIN)/rvq-train features --data.datasets $(TOKENS)/demos --out $(TOKENS)/features
+	$(BIN)/rvq-train fit --config tokens16 --trainer.max_steps 400 --data.datasets $(TOKENS)/demos \
+	  --run_dir $(TOKENS)/plain
+	$(BIN)/rvq-train fit --config aligned --closed_form.slots 4 --trainer.max_steps 400 \
+	  --data.datasets $(TOKENS)/demos --data.features $(TOKENS)/features --run_dir $(TOKENS)/aligned
+	$(BIN)/rvq-vla ablate --data $(TOKENS)/demos --bridge $(TOKENS)/questions --max_steps 800 \
+	  --tokenizers vision_aligned=$(TOKENS)/aligned/tokenizer plain_rvq=$(TOKENS)/plain/tokenizer \
+	  --rows $(TOKEN_ROWS) --runs $(TOKENS)/runs
+	$(BIN)/rvq-analysis tokens --rows $(TOKEN_ROWS) --out $(TOKENS)/report
 
 ablation: install  ## Train every recipe on DATA with the features in CACHE -> rows, report in runs/ablation/report
 	@test -n "$(DATA)" -a -n "$(CACHE)" || { \
