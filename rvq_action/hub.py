@@ -45,6 +45,7 @@ def _reason(error: Exception, revision: str | None) -> str:
     if isinstance(error, errors.HFValidationError):
         return "it is no valid id of a repository on the hub."
     told = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-    if isinstance(error, errors.HfHubHTTPError):
+    nowhere = isinstance(error, errors.LocalEntryNotFoundError)  # an HTTP error too, before 1.0
+    if isinstance(error, errors.HfHubHTTPError) and not nowhere:
         return f"the hub refused ({told[0]})."
     return f"the hub cannot be reached ({told[0]}), nor is a copy of it in the local cache."

@@ -5,10 +5,17 @@ LeRobot imports every installed distribution whose name starts with `lerobot_pol
 
 from importlib.util import find_spec
 
-from lerobot_policy_rvq.config_simulated_sawyer import SimulatedSawyerConfig
-from lerobot_policy_rvq.configuration_rvq_vla import RvqVlaConfig
-from lerobot_policy_rvq.optimization import RvqVlaOptimizerConfig, RvqVlaSchedulerConfig
-from lerobot_policy_rvq.processor_rvq_vla import ChannelsToRows, RowsToChannels
+from lerobot_policy_rvq.versions import check_version
+
+check_version()  # before anything of LeRobot is looked for
+
+from lerobot_policy_rvq.config_simulated_sawyer import SimulatedSawyerConfig  # noqa: E402
+from lerobot_policy_rvq.configuration_rvq_vla import RvqVlaConfig  # noqa: E402
+from lerobot_policy_rvq.optimization import (  # noqa: E402
+    RvqVlaOptimizerConfig,
+    RvqVlaSchedulerConfig,
+)
+from lerobot_policy_rvq.processor_rvq_vla import ChannelsToRows, RowsToChannels  # noqa: E402
 
 __all__ = [
     "ChannelsToRows",

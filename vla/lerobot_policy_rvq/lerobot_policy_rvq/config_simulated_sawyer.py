@@ -15,9 +15,12 @@ class SimulatedSawyerConfig(RobotConfig):
         image_size: Pixels per side.
         camera_names: Meta-World's cameras.
         seed: Of the first start; every next one has the next number.
+        kinds_in_names: Let the names of numbers end in .pos and .vel: `lerobot-rollout` passes
+            over all others.
     """
 
     task: str = "drawer-close-v3"
     image_size: int = 112
     camera_names: tuple[str, ...] = ("corner3", "gripperPOV")
     seed: int = 0
+    kinds_in_names: bool = False

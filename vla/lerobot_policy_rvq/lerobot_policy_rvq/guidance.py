@@ -13,6 +13,18 @@ from vla.real_time_chunking import MAX_GUIDANCE, RealTimeGuidance, soft_mask
 from vla.samples import Observation
 
 
+def without_padding(left: Tensor) -> Tensor:
+    """Frames as LeRobot hands them over -> those that there are.
+
+    `lerobot-rollout` fills a short rest of a chunk up with zeros, which are no places to go to.
+
+    Args:
+        left: [n, D] or [B, n, D].
+    """
+    there = left.ne(0).any(-1).nonzero()[:, -1]
+    return left[..., : int(there.max()) + 1 if len(there) else 0, :]
+
+
 def guide_towards(
     policy: VLAPolicy,
     seen: Sequence[Observation],
@@ -20,7 +32,7 @@ def guide_towards(
     horizon: int,
     delay: int,
     most: float | None = None,
-) -> RealTimeGuidance:
+) -> RealTimeGuidance | None:
     """Towards frames that the robot will execute meanwhile.
 
     Args:
@@ -28,23 +40,34 @@ def guide_towards(
         seen: B observations.
         left: float32 [n, D] or [B, n, D], physical, absolute: the frames from now on.
         horizon: T, of the new chunk.
-        delay: Frames of `left` that will have been executed when it arrives.
+        delay: Frames that last until it arrives; those of `left` among them will have been
+            executed.
         most: β of the guidance; the library's where None.
 
+    Returns:
+        None where nothing is left to go on from.
+
     Raises:
-        ValueError: Frames of another number of channels, or fewer than the delay.
+        ValueError: Frames of another number of channels, or a chunk is over before it arrives.
     """
     frames = left.expand(len(seen), *left.shape[-2:])[:, :horizon]
     width = policy.tokenizer.layout(seen[0].embodiment).width
-    count = frames.shape[1]
-    if frames.shape[-1] != width or not 0 <= delay <= count:
+    if frames.shape[-1] != width:
         raise ValueError(
-            f"prev_chunk_left_over must be at least inference_delay={delay} frames of {width} "
-            f"channels, as predict_action_chunk returned them, got {list(left.shape)}."
+            f"prev_chunk_left_over must be frames of {width} channels, as predict_action_chunk "
+            f"returned them, got {list(left.shape)}."
         )
+    if not 0 <= delay <= horizon:
+        raise ValueError(
+            f"inference_delay={delay} must be 0 to chunk_size ({horizon}) frames: a chunk that "
+            "arrives later has nothing left to execute."
+        )
+    count = frames.shape[1]
+    if not count:
+        return None
     filled = pad(frames.transpose(1, 2), (0, horizon - count), mode="replicate").transpose(1, 2)
     given = [policy.samples.in_flow_space(o, f) for o, f in zip(seen, filled, strict=True)]
-    weights = soft_mask(horizon, delay, count)[:, None]
+    weights = soft_mask(horizon, min(delay, count), count)[:, None]
     target = torch.cat([g.x for g in given]).to(policy.model.device)
     mask = torch.cat([weights * g.mask for g in given]).to(policy.model.device)
     return RealTimeGuidance(target, mask, MAX_GUIDANCE if most is None else most)

@@ -26,7 +26,7 @@ from lerobot_policy_rvq.features import (
     check_features,
     check_names,
 )
-from lerobot_policy_rvq.guidance import guide_towards
+from lerobot_policy_rvq.guidance import guide_towards, without_padding
 from lerobot_policy_rvq.tokens import find_embodiment, tokens_of
 from rvq_action.artifact import locate
 from vla.artifact import PATTERNS
@@ -165,7 +165,7 @@ class RvqVlaPolicy(PreTrainedPolicy):
                 most = execution_horizon or getattr(config.rtc_config, "execution_horizon", None)
                 limit = getattr(config.rtc_config, "max_guidance_weight", None)
                 left = prev_chunk_left_over.detach().to("cpu", torch.float32).clone()[..., :most, :]
-                told = config.chunk_size, inference_delay or 0
+                left, told = without_padding(left), (config.chunk_size, inference_delay or 0)
                 guide = guide_towards(self.policy, seen, left, *told, limit)
             chunks = self.policy.act(seen, config.chunk_size, config.denoise_steps, guide=guide)
         return torch.from_numpy(np.stack(chunks)).to(self.model.device)
@@ -178,6 +178,10 @@ class RvqVlaPolicy(PreTrainedPolicy):
             self._queue.extend(chunk.transpose(0, 1))
         return self._queue.popleft()
 
+    def supports_rtc(self) -> bool:
+        """LeRobot asks before it takes chunks in real time."""
+        return True
+
     def init_rtc_processor(self) -> None:
         """LeRobot's real-time inference calls this; the guidance here is the library's own."""
 
@@ -187,9 +191,15 @@ class RvqVlaPolicy(PreTrainedPolicy):
         maps = rf"model\.mot\.layers\.\d+\.(vl|action)\.{MAPS}"
         return {"target_modules": maps, "modules_to_save": heads}
 
-    def _save_pretrained(self, save_directory: Path) -> None:
+    def _save_pretrained(
+        self, save_directory: Path, state_dict: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """The weights are those of the state dict, where one is given."""
         self.config._save_pretrained(save_directory)
-        self.policy.save_pretrained(Path(save_directory) / FOLDER)
+        weights = None
+        if state_dict is not None:
+            weights = {name.removeprefix("model."): w for name, w in state_dict.items()}
+        self.policy.save_pretrained(Path(save_directory) / FOLDER, weights=weights)
 
     @classmethod
     def from_pretrained(

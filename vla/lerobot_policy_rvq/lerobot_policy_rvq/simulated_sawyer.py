@@ -26,6 +26,9 @@ class SimulatedSawyer(Robot):
         super().__init__(config)
         self.config = config
         self.cameras = dict.fromkeys(config.camera_names)
+        kinds = (".pos", ".vel") if config.kinds_in_names else ("", "")
+        self._state_names = [f"{name}{kinds[0]}" for name in STATE_NAMES]
+        self._action_names = [f"{name}{kinds[1]}" for name in ACTION_NAMES]
         self._world: MetaWorldRobot | None = None
         self._starts = 0
 
@@ -33,11 +36,11 @@ class SimulatedSawyer(Robot):
     def observation_features(self) -> dict[str, Any]:
         size = self.config.image_size
         pictures = dict.fromkeys(self.config.camera_names, (size, size, 3))
-        return {**dict.fromkeys(STATE_NAMES, float), **pictures}
+        return {**dict.fromkeys(self._state_names, float), **pictures}
 
     @cached_property
     def action_features(self) -> dict[str, Any]:
-        return dict.fromkeys(ACTION_NAMES, float)
+        return dict.fromkeys(self._action_names, float)
 
     @property
     def is_connected(self) -> bool:
@@ -65,13 +68,13 @@ class SimulatedSawyer(Robot):
         world = self._running()
         state = map(float, world.state())
         images = {name: np.ascontiguousarray(i) for name, i in world.images().items()}
-        return {**dict(zip(STATE_NAMES, state, strict=True)), **images}
+        return {**dict(zip(self._state_names, state, strict=True)), **images}
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:
         """Take a control step; returns what was executed, within the simulator's range."""
-        row = np.clip([float(action[name]) for name in ACTION_NAMES], -1.0, 1.0)
+        row = np.clip([float(action[name]) for name in self._action_names], -1.0, 1.0)
         self._running().step(row.astype(np.float32))
-        return dict(zip(ACTION_NAMES, row.tolist(), strict=True))
+        return dict(zip(self._action_names, row.tolist(), strict=True))
 
     def disconnect(self) -> None:
         """Free the world."""

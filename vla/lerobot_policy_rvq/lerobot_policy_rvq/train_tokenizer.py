@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from lerobot.configs import parser
 from lerobot.scripts import lerobot_train_tokenizer as host
+from lerobot.utils.utils import init_logging
 
 from rvq_action.artifact import METADATA
 from rvq_action.chunk import check_horizon
@@ -27,6 +28,11 @@ from rvq_action.json_file import read_json
 from rvq_action.processing import RvqActionProcessor
 
 Fit = Callable[..., RvqActionProcessor]
+RELATIVE = {
+    "use_relative_transform": "relative_dims",
+    "use_delta_transform": "delta_dims",  # before LeRobot 0.5.1
+}
+"""Which channels are relative -> the flag that names them."""
 
 
 @parser.wrap()
@@ -71,11 +77,12 @@ def check(config: host.TokenizerTrainingConfig) -> None:
     out = Path(config.output_dir) if config.output_dir else None
     if out is not None and out.exists() and any(out.iterdir()):
         raise ValueError(f"--output_dir {out} is not empty. Choose a new folder.")
-    if config.use_delta_transform and not (config.delta_dims or "").strip():
-        raise ValueError(
-            "--use_delta_transform=true without --delta_dims makes no action relative. Name the "
-            'channels: --delta_dims="0,1,2,3,4,5".'
-        )
+    for flag, dims in RELATIVE.items():
+        if getattr(config, flag, False) and not (getattr(config, dims) or "").strip():
+            raise ValueError(
+                f"--{flag}=true without --{dims} makes no action relative. Name the channels: "
+                f'--{dims}="0,1,2,3,4,5".'
+            )
 
 
 def fit(chunks: np.ndarray, vocab_size: int, scale: float) -> RvqActionProcessor:
@@ -115,6 +122,7 @@ def _with_metadata(processor: RvqActionProcessor, told: dict[str, Any]) -> RvqAc
 
 def main() -> None:
     """The console script."""
+    init_logging()
     train_tokenizer()
 
 

@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from vla.lerobot_policy_rvq.tests.versions import LATER
+
 PAGE = Path(__file__).parents[3] / "docs/lerobot.md"
 SMALLER = {
     "--episodes 40": "--episodes 12",
@@ -24,7 +26,9 @@ SMALLER = {
     "--dataset.episode_time_s=4": "--dataset.episode_time_s=2",
 }
 """What the page says, and what a test can wait for."""
-ELSEWHERE = ("pip", "lerobot-rvq-server", "python")
+RECORD, OTHER_RECORD = ("lerobot-record", "lerobot-rollout")[:: -1 if LATER else 1]
+"""What lets a policy act in this version of LeRobot, and in the others."""
+ELSEWHERE = ("pip", "lerobot-rvq-server", "python", OTHER_RECORD)
 """The environment's own making, and programs that do not end: test_async_inference.py runs them."""
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor
 
 from rvq_action.data.lerobot import LeRobotReader
-from vla.lerobot_policy_rvq.tests.afternoon import ELSEWHERE, SMALLER, commands
+from vla.lerobot_policy_rvq.tests.afternoon import ELSEWHERE, RECORD, SMALLER, commands
 from vla.policy import VLAPolicy
 
 LAST = "checkpoints/last/pretrained_model"
@@ -61,9 +61,9 @@ def test_it_solves_the_task_and_did_not_before_it_was_trained(afternoon, tokens,
 
 
 def test_what_it_recorded_opens_in_both_libraries(afternoon):
-    afternoon.until("lerobot-record")
-    path = afternoon.folder / "my/eval_drawer"
-    ours, theirs = LeRobotReader(path), LeRobotDataset("my/eval_drawer", root=path)
+    afternoon.until(RECORD)
+    path = afternoon.folder / "my/acted"
+    ours, theirs = LeRobotReader(path), LeRobotDataset("local/acted", root=path)
     assert ours.num_episodes == theirs.num_episodes == 2
     assert ours.robot_type == "metaworld_sawyer" and set(ours.tasks.values()) == {
         "Push the drawer shut."

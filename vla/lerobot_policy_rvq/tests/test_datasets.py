@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
-from lerobot.datasets.v30.convert_dataset_v21_to_v30 import convert_dataset
 
 from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.stored_statistics import load_statistics
 from tests.synthetic import CAMERA, FEATURES, FPS, columns, frame_of, picture, write_v21
+from vla.lerobot_policy_rvq.tests.versions import H264, convert
 
 INDICES = ("index", "episode_index", "frame_index", "task_index", "timestamp")
 
@@ -111,7 +111,7 @@ def test_what_lerobot_writes_we_read(tmp_path):
     }
     root = tmp_path / "theirs"
     theirs = LeRobotDataset.create(
-        "local/theirs", FPS, {**numeric, **camera}, root=root, robot_type="test_arm", vcodec="h264"
+        "local/theirs", FPS, {**numeric, **camera}, root=root, robot_type="test_arm", **H264
     )
     for episode, length in enumerate((12, 20)):
         for frame in range(length):
@@ -128,7 +128,7 @@ def test_what_lerobot_writes_we_read(tmp_path):
 
 
 def test_v21_opens_in_both_with_equal_values(tmp_path):
-    """LeRobot 0.4.4 reads v2.1 once it has been converted; ours reads both."""
+    """LeRobot reads v2.1 once it has been converted; ours reads both."""
     old = write_v21(tmp_path / "old")
     info = json.loads((old / "meta/info.json").read_text())
     counts = {"total_frames": 89, "total_tasks": 2, "total_chunks": 2, "total_videos": 3}
@@ -150,7 +150,7 @@ def converted(path: Path, folder: Path) -> Path:
     for file in copy.rglob("*"):
         file.chmod(0o755 if file.is_dir() else 0o644)
     copy.chmod(0o755)
-    convert_dataset(f"local/{path.name}", root=folder, push_to_hub=False)
+    convert(copy)
     return copy
 
 

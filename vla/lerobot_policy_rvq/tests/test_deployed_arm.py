@@ -67,6 +67,13 @@ def test_our_loop_drives_a_robot_of_lerobots():
     assert not np.array_equal(first.images["corner3"], last.images["corner3"])
 
 
+def test_its_names_may_say_what_lerobots_rollout_heeds():
+    robot = build({**SAWYER, "kinds_in_names": True}, ["lerobot_policy_rvq"])
+    seen = {name for name, kind in robot.observation_features.items() if kind is float}
+    assert len(seen) == 4 and all(name.endswith(".pos") for name in seen)
+    assert all(name.endswith(".vel") for name in robot.action_features)
+
+
 def test_a_robot_that_refuses_its_configuration_is_not_built():
     with pytest.raises(ValueError, match="cannot build a robot.*speed"):
         build({**SAWYER, "speed": 3}, ["lerobot_policy_rvq"])

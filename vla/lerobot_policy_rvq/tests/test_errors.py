@@ -105,7 +105,7 @@ def test_lerobot_train_says_it_before_the_first_step(run, demos, tokens, tmp_pat
     there = [
         *("--policy.type=rvq_vla", "--policy.shape=mini", "--policy.push_to_hub=false"),
         *("--policy.device=cpu", f"--dataset.root={demos}", "--dataset.repo_id=local/demos"),
-        *(f"--output_dir={tmp_path / 'out'}", "--num_workers=0", "--eval_freq=0"),
+        *(f"--output_dir={tmp_path / 'out'}", "--num_workers=0"),
     ]
     other = robots.save_tokenizer(tmp_path / "other")
     done = run("lerobot-train", *there, f"--policy.action_tokenizer_name={other}", fails=True)

@@ -178,6 +178,42 @@ def test_real_time_chunks_are_those_of_our_own_loop(policy, pipelines):
         policy.predict_action_chunk(given, inference_delay=40, prev_chunk_left_over=left[0])
 
 
+def real_time(policy, given, left: torch.Tensor, delay: int) -> torch.Tensor:
+    """The chunk that goes on from these frames, from the same noise every time."""
+    torch.manual_seed(1)
+    return policy.predict_action_chunk(given, inference_delay=delay, prev_chunk_left_over=left)
+
+
+def test_a_rest_filled_up_with_zeros_is_as_good_as_the_rest(policy, pipelines):
+    """As LeRobot 0.6 hands it over; zeros are no places to go to."""
+    given = pipelines[0](observation())
+    torch.manual_seed(0)
+    left = policy.predict_action_chunk(given)[0, 5:12]
+    filled = torch.cat([left, torch.zeros(5, left.shape[-1])])
+    assert torch.equal(real_time(policy, given, filled, 4), real_time(policy, given, left, 4))
+    torch.manual_seed(1)
+    free = policy.predict_action_chunk(given)
+    assert torch.equal(real_time(policy, given, torch.zeros_like(left), 4), free)
+    assert torch.equal(real_time(policy, given, left[:0], 0), free)
+
+
+def test_no_more_frames_are_executed_meanwhile_than_are_left(policy, pipelines):
+    given = pipelines[0](observation())
+    torch.manual_seed(0)
+    left = policy.predict_action_chunk(given)[0, 5:12]
+    assert torch.equal(real_time(policy, given, left, 12), real_time(policy, given, left, 7))
+    assert not torch.equal(real_time(policy, given, left, 7), real_time(policy, given, left, 2))
+    assert policy.supports_rtc()
+
+
+def test_gathered_weights_are_saved_in_place_of_its_own(policy, tmp_path):
+    """As LeRobot hands them over where every process has a part of them."""
+    given = {name: weight + 1 for name, weight in policy.state_dict().items()}
+    policy._save_pretrained(tmp_path, state_dict=given)
+    for name, weight in RvqVlaPolicy.from_pretrained(tmp_path).state_dict().items():
+        assert torch.equal(weight, given[name]), name
+
+
 def test_pictures_of_another_size_are_brought_to_the_policys(policy, pipelines):
     seen = observation()
     seen[CAMERA] = torch.rand(1, 3, 48, 64)

@@ -21,8 +21,10 @@ from rvq_action import ActionTokenizer
 from rvq_action.processing import RvqActionProcessor
 from tests.rvq_action.robots import ARM, arm_chunk, fit, normalized
 from tests.rvq_action.test_hosts import SIZE, SKIP, PaliGemma
+from vla.lerobot_policy_rvq.tests.versions import RELATIVE
 
 HORIZON, WIDTH = 20, 4
+MAKE_RELATIVE, DIMS, DIM_LIST = RELATIVE
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,7 @@ def test_pi0_fast_decodes_whatever_its_model_says(folder):
 
 FLAGS = (
     *("--action_horizon=10", "--sample_fraction=1.0", "--encoded_dims=0:3"),
-    *("--use_delta_transform=true", "--delta_dims=0,1", "--vocab_size=1024"),
+    *(f"--{MAKE_RELATIVE}=true", f"--{DIMS}=0,1", "--vocab_size=1024"),
 )
 
 
@@ -113,9 +115,9 @@ def trained(run, small_set, tmp_path_factory) -> Path:
 
 def test_the_training_command_keeps_lerobots_account(trained):
     told = json.loads((trained / "metadata.json").read_text())
-    assert told["repo_id"] == "local/small" and told["delta_dim_list"] == [0, 1]
+    assert told["repo_id"] == "local/small" and told[DIM_LIST] == [0, 1]
     assert told["total_encoded_dims"] == 3 and told["action_horizon"] == 10
-    assert told["normalization_mode"] == "QUANTILES" and told["use_delta_transform"] is True
+    assert told["normalization_mode"] == "QUANTILES" and told[MAKE_RELATIVE] is True
     assert told["num_training_chunks"] == 89 - 3 * 9
     stats = told["compression_stats"]
     assert stats["mean_token_length"] * stats["compression_ratio"] == pytest.approx(30)
@@ -140,7 +142,7 @@ def test_what_the_command_trained_codes_relative_chunks(trained, small_set):
     ("flags", "named"),
     [
         ({"action_horizon": 1}, "2..128|2 to 128"),
-        ({"use_delta_transform": True}, "--delta_dims"),
+        ({MAKE_RELATIVE: True}, f"--{DIMS}"),
         ({"vocab_size": 3, "encoded_dims": "0:3"}, "vocab"),
     ],
 )

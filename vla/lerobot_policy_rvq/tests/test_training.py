@@ -59,7 +59,7 @@ def flags(demos: Path, tokens: Path, out: Path, steps: int = STEPS) -> list[str]
         *("--policy.device=cpu", "--policy.optimizer_lr=1e-3", "--policy.flow_draws=2"),
         *("--policy.scheduler_warmup_steps=5", "--dataset.repo_id=local/demos"),
         *(f"--dataset.root={demos}", f"--output_dir={out}", f"--steps={steps}"),
-        *(f"--batch_size={ROWS}", "--num_workers=0", "--log_freq=1", "--eval_freq=0"),
+        *(f"--batch_size={ROWS}", "--num_workers=0", "--log_freq=1"),
         *("--save_freq=10", "--seed=1"),
     ]
 
