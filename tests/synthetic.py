@@ -45,10 +45,13 @@ def frame_of(image: np.ndarray) -> int:
 
 
 def write_v3(
-    path: Path, lengths: Sequence[int] = (30, 24, 35), tasks: Sequence[str] = ("go", "stop")
+    path: Path,
+    lengths: Sequence[int] = (30, 24, 35),
+    tasks: Sequence[str] = ("go", "stop"),
+    robot: str = "test_arm",
 ) -> Path:
     """A v3.0 dataset with one camera; episode i does task i modulo the number of tasks."""
-    with LeRobotWriter(path, FPS, FEATURES, "test_arm", {CAMERA: SIZE}) as writer:
+    with LeRobotWriter(path, FPS, FEATURES, robot, {CAMERA: SIZE}) as writer:
         for i, length in enumerate(lengths):
             frames = map(picture, range(length))
             writer.add_episode(columns(length, i), {CAMERA: frames}, task=tasks[i % len(tasks)])

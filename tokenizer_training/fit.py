@@ -15,6 +15,7 @@ from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from rvq_action.recipe import ClosedFormRecipe
+from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.callbacks import (
     BestTokenizer,
     ResumePoint,
@@ -25,6 +26,7 @@ from tokenizer_training.callbacks import (
 from tokenizer_training.datamodule import ActionDataModule
 from tokenizer_training.features.cache import DatasetFeatures
 from tokenizer_training.module import TokenizerModule
+from tokenizer_training.pretrained import going_on
 from tokenizer_training.run_folder import RunFolder
 from tokenizer_training.sources import Source
 from tokenizer_training.start import (
@@ -45,6 +47,10 @@ TOO_FEW = (
     "form is fitted on all training episodes and nothing is trained. Record more, or raise "
     "--data.validation."
 )
+NOT_FURTHER = (
+    "Fewer than %d validation episodes: too few to tell learning from memorising, so training does "
+    "not go on from the tokenizer. Record more, or raise --data.validation."
+)
 LIBRARIES = ("rvq-action", "torch", "lightning", "vector-quantize-pytorch", "numpy")
 
 
@@ -56,6 +62,7 @@ class RunSettings:
         run_dir: Folder of the run.
         config_name: Name of the configuration, for the artefact.
         recipe: Of the closed form.
+        tokenizer: What training goes on from instead; None for a closed form.
         validation: How the best tokenizer is chosen.
         semantic: How the semantic codes follow the semantic network.
         checkpoint_every_n_steps: Steps between two checkpoints.
@@ -67,10 +74,17 @@ class RunSettings:
     config_name: str
     recipe: ClosedFormRecipe
     validation: ValidationSettings
+    tokenizer: ActionTokenizer | None = None
     semantic: SemanticSettings = SemanticSettings()
     checkpoint_every_n_steps: int = 100
     resume: Literal["auto", "never"] = "auto"
     settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def semantic_slots(self) -> int:
+        """Slots whose first token says what is to be seen."""
+        start = self.recipe if self.tokenizer is None else self.tokenizer.config
+        return start.semantic_slots
 
 
 def fit(
@@ -91,6 +105,8 @@ def fit(
         raise ValueError("A run needs an end: give --trainer.max_steps.")
     sources, steps = data.sources, trainer.max_steps
     if steps and sum(len(source.validation) for source in sources) < run.validation.least_episodes:
+        if run.tokenizer is not None:
+            raise ValueError(NOT_FURTHER % run.validation.least_episodes)
         logger.warning(TOO_FEW, run.validation.least_episodes)
         sources, steps = [replace(source, validation=()) for source in sources], 0
     check_visual(run, module, data)
@@ -151,9 +167,10 @@ def check_visual(run: RunSettings, module: TokenizerModule, data: ActionDataModu
             f"The terms {visual} need to know what a visual teacher saw: give --data.features "
             "CACHE (`rvq-train features` makes one), or train without pictures: --config base."
         )
-    if visual and not run.recipe.semantic_slots:
+    if visual and not run.semantic_slots:
         raise ValueError(
-            f"The terms {visual} need semantic slots: give --closed_form.semantic_slots, 2 say."
+            f"The terms {visual} need semantic slots: give --closed_form.semantic_slots, 2 say, or "
+            "a --tokenizer that has some."
         )
     blind = [source.name for source in data.sources if source.name not in data.features]
     if visual and blind:
@@ -167,8 +184,7 @@ def fit_start(
     began: float,
     data: ActionDataModule,
 ) -> None:
-    """Write a first artefact within seconds, then the one that training starts from."""
-    embodiments = fit_embodiments(sources)
+    """Write the artefact that training starts from, which is the best so far."""
     metadata = {
         "config": run.config_name,
         "steps": 0,
@@ -177,6 +193,25 @@ def fit_start(
         "features": fingerprints(data.features),
         "versions": {name: version(name) for name in LIBRARIES},
     }
+    if run.tokenizer is None:
+        kind, start = "closed form", fit_closed_forms(run, folder, sources, began, metadata)
+    else:
+        kind, start = "start", going_on(run.tokenizer, sources, metadata)
+    start = CalibrationWindows.of(sources).calibrate(start)
+    start.save_pretrained(folder.tokenizer)
+    start.save_pretrained(folder.closed_form)
+    logger.info("The %s is in %s after %.0f s.", kind, folder.closed_form, time.monotonic() - began)
+
+
+def fit_closed_forms(
+    run: RunSettings,
+    folder: RunFolder,
+    sources: Sequence[Source],
+    began: float,
+    metadata: dict[str, Any],
+) -> ActionTokenizer:
+    """The closed form; a first artefact is written within seconds."""
+    embodiments = fit_embodiments(sources)
     first = quick_closed_form(sources, embodiments, run.recipe, metadata)
     first.save_pretrained(folder.tokenizer)
     logger.info(
@@ -184,13 +219,7 @@ def fit_start(
         *(first.tokens_per_chunk, first.config.codebook_size, folder.tokenizer),
         time.monotonic() - began,
     )
-    full = full_closed_form(sources, embodiments, run.recipe, metadata)
-    full = CalibrationWindows.of(sources).calibrate(full)
-    full.save_pretrained(folder.tokenizer)
-    full.save_pretrained(folder.closed_form)
-    logger.info(
-        "The closed form is in %s after %.0f s.", folder.closed_form, time.monotonic() - began
-    )
+    return full_closed_form(sources, embodiments, run.recipe, metadata)
 
 
 def train(
@@ -217,7 +246,7 @@ def train(
     }
     best = BestTokenizer(run.validation, samples, folder.tokenizer)
     last = ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps)
-    if run.recipe.semantic_slots:
+    if run.semantic_slots:
         chunks = sample_windows(sources, run.semantic.windows)
         trainer.callbacks += [SemanticCodebooks(chunks, run.semantic)]  # type: ignore[attr-defined]
     trainer.callbacks += [best, last]  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from rvq_action.data.yaml_file import read_yaml
 from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.run_words import given_configs
+from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.arguments import FIT_WORDS
 from tokenizer_training.callbacks import SemanticSettings, ValidationSettings
 from tokenizer_training.datamodule import ActionDataModule
@@ -82,6 +83,12 @@ class FitCLI(LightningCLI):
             help="mapping of the datasets: a YAML file or a packaged name",
         )
         parser.add_argument(
+            "--tokenizer",
+            type=str | None,
+            default=None,
+            help="go on from this tokenizer, a folder or hub id, instead of a closed form",
+        )
+        parser.add_argument(
             "--checkpoint_every_n_steps", type=int, default=100, help="steps between checkpoints"
         )
         parser.add_class_arguments(ClosedFormRecipe, "closed_form")
@@ -111,11 +118,12 @@ class FitCLI(LightningCLI):
 
     def run_settings(self) -> RunSettings:
         """What `fit` needs to know beside module, data and trainer."""
-        config = self.config
+        config, given = self.config, self.config.tokenizer
         return RunSettings(
             run_dir=Path(config.run_dir),
             config_name=self.config_name,
             recipe=self.config_init.closed_form,
+            tokenizer=None if given is None else ActionTokenizer.from_pretrained(given),
             validation=self.config_init.validation,
             semantic=self.config_init.semantic,
             checkpoint_every_n_steps=config.checkpoint_every_n_steps,
@@ -127,5 +135,7 @@ class FitCLI(LightningCLI):
 def decisive(config: dict[str, Any]) -> dict[str, Any]:
     """The options that decide what a run results in."""
     kept = {key: value for key, value in config.items() if key not in NO_DECISION}
+    if kept.get("tokenizer") is None:
+        kept.pop("tokenizer", None)
     trainer = {k: v for k, v in config["trainer"].items() if k not in NO_DECISION_OF_TRAINER}
     return {**kept, "trainer": trainer}

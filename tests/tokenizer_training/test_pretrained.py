@@ -1,0 +1,64 @@
+"""Training that goes on from a tokenizer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rvq_action import ActionTokenizer
+from tests.synthetic import write_v3
+from tests.tokenizer_training.conftest import LENGTHS
+
+
+@pytest.fixture
+def known(fit_tiny):
+    """A tokenizer trained on the dataset."""
+    return fit_tiny(name="known") / "tokenizer"
+
+
+def test_it_starts_from_the_tokenizer_and_trains_it_further(fit_tiny, known):
+    folder = fit_tiny("--tokenizer", str(known), name="on")
+    before, start, last = (
+        ActionTokenizer.from_pretrained(path)
+        for path in (known, folder / "closed_form", folder / "tokenizer")
+    )
+    weights = before.model.state_dict()
+    for name, tensor in start.model.state_dict().items():
+        assert torch.equal(weights[name], tensor), name
+    assert start.embodiments.keys() == before.embodiments.keys()
+    assert last.metadata["before"] == {"config": "tiny", "steps": before.metadata["steps"]}
+    assert last.metadata["steps"] > 0
+    assert any(not torch.equal(weights[n], t) for n, t in last.model.state_dict().items())
+
+
+def test_without_steps_it_is_the_tokenizer(fit_tiny, known):
+    folder = fit_tiny("--tokenizer", str(known), "--trainer.max_steps", "0", name="on")
+    before, after = (ActionTokenizer.from_pretrained(p) for p in (known, folder / "tokenizer"))
+    weights = before.model.state_dict()
+    assert all(torch.equal(weights[n], t) for n, t in after.model.state_dict().items())
+
+
+def test_a_robot_that_is_not_among_its_own_is_refused(fit_tiny, known, tmp_path):
+    other = write_v3(tmp_path / "others", LENGTHS, robot="other_arm")
+    with pytest.raises(ValueError, match="'other_arm', on which the tokenizer was not fitted"):
+        fit_tiny("--tokenizer", str(known), data=other)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--data.split_seed", "3", "holds out other episodes of waves.*--data.split_seed"),
+        ("--data.seconds", "2", "last 1 s, those of this run 2 s.*--data.seconds 1"),
+        ("--data.validation", "0.1", "training does not go on"),
+    ],
+)
+def test_what_would_not_be_honest_or_alike_is_refused(fit_tiny, known, option, value, said):
+    more = ("--validation.least_episodes", "3") if "validation" in option else ()
+    with pytest.raises(ValueError, match=said):
+        fit_tiny("--tokenizer", str(known), option, value, *more)
+
+
+def test_another_tokenizer_is_another_run(fit_tiny, known):
+    fit_tiny()
+    with pytest.raises(ValueError, match="tokenizer"):
+        fit_tiny("--tokenizer", str(known))
