@@ -145,6 +145,8 @@ def test_what_does_not_fit_is_said(recording, arm_file, arm, capsys):
         (["--recording", str(recording), "--speed", "0.5", "--full_speed"], "not both"),
         (["--recording", str(recording), "--simulated_clock"], "A real robot takes real time"),
         (["--recording", str(recording), "--approach_s", "-1"], "0 or more; got -1"),
+        (["--recording", str(recording), "--speed", "0"], "above 0 and up to 1: 0"),
+        (["--recording", str(recording), "--record", str(recording)], "File exists"),
         (["--dataset", str(recording / "dataset"), "--episode", "4"], "0..0, not 4"),
     ):
         assert main(["replay", *words, *robot]) == 1
