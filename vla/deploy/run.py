@@ -86,7 +86,7 @@ def run(
         if recorder is not None:
             recorder.event(plan.clock.now(), "end", f"{over.ending}: {over.detail}")
     dataset = _finalize(recorder, problems)
-    left = trips, settings.record, dataset, tuple(problems)
+    left = trips, settings.record, dataset, tuple(problems), settings.speed
     report = plan.tally.report(over.ending, over.detail, seconds, *left)
     if recorder is not None and not recorder.problem:
         write_json(report.to_dict(), recorder.folder / "report.json")

@@ -53,6 +53,11 @@ def check_speed(speed: float) -> None:
         raise ValueError(f"speed is a fraction of full speed, above 0 and up to 1: {speed}.")
 
 
+def speed_in_words(speed: float) -> str:
+    """Full speed, or low speed and how low."""
+    return "full speed" if speed == 1 else f"low speed, {speed:g} of full"
+
+
 @dataclass(frozen=True)
 class DeploymentSettings:
     """One run.

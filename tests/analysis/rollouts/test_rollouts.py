@@ -72,7 +72,7 @@ def evaluation(tmp_path) -> Path:
     figures = {
         "sanity": {"problem": "", "heeds": {"pictures": 0.25, "instruction": 0.0}},
         "open_loop": open_loop,
-        "low_speed": {"trials": [trial]},
+        "low_speed": {"speed": 0.25, "trials": [trial]},
     }
     layers = {n: {"figures": f, "checks": CHECKS, "passed": True} for n, f in figures.items()}
     layers["low_speed"] |= {"passed": False, "checks": [CHECKS[0] | {"passed": False}]}
@@ -103,6 +103,7 @@ def test_the_page_shows_suites_and_layers(suite, evaluation, tmp_path, capsys):
     assert "../outcomes/step-200/videos/reach-v3-000.mp4" in page
     assert "../evaluated/low_speed/arm-000/videos/front.mp4" in page
     assert "not reached" in page and "not judged" in page and ">not passed<" in page
+    assert "Driven at low speed, 0.25 of full." in page
     assert "degrees" in page, "radians are shown as people read them"
 
 
