@@ -100,6 +100,21 @@ def load_tokens(path: str | Path) -> ActionTokens:
     return ActionTokenizer.from_pretrained(path)
 
 
+def robot_of(tokens: ActionTokens, name: str | None) -> str:
+    """The name of a robot; may be left out where there is only one.
+
+    Raises:
+        ValueError: It was left out, and there are several.
+        KeyError: The policy does not know it.
+    """
+    robots = sorted(tokens.embodiments)
+    if name is None and len(robots) != 1:
+        raise ValueError(f"Say which robot: one of {robots}.")
+    if name is not None and name not in robots:
+        raise KeyError(f"Unknown robot {name!r}; this policy knows {robots}.")
+    return robots[0] if name is None else name
+
+
 def digest(tokens: ActionTokens) -> str:
     """Equal for equal words in equal spaces."""
     found = hashlib.sha256(repr(tokens.vocabulary).encode())

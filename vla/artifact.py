@@ -11,6 +11,7 @@ README.md           model card
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +33,22 @@ REQUIRED = (CONFIG, VOCABULARY, VL_EXPERT, ACTION_EXPERT, TOKENIZER)
 KNOWN = (*REQUIRED, CARD)
 PATTERNS = (CONFIG, VOCABULARY, CARD, *(f"{n}/*" for n in (VL_EXPERT, ACTION_EXPERT, TOKENIZER)))
 """The files of a repository that holds a policy."""
+OUTLINE = (CONFIG, TOKENIZER)
+OUTLINE_PATTERNS = (CONFIG, f"{TOKENIZER}/*")
+"""Those that say whose policy it is and what it needs, without its weights."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is known of a policy before its weights are read.
+
+    Attributes:
+        config: Its shape.
+        tokenizer: Of actions.
+    """
+
+    config: VLAConfig
+    tokenizer: ActionTokens
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,19 @@ actions = policy.generate_flow_action(images, proprio, instruction, horizon, emb
 """
 
 
+def outline(path: Path) -> Outline:
+    """The part of a folder that is small; strict.
+
+    Raises:
+        ValueError: It is missing, damaged, or does not fit together.
+    """
+    _check_parts(path, OUTLINE)
+    config = VLAConfig.load(path / CONFIG)
+    tokenizer = load_tokens(path / TOKENIZER)
+    config.check_tokenizer(tokenizer)
+    return Outline(config, tokenizer)
+
+
 def load(path: Path, dtype: torch.dtype | None) -> Contents:
     """Read a folder; strict.
 
@@ -133,16 +163,9 @@ def load(path: Path, dtype: torch.dtype | None) -> Contents:
     Raises:
         ValueError: Something is missing, damaged, or does not fit the rest.
     """
-    missing = [name for name in REQUIRED if not (path / name).exists()]
-    if missing:
-        raise ValueError(
-            f"{path} is no policy: {missing} missing. Give a folder that VLAPolicy.save_pretrained "
-            "wrote."
-        )
-    config = VLAConfig.load(path / CONFIG)
-    tokenizer = load_tokens(path / TOKENIZER)
-    config.check_tokenizer(tokenizer)
-    vocabulary = _read_vocabulary(path / VOCABULARY, config)
+    _check_parts(path, REQUIRED)
+    known = outline(path)
+    vocabulary = _read_vocabulary(path / VOCABULARY, known.config)
     weights = load_weights(path / ACTION_EXPERT)
     backbone = load_backbone(str(path / VL_EXPERT), "auto" if dtype is None else dtype)
     if backbone.language_size != vocabulary.rows:
@@ -150,7 +173,15 @@ def load(path: Path, dtype: torch.dtype | None) -> Contents:
             f"{path / VL_EXPERT} has {backbone.language_size} rows, but {VOCABULARY} says "
             f"{vocabulary.rows}. The folder is a mixture of two; save the policy again."
         )
-    return Contents(config, backbone, weights, tokenizer, vocabulary)
+    return Contents(known.config, backbone, weights, known.tokenizer, vocabulary)
+
+
+def _check_parts(path: Path, names: Sequence[str]) -> None:
+    if missing := [name for name in names if not (path / name).exists()]:
+        raise ValueError(
+            f"{path} is no policy: {missing} missing. Give a folder that VLAPolicy.save_pretrained "
+            "wrote."
+        )
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from rvq_action import ActionChunk
 from rvq_action.embodiment import ModelInput
 from rvq_action.inputs import read_actions, read_anchor
-from vla.action_tokens import ActionTokens
+from vla.action_tokens import ActionTokens, robot_of
 from vla.config import VLAConfig
 from vla.images import Image, Pixels, check_size, cut_pixels, read_pixels, robot_views, shrink
 from vla.prompt import Prompter, state_text
@@ -171,18 +171,8 @@ class SampleBuilder:
         return self._sample(head, self.prompter.answer(answer), pixels)
 
     def embodiment(self, name: str | None) -> str:
-        """The name of a robot; may be left out where there is only one.
-
-        Raises:
-            ValueError: It was left out, and there are several.
-            KeyError: The policy does not know it.
-        """
-        robots = sorted(self.tokenizer.embodiments)
-        if name is None and len(robots) != 1:
-            raise ValueError(f"Say which robot: one of {robots}.")
-        if name is not None and name not in robots:
-            raise KeyError(f"Unknown robot {name!r}; this policy knows {robots}.")
-        return robots[0] if name is None else name
+        """The name of a robot; arguments and errors as of `robot_of`."""
+        return robot_of(self.tokenizer, name)
 
     def _pictures(self, images: Sequence[Image]) -> Pixels:
         """Of no robot's camera: any sizes, within the configuration's bound."""

@@ -1,1 +1,1 @@
-"""What policies do on robots: the outcomes of `rvq-vla suite`, `rollout` and `eval`, drawn."""
+"""What policies do on robots: what `rvq-vla suite | rollout | eval | schedules` leaves, drawn."""

@@ -15,11 +15,11 @@ def rollouts_parser() -> ArgumentParser:
     """Arguments of `rvq-analysis rollouts`."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(description="Draw what policies did: suites, rollouts, evaluations.")
+    parser = ArgumentParser(description="Draw what policies did: suites, rollouts, ...")
     add = parser.add_argument
     add(
         "--runs", type=Path, nargs="+", required=True, metavar="DIR",
-        help="folders of `rvq-vla suite`, `rollout` or `eval`",
+        help="folders of `rvq-vla suite`, `rollout`, `eval` or `schedules`",
     )  # fmt: skip
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     return parser

@@ -12,6 +12,7 @@ from analysis.report_tables import table
 from analysis.rollouts import figures
 from analysis.rollouts.films import strip
 from analysis.rollouts.runs import EvalRun
+from vla.deploy.settings import speed_in_words
 from vla.evaluation.layers.open_loop import HOLDING, MEAN, POLICY
 from vla.evaluation.layers.settings import MOVING
 
@@ -38,6 +39,8 @@ def section(run: EvalRun, folder: Path) -> str:
             parts.append(figure(figures.open_loop(row["figures"]), OPEN_LOOP_NOTE))
             parts.append(errors(row["figures"]))
         elif name in MOVING:
+            speed = speed_in_words(row["figures"]["speed"])
+            parts.append(f'<p class="note">Driven at {speed}.</p>')
             parts.append(trials(row["figures"]["trials"]))
             parts += films(run, name, row["figures"]["trials"], folder)
     return "\n".join(parts)

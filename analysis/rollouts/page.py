@@ -11,9 +11,10 @@ from string import Template
 from analysis.bootstrap import Estimate
 from analysis.report import figure
 from analysis.report_tables import table
-from analysis.rollouts import figures, layers
+from analysis.rollouts import figures, layers, ways_section
 from analysis.rollouts.films import strip
-from analysis.rollouts.runs import Checkpoint, EvalRun, Result, SuiteRun
+from analysis.rollouts.runs import Checkpoint, Result, Run, SuiteRun
+from analysis.rollouts.ways import WaysRun
 
 STYLE = """<style>
 .strip { margin: 10px 0 16px; } .strip > a { display: flex; gap: 4px; }
@@ -33,12 +34,14 @@ STAGE_NOTE = (
 )
 
 
-def write(runs: Sequence[SuiteRun | EvalRun], folder: Path) -> Path:
+def write(runs: Sequence[Run], folder: Path) -> Path:
     """Write index.html."""
     body = [STYLE, "<h1>Rollouts</h1>"]
     for run in runs:
         if isinstance(run, SuiteRun):
             body.append(suite_section(run, folder))
+        elif isinstance(run, WaysRun):
+            body.append(ways_section.section(run))
         else:
             body.append(layers.section(run, folder))
     template = Template(files("analysis").joinpath("templates/compare.html").read_text("utf-8"))

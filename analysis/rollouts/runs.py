@@ -1,4 +1,4 @@
-"""Reading what `rvq-vla suite`, `rvq-vla rollout` and `rvq-vla eval` leave in their folders."""
+"""Reading what `rvq-vla suite`, `rollout`, `eval` and `schedules` leave in their folders."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.bootstrap import Estimate
+from analysis.rollouts.ways import WaysRun, read_ways
 from rvq_action.json_file import read_json
 from vla.evaluation.closed_loop.results import REPORT as ROLLOUTS
 from vla.evaluation.layers.evaluate import REPORT as LAYERS
+from vla.evaluation.schedules.run import REPORT as WAYS
 from vla.evaluation.suites.run import REPORT as SUITE
 
 ALL = "all"
@@ -94,7 +96,10 @@ class EvalRun:
     layers: Mapping[str, Mapping[str, Any]]
 
 
-def read_run(folder: Path) -> SuiteRun | EvalRun:
+Run = SuiteRun | EvalRun | WaysRun
+
+
+def read_run(folder: Path) -> Run:
     """What a folder holds.
 
     Raises:
@@ -108,8 +113,8 @@ def read_run(folder: Path) -> SuiteRun | EvalRun:
             except (KeyError, TypeError, IndexError, AttributeError) as error:
                 raise ValueError(f"{file} is damaged ({error!r}). Make it again.") from error
     raise FileNotFoundError(
-        f"{folder} holds none of {list(READERS)}: give the --out of `rvq-vla suite`, `rollout` or "
-        "`eval`."
+        f"{folder} holds none of {list(READERS)}: give the --out of `rvq-vla suite`, `rollout`, "
+        "`eval` or `schedules`."
     )
 
 
@@ -139,9 +144,10 @@ def _checkpoint(folder: Path, row: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(row["name"], row["steps"], averages, tasks, films)
 
 
-READERS: dict[str, Callable[[Path, Mapping[str, Any]], SuiteRun | EvalRun]] = {
+READERS: dict[str, Callable[[Path, Mapping[str, Any]], Run]] = {
     SUITE: _read_suite,
     ROLLOUTS: _read_rollouts,
     LAYERS: _read_layers,
+    WAYS: read_ways,
 }
 """File of a folder -> who reads it."""

@@ -12,6 +12,8 @@ loop asks for in every period, and holds the robot for: nothing moves without be
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import queue
 import shutil
 import threading
@@ -47,6 +49,7 @@ class Recorder:
     def __init__(
         self, folder: Path, robot: RobotDescription, about: dict[str, Any], waits: bool = False
     ) -> None:
+        check_new(folder)
         folder.mkdir(parents=True)
         (folder / "videos").mkdir()
         write_json(describe(robot) | about, folder / "run.json")
@@ -151,6 +154,17 @@ class Recorder:
                 self._failure = self._failure or f"{self.folder}: a video has no end ({error})"
         self._steps.close()
         self._events.close()
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder that is there: nothing is recorded over.
+
+    Raises:
+        FileExistsError: It is.
+    """
+    if folder.exists():
+        told = f"{os.strerror(errno.EEXIST)}; record into another folder, or delete it"
+        raise FileExistsError(errno.EEXIST, told, str(folder))
 
 
 def video_path(folder: Path, camera: str) -> Path:

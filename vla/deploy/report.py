@@ -58,6 +58,7 @@ class RunReport:
         recording: Folder of the recording.
         dataset: The LeRobotDataset that it became.
         problems: What else went wrong.
+        speed: Fraction of full speed.
     """
 
     ending: Ending
@@ -76,6 +77,7 @@ class RunReport:
     recording: Path | None = None
     dataset: Path | None = None
     problems: tuple[str, ...] = ()
+    speed: float = 1.0
 
     @property
     def missed_share(self) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from rvq_action.json_file import write_json
 from vla.deploy.checks import ObservationChecks
@@ -19,11 +20,11 @@ from vla.deploy.guard import GuardedRobot
 from vla.deploy.inference import Inference, InferenceThread
 from vla.deploy.limiter import Limiter
 from vla.deploy.loop import ControlLoop
-from vla.deploy.policy import Policy, check_match
+from vla.deploy.policy import Policy, PolicyDescription, check_match
 from vla.deploy.recorder import Recorder
 from vla.deploy.recording import finalize
 from vla.deploy.report import Ending, RunReport, Tally
-from vla.deploy.robots.protocol import Robot
+from vla.deploy.robots.protocol import Robot, RobotDescription
 from vla.deploy.schedule import Schedule, make_schedule
 from vla.deploy.settings import DeploymentSettings
 from vla.deploy.watchdog import Watchdog, WatchdogThread
@@ -85,11 +86,31 @@ def run(
         if recorder is not None:
             recorder.event(plan.clock.now(), "end", f"{over.ending}: {over.detail}")
     dataset = _finalize(recorder, problems)
-    left = trips, settings.record, dataset, tuple(problems)
+    left = trips, settings.record, dataset, tuple(problems), settings.speed
     report = plan.tally.report(over.ending, over.detail, seconds, *left)
     if recorder is not None and not recorder.problem:
         write_json(report.to_dict(), recorder.folder / "report.json")
     return report
+
+
+class Fit(NamedTuple):
+    """What plays the chunks of a policy, and what bounds them for a robot."""
+
+    schedule: Schedule
+    limiter: Limiter
+
+
+def fit_together(
+    robot: RobotDescription, policy: PolicyDescription, settings: DeploymentSettings
+) -> Fit:
+    """Make what stands between a policy and a robot; neither has to be there for it.
+
+    Raises:
+        ValueError: They do not fit one another.
+    """
+    check_match(policy, robot)
+    schedule = make_schedule(policy, settings.schedule, settings.speed)
+    return Fit(schedule, Limiter(robot.limits, robot.layout, robot.rate, settings.speed))
 
 
 @dataclass(frozen=True)
@@ -106,11 +127,8 @@ class _Plan:
 
     @classmethod
     def of(cls, robot: Robot, policy: Policy, settings: DeploymentSettings, clock: Clock) -> _Plan:
-        about, told = robot.description, policy.description
-        check_match(told, about)
-        schedule = make_schedule(told, settings.schedule, settings.speed)
-        limiter = Limiter(about.limits, about.layout, about.rate, settings.speed)
-        return cls(robot, policy, settings, clock, schedule, limiter, Tally())
+        fit = fit_together(robot.description, policy.description, settings)
+        return cls(robot, policy, settings, clock, *fit, Tally())
 
     def recorder(self) -> Recorder | None:
         if self.settings.record is None:

@@ -43,6 +43,21 @@ class SafetySettings:
         return self.watchdog_s or max(WATCHDOG_PERIODS * period, WATCHDOG_S)
 
 
+def check_speed(speed: float) -> None:
+    """Refuse what is no fraction of full speed.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not 0 < speed <= 1:
+        raise ValueError(f"speed is a fraction of full speed, above 0 and up to 1: {speed}.")
+
+
+def speed_in_words(speed: float) -> str:
+    """Full speed, or low speed and how low."""
+    return "full speed" if speed == 1 else f"low speed, {speed:g} of full"
+
+
 @dataclass(frozen=True)
 class DeploymentSettings:
     """One run.
@@ -71,10 +86,7 @@ class DeploymentSettings:
             raise ValueError("The instruction is empty. Say what to do.")
         if not self.seconds > 0:
             raise ValueError(f"seconds must be positive, got {self.seconds}.")
-        if not 0 < self.speed <= 1:
-            raise ValueError(
-                f"speed is a fraction of full speed, above 0 and up to 1: {self.speed}."
-            )
+        check_speed(self.speed)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for the record."""

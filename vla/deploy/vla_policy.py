@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from rvq_action.data.windows import horizon_frames
+from vla.action_tokens import ActionTokens, robot_of
+from vla.config import VLAConfig
 from vla.deploy.policy import Committed, PolicyDescription, Request
 from vla.flow import seeded
 from vla.generation import in_groups
@@ -20,6 +22,36 @@ from vla.samples import Observation
 
 SAMPLED = 16
 """Numbers of every weight that tell policies apart."""
+
+
+def describe(
+    config: VLAConfig,
+    tokenizer: ActionTokens,
+    embodiment: str | None = None,
+    cameras: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+) -> PolicyDescription:
+    """What a policy is in front of a robot; arguments and errors as of `DeployedVLA`."""
+    name = robot_of(tokenizer, embodiment)
+    own, given = config.cameras[name], cameras or {}
+    if unknown := sorted(set(given) - set(own)):
+        raise ValueError(f"The policy has no camera {unknown}; it looks through {list(own)}.")
+    fps = tokenizer.embodiments[name].fps
+    horizon = horizon_frames(fps, tokenizer.seconds if seconds is None else seconds)
+    views = {camera: given.get(camera, camera) for camera in own}
+    return PolicyDescription(name, tokenizer.layout(name), fps, horizon, views, real_time=True)
+
+
+def check_sampling(steps: int | None, seed: int) -> None:
+    """Refuse a sampler that would give its noise back, and a seed that is none.
+
+    Raises:
+        ValueError: Says which.
+    """
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps of the flow's sampler start at 1, got {steps}.")
+    if seed < 0:
+        raise ValueError(f"seed starts at 0, got {seed}.")
 
 
 class DeployedVLA:
@@ -39,7 +71,7 @@ class DeployedVLA:
 
     Raises:
         KeyError: The policy has no normalisation for such a robot.
-        ValueError: It knows several robots, or has no such camera.
+        ValueError: It knows several robots, has no such camera, or a number is not usable.
     """
 
     def __init__(
@@ -52,21 +84,13 @@ class DeployedVLA:
         seed: int = 0,
         max_guidance: float = MAX_GUIDANCE,
     ) -> None:
+        check_sampling(steps, seed)
         self.policy, self.steps, self.seed = policy, steps, seed
         self.max_guidance = max_guidance
-        self.embodiment = policy.samples.embodiment(embodiment)
-        own = policy.config.cameras[self.embodiment]
-        if unknown := sorted(set(cameras or {}) - set(own)):
-            raise ValueError(f"The policy has no camera {unknown}; it looks through {list(own)}.")
-        self.cameras = {name: (cameras or {}).get(name, name) for name in own}
-        self.fps = policy.tokenizer.embodiments[self.embodiment].fps
-        self.horizon = horizon_frames(self.fps, seconds or policy.tokenizer.seconds)
-
-    @cached_property
-    def description(self) -> PolicyDescription:
-        layout = self.policy.tokenizer.layout(self.embodiment)
-        chunks = self.fps, self.horizon
-        return PolicyDescription(self.embodiment, layout, *chunks, self.cameras, real_time=True)
+        known = policy.config, policy.tokenizer
+        self.description = describe(*known, embodiment, cameras, seconds)
+        self.embodiment, self.cameras = self.description.embodiment, self.description.cameras
+        self.fps, self.horizon = self.description.fps, self.description.horizon
 
     def reset(self) -> None:
         """Nothing is remembered from chunk to chunk."""

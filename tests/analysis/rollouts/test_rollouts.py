@@ -11,10 +11,12 @@ import pytest
 from analysis.cli import main
 from analysis.rollouts.films import evenly, strip
 from analysis.rollouts.runs import EvalRun, SuiteRun, read_run
+from analysis.rollouts.ways import WaysRun
 from vla.deploy.live_video import LiveVideo
 from vla.evaluation.closed_loop.loop import Outcome
 from vla.evaluation.closed_loop.results import by_task, summary, write_report
 from vla.evaluation.closed_loop.starts import Start
+from vla.evaluation.schedules.summary import summarize
 
 CHECKS = [{"name": "finite values", "passed": True, "detail": "1, at least 1"}]
 
@@ -72,7 +74,7 @@ def evaluation(tmp_path) -> Path:
     figures = {
         "sanity": {"problem": "", "heeds": {"pictures": 0.25, "instruction": 0.0}},
         "open_loop": open_loop,
-        "low_speed": {"trials": [trial]},
+        "low_speed": {"speed": 0.25, "trials": [trial]},
     }
     layers = {n: {"figures": f, "checks": CHECKS, "passed": True} for n, f in figures.items()}
     layers["low_speed"] |= {"passed": False, "checks": [CHECKS[0] | {"passed": False}]}
@@ -80,6 +82,61 @@ def evaluation(tmp_path) -> Path:
     film(folder / "low_speed" / "arm-000" / "videos" / "front.mp4")
     (folder / "eval.json").write_text(json.dumps({"layers": layers}))
     return folder
+
+
+def way(mode: str, solved: int, jump: list[float]) -> list[dict]:
+    """Four attempts, as `rvq-vla schedules` keeps them."""
+    told = {"mode": mode, "task": "reach-v3", "periods": 50, "missed": 5, "overrun": 0}
+    told |= {"jump": jump, "jump_by_group": {"hand": jump}, "inside": [0.05], "seconds": 2.5}
+    told |= {"inference_ms": {"median": 90.0}, "delay_periods": {"median": 2.0}}
+    return [told | {"number": n, "success": n < solved} for n in range(4)]
+
+
+@pytest.fixture
+def ways(tmp_path) -> Path:
+    """Three ways to play chunks, of which one never has a seam."""
+    modes = ("receding", 1, [0.4]), ("asynchronous", 3, [0.2]), ("real_time", 4, [])
+    rows = [row for mode in modes for row in way(*mode)]
+    report = {"trials": {}, "used_latency_s": [0.1, 0.15], "modes": summarize(rows)}
+    folder = tmp_path / "ways"
+    folder.mkdir()
+    (folder / "schedules.json").write_text(json.dumps(report | {"attempts": rows}))
+    return folder
+
+
+def test_ways_to_play_chunks_are_read(ways):
+    run = read_run(ways)
+    assert isinstance(run, WaysRun) and run.tasks == ("reach-v3",)
+    receding, plain, guided = run.ways
+    assert (receding.solved, receding.starts, receding.missed.value) == (1, 4, 0.1)
+    assert receding.jump is not None and receding.jump.value == pytest.approx(0.4)
+    assert receding.ratio is not None and receding.ratio.value == pytest.approx(2.0)
+    assert plain.ratio is not None and plain.ratio.value == 1.0
+    assert guided.jump is None and guided.success.value == 1.0
+
+
+def test_ways_to_play_chunks_are_drawn_with_their_table(ways, tmp_path):
+    assert main(["rollouts", "--runs", str(ways), "--out", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert page.count("<svg") == 1 and "deadlines missed [%]" in page
+    assert "a chunk takes 100 ms, a guided one 150 ms" in page
+    line = next(row for row in page.split("<tr>") if row.startswith("<td>receding"))
+    cells = [text.split("<")[0] for text in line.split("<td>")[1:]]
+    assert cells == ["receding", "10.00", "0.400", "2.00", "0.050", "25", "2.50"]
+    assert "1 of 4 solved" in line and "5 to 70" in line
+    line = next(row for row in page.split("<tr>") if row.startswith("<td>real time"))
+    assert "nan" not in line and line.count("<td></td>") == 2
+
+
+def test_ways_in_real_time_have_no_latency_of_their_own(ways, tmp_path):
+    data = json.loads((ways / "schedules.json").read_text()) | {"used_latency_s": None}
+    (ways / "schedules.json").write_text(json.dumps(data))
+    assert main(["rollouts", "--runs", str(ways), "--out", str(tmp_path / "page")]) == 0
+    assert "In real time." in (tmp_path / "page" / "index.html").read_text()
+    del data["modes"]["receding"]["missed"]
+    (ways / "schedules.json").write_text(json.dumps(data))
+    with pytest.raises(ValueError, match="schedules.json is damaged"):
+        read_run(ways)
 
 
 def test_a_suite_is_read(suite):
@@ -103,6 +160,7 @@ def test_the_page_shows_suites_and_layers(suite, evaluation, tmp_path, capsys):
     assert "../outcomes/step-200/videos/reach-v3-000.mp4" in page
     assert "../evaluated/low_speed/arm-000/videos/front.mp4" in page
     assert "not reached" in page and "not judged" in page and ">not passed<" in page
+    assert "Driven at low speed, 0.25 of full." in page
     assert "degrees" in page, "radians are shown as people read them"
 
 

@@ -43,6 +43,12 @@ def test_it_refuses_a_robot_without_normalisation_and_cameras_it_does_not_have(p
         DeployedVLA(policy, "arm", {"top": "front"})
 
 
+def test_it_refuses_steps_that_would_leave_the_noise_as_it_is(policy):
+    for steps in (0, -1):
+        with pytest.raises(ValueError, match=f"start at 1, got {steps}"):
+            DeployedVLA(policy, "arm", steps=steps)
+
+
 def test_cameras_of_other_names_and_sizes(policy):
     deployed = DeployedVLA(policy, "arm", {"front": "left", "wrist": "right"}, steps=2)
     same = DeployedVLA(policy, "arm", steps=2)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-    from vla.deploy.policy import PolicyDescription
-    from vla.deploy.schedule_settings import ScheduleSettings
+    from vla.deploy.settings import DeploymentSettings
 
 SECONDS = 30.0
 """Of a run that nothing more is said of."""
@@ -60,28 +60,30 @@ def drive(config: Namespace) -> int:
 
     Raises:
         ValueError: Policy, robot and options do not fit, robot or server cannot be reached, or
-            nobody lets the robot move.
+            nobody lets the robot move. What can be known before the policy's weights are read is
+            refused before.
     """
     from vla.deploy.drive.go import Drive
     from vla.deploy.drive.sources import PolicyChoice, open_policy
     from vla.deploy.server.command import read_pairs
-    from vla.deploy.settings import DeploymentSettings
 
     told: dict[str, Any] = config.as_dict()
     drive = Drive.of(told)
     names = ("embodiment", "chunk_s", "steps", "seed", "device", "fast")
     chosen = {name: told[name] for name in names} | {"key_file": told["api_key_file"]}
     chosen["cameras"] = read_pairs(told["cameras"])
-    opened = open_policy(PolicyChoice(told["policy"], **chosen))
-    with contextlib.closing(opened):
-        instruction = told["instruction"] or drive.robot.instruction
-        schedule = _schedule(told, opened.policy.description)
-        settings = DeploymentSettings(instruction, told["seconds"], schedule)
+    choice = PolicyChoice(told["policy"], **chosen)
+    settings = _settings(told, told["instruction"] or drive.robot.instruction)
+    with contextlib.closing(open_policy(choice)) as opened:
+        if told["schedule"] is None and opened.about.real_time:
+            settings = replace(settings, schedule=replace(settings.schedule, mode="real_time"))
         return drive.go(opened, settings)
 
 
-def _schedule(told: dict[str, Any], policy: PolicyDescription) -> ScheduleSettings:
+def _settings(told: dict[str, Any], instruction: str) -> DeploymentSettings:
+    """As they are where the policy has no say."""
     from vla.deploy.schedule_settings import ScheduleSettings
+    from vla.deploy.settings import DeploymentSettings
 
-    mode: Any = told["schedule"] or ("real_time" if policy.real_time else "asynchronous")
-    return ScheduleSettings(mode, told["execute_frames"])
+    schedule = ScheduleSettings(told["schedule"] or "asynchronous", told["execute_frames"])
+    return DeploymentSettings(instruction, told["seconds"], schedule)

@@ -1,8 +1,9 @@
 """A recording as an mp4: its cameras side by side, and below them what it was told.
 
-| front        | wrist   |
-| vx    ~~~~~|~~~~~~~~~~ |     grey: where it was, blue: what was sent, red: held
-| vy    ~~~~~|~~~~~~~~~~ |     the bar is now
+| front           | wrist   |
+| - where it was  - ...     |    see legend.py
+| vx [m/s]  ~~~~~|~~~~~~~~~ |    below the name the range of what it was told, and of where it was
+| vy [m/s]  ~~~~~|~~~~~~~~~ |    the bar is now
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from rvq_action.data.writer_video import encode
+from vla.deploy.drive import legend
+from vla.deploy.drive.legend import HELD, INK, NOW, SENT, WAS, WHITE, caption, draw_legend
 from vla.deploy.drive.played import PlayedRun
-from vla.deploy.rates import SUFFIX
+from vla.deploy.rates import rate_channels
 
-HEIGHT, NARROWEST, ROW, MARGIN, CRF = 360, 640, 34, 110, 20
-WHITE, INK, WAS, SENT, HELD, NOW = "white", "#444", "#aaa", "#1b6fc2", "#f6c9c4", "#d2322d"
+HEIGHT, NARROWEST, ROW, CRF = 360, 720, 34, 20
+TOLD, STATE, MARGIN = 6, 104, 204
+"""Pixels from the left to the ranges of what it was told and where it was, and to the curves."""
 
 
 def film(run: PlayedRun, out: Path) -> int:
@@ -45,25 +49,37 @@ def _with(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]
 
 def _frames(run: PlayedRun) -> Iterator[np.ndarray]:
     """uint8 [H, W, 3], of even height and width."""
-    curves = None
+    below = None
     for period, images in run.pictures():
-        views = [_scaled(image) for image in images.values()]
+        views = [_view(image, name) for name, image in images.items()]
         width = max(sum(view.width for view in views), NARROWEST) // 2 * 2
-        curves = curves or draw_curves(run, width)
-        canvas = Image.new("RGB", (width, HEIGHT + curves.height), WHITE)
+        below = below or _below(run, width)
+        canvas = Image.new("RGB", (width, HEIGHT + below.height), WHITE)
         left = 0
         for view in views:
             canvas.paste(view, (left, 0))
             left += view.width
-        canvas.paste(curves, (0, HEIGHT))
+        canvas.paste(below, (0, HEIGHT))
         at = place(run, run.times[period], width)
-        ImageDraw.Draw(canvas).line([(at, HEIGHT), (at, canvas.height)], fill=NOW, width=2)
+        edges = [(at, HEIGHT + legend.HEIGHT), (at, canvas.height)]
+        ImageDraw.Draw(canvas).line(edges, fill=NOW, width=2)
         yield np.asarray(canvas)
 
 
-def _scaled(image: np.ndarray) -> Image.Image:
+def _view(image: np.ndarray, name: str) -> Image.Image:
     height, width = image.shape[:2]
-    return Image.fromarray(image).resize((round(width * HEIGHT / height), HEIGHT))
+    view = Image.fromarray(image).resize((round(width * HEIGHT / height), HEIGHT))
+    caption(view, name)
+    return view
+
+
+def _below(run: PlayedRun, width: int) -> Image.Image:
+    """What is the same in every frame: the legend and the curves."""
+    curves = draw_curves(run, width)
+    canvas = Image.new("RGB", (width, legend.HEIGHT + curves.height), WHITE)
+    canvas.paste(draw_legend(run, width), (0, 0))
+    canvas.paste(curves, (0, legend.HEIGHT))
+    return canvas
 
 
 def draw_curves(run: PlayedRun, width: int) -> Image.Image:
@@ -75,14 +91,16 @@ def draw_curves(run: PlayedRun, width: int) -> Image.Image:
     for held in run.times[np.isnan(run.sent).all(1)]:
         edges = place(run, held, width), place(run, held + period, width)
         pen.rectangle([edges[0], 0, edges[1], height], fill=HELD)
+    rates = rate_channels(run.layout)
     for index, channel in enumerate(run.layout.channels):
-        values = np.stack([run.state[:, index], run.sent[:, index]])
-        top, is_rate = index * ROW, channel.unit.endswith(SUFFIX)
-        spans = [_span(row if is_rate else values) for row in values]
-        pen.text((6, top + 4), channel.name, fill=INK)
-        told = f"{spans[1][0]:.3g} .. {spans[1][1]:.3g} {channel.unit}"
-        pen.text((6, top + 17), told[:20], fill=WAS)
-        for row, (low, high), colour in zip(values, spans, (WAS, SENT), strict=True):
+        values, top = np.stack([run.state[:, index], run.sent[:, index]]), index * ROW
+        spans = [_span(row if rates[index] else values) for row in values]
+        unit = "" if channel.unit == channel.name else f" [{channel.unit}]"
+        pen.text((TOLD, top + 4), f"{channel.name}{unit}", fill=INK)
+        for row, (low, high), colour, left in zip(
+            values, spans, (WAS, SENT), (STATE, TOLD), strict=True
+        ):
+            pen.text((left, top + 17), _range(row), fill=colour)
             known = np.isfinite(row)
             heights = top + ROW - 4 - (row[known] - low) / (high - low) * (ROW - 8)
             spots = [place(run, t, width) for t in run.times[known]]
@@ -102,3 +120,8 @@ def _span(values: np.ndarray) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = float(known.min()), float(known.max())
     return (low, high) if high - low > 1e-9 else (low - 0.5, high + 0.5)
+
+
+def _range(values: np.ndarray) -> str:
+    known = values[np.isfinite(values)]
+    return f"{known.min():.3g} .. {known.max():.3g}" if len(known) else "not known"

@@ -17,14 +17,15 @@ from vla.deploy.drive.preflight import Preflight, look_over
 from vla.deploy.drive.sources import NotDriven, Opened
 from vla.deploy.estop import EmergencyStop
 from vla.deploy.inference import SimulatedInference
+from vla.deploy.recorder import check_new
 from vla.deploy.remote_connection import PolicyUnavailable
 from vla.deploy.robots.config import read_robot
 from vla.deploy.robots.kinds import RobotConfig
 from vla.deploy.robots.protocol import Robot, RobotError
-from vla.deploy.run import run
+from vla.deploy.run import fit_together, run
 from vla.deploy.server.access import Address
 from vla.deploy.server.stop_call import by_call
-from vla.deploy.settings import DeploymentSettings
+from vla.deploy.settings import DeploymentSettings, check_speed
 
 RUNS = Path("runs")
 """Where runs of real robots are recorded that nobody names a folder for."""
@@ -59,7 +60,8 @@ class Drive:
         """From the options of a command.
 
         Raises:
-            ValueError: They contradict one another, or there is no such robot.
+            ValueError: They contradict one another, or there is no such robot or speed.
+            FileExistsError: The folder of the recording exists.
         """
         if told["full_speed"] and told["speed"] is not None:
             raise ValueError("Give --speed or --full_speed, not both.")
@@ -71,6 +73,7 @@ class Drive:
         slow = SLOW if told["speed"] is None else told["speed"]
         record = _recording(told, robot.is_real)
         speed = 1.0 if told["full_speed"] else slow
+        check_speed(speed)
         stop_at = told["stop_at"] and read_address(told["stop_at"])
         return cls(robot, speed, record, told["yes"], stop_at, told["simulated_clock"])
 
@@ -97,8 +100,10 @@ class Drive:
             ValueError: Something does not fit.
         """
         clock: Clock = SimulatedClock() if self.simulated_clock else MonotonicClock()
-        policy, robot = opened.policy, self.robot.build(replace(opened.defaults, now=clock.now))
+        robot = self.robot.build(replace(opened.defaults, now=clock.now))
         settings = replace(settings, speed=self.speed, record=self.record)
+        fit_together(robot.description, opened.about, settings)
+        policy = opened.load()
         about = robot.description, policy.description, settings, self.robot.is_real
         preflight = Preflight(*about, opened.seen)
         inference = SimulatedInference(policy, clock) if self.simulated_clock else None
@@ -116,8 +121,11 @@ class Drive:
 
 def _recording(told: dict[str, Any], is_real: bool) -> Path | None:
     """Folder of the recording: a real robot has one unless it is told otherwise."""
-    if told["record"] or not is_real or told["no_record"]:
-        return told["record"] and Path(told["record"])
+    if told["record"]:
+        check_new(record := Path(told["record"]))
+        return record
+    if not is_real or told["no_record"]:
+        return None
     return RUNS / f"drive-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 

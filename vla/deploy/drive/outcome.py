@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from vla.deploy.report import Ending, RunReport
+from vla.deploy.settings import speed_in_words
 
 PEACEFUL, STOPPED, EMERGENCY = 0, 3, 4
 
@@ -21,6 +22,7 @@ def lines(report: RunReport) -> Iterator[str]:
     """The report."""
     detail = f" ({report.detail})" if report.detail else ""
     yield f"ended          {report.ending}{detail}, after {report.seconds:.1f} s"
+    yield f"speed          {speed_in_words(report.speed)}"
     missed = f"{report.missed_deadlines} of {report.periods} missed ({report.missed_share:.2%})"
     yield f"deadlines      {missed}"
     yield f"commands       {report.sent} sent, {_counts(report.clipped, 'none clipped', 'clipped')}"

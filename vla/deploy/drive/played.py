@@ -14,6 +14,7 @@ from rvq_action.layout import ActionLayout
 from vla.deploy.journal import read_journal
 from vla.deploy.live_video import read_live_video
 from vla.deploy.recorder import video_path
+from vla.deploy.settings import speed_in_words
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class PlayedRun:
         instruction: What the robot was told.
         layout: Its channels.
         rate: Periods per second.
+        speed: Fraction of full speed; None where nobody wrote it down.
         cameras: Name -> (H, W).
         times: float64 [N], of every period, from 0 on [s].
         state: float64 [N, D]; NaN where it was not known.
@@ -38,6 +40,7 @@ class PlayedRun:
     instruction: str
     layout: ActionLayout
     rate: float
+    speed: float | None
     cameras: dict[str, tuple[int, int]]
     times: np.ndarray
     state: np.ndarray
@@ -66,6 +69,7 @@ class PlayedRun:
             about["instruction"],
             layout,
             about["rate"],
+            about.get("settings", {}).get("speed"),
             {name: (size[0], size[1]) for name, size in about["cameras"].items()},
             np.array([line["time"] for line in lines]) - begin,
             state,
@@ -74,6 +78,10 @@ class PlayedRun:
             np.array([line["seen"] for line in lines]),
             [(event["time"] - begin, event["kind"], event["detail"]) for event in told],
         )
+
+    @property
+    def speed_in_words(self) -> str:
+        return "speed not known" if self.speed is None else speed_in_words(self.speed)
 
     def pictures(self) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Period and pictures by camera, as far as all of them are whole."""

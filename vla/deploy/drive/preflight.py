@@ -14,6 +14,7 @@ from vla.deploy.drive.sources import NotDriven
 from vla.deploy.estop import SIGNALS
 from vla.deploy.limiter import Limiter, LimitViolation
 from vla.deploy.policy import PolicyDescription
+from vla.deploy.rates import is_rate
 from vla.deploy.robots.protocol import Robot, RobotDescription, RobotObservation
 from vla.deploy.settings import DeploymentSettings
 
@@ -65,6 +66,8 @@ class Preflight:
             yield "training       seen there: not known here; hold `now` against recordings"
         yield ROW.format(*COLUMNS)
         yield from self._channels(now)
+        if self._limiter.table.rates.any():
+            yield "* beside a velocity: the state, in its own unit, as recordings have it"
 
     def problems(self, now: RobotObservation) -> list[str]:
         """Why it must not move."""
@@ -107,10 +110,11 @@ class Preflight:
     def _channels(self, now: RobotObservation) -> Iterator[str]:
         table = self._limiter.table
         for index, channel in enumerate(self.robot.layout.channels):
-            seen = "not known" if self.seen is None else _range(*self.seen[:, index])
+            mark = "*" if is_rate(channel) else ""
+            seen = "not known" if self.seen is None else _range(*self.seen[:, index]) + mark
             limits = _range(table.low[index], table.high[index])
             rates = (_number(v[index]) for v in (table.velocity, table.acceleration))
-            state = _number(float(now.proprio[index]))
+            state = _number(float(now.proprio[index])) + mark
             yield ROW.format(channel.name, channel.unit, state, seen, limits, *rates)
 
     def _outside(self, state: np.ndarray) -> list[str]:

@@ -19,7 +19,7 @@ from rvq_action.data.dataset import RobotDataset
 from vla.deploy.chunking import straight
 from vla.deploy.cycle import Step
 from vla.deploy.policy import PolicyDescription, Request
-from vla.deploy.rates import rate_channels
+from vla.deploy.rates import rate_channels, state_unit
 
 
 class RecordedPolicy:
@@ -111,4 +111,4 @@ class Tracking:
             known = column[np.isfinite(column)]
             if len(known):
                 told = f"{known.mean():>12.4g} {known.max():>12.4g}"
-                yield f"{channel.name:<20} {channel.unit:<11} {told}"
+                yield f"{channel.name:<20} {state_unit(channel):<11} {told}"

@@ -61,8 +61,8 @@ def replay(config: Namespace) -> int:
     settings = DeploymentSettings(policy.instruction, schedule=schedule)
     tracking = Tracking(policy)
     rows = None if told["dataset"] is None else RowMapping(dataset.mapping)
-    brought = Defaults(rows, dataset.fps)
-    status = drive.go(Opened(policy, brought), settings, tracking, lambda: tracking.is_over)
+    opened = Opened(policy.description, lambda: policy, Defaults(rows, dataset.fps))
+    status = drive.go(opened, settings, tracking, lambda: tracking.is_over)
     print("\n".join(tracking.lines()))
     return status
 

@@ -37,8 +37,10 @@ def show(config: Namespace) -> None:
     print("\n".join(summary(run)))
     if config.mp4 is not None:
         from vla.deploy.drive.film import film
+        from vla.deploy.drive.legend import words
 
         print(f"Wrote {config.mp4}: {film(run, Path(config.mp4))} frames")
+        print("\n".join(f"  {line}" for line in words(run)))
     if config.rerun is not None:
         from vla.deploy.drive.rerun_view import write_rerun
 
@@ -52,4 +54,9 @@ def summary(run: PlayedRun) -> list[str]:
     about = f"{len(run.times)} periods at {run.rate:g} Hz ({seconds:.1f} s), held in {held}"
     cameras = ", ".join(f"{name} {w} x {h}" for name, (h, w) in run.cameras.items())
     events = [f"  {time:8.2f} s  {kind}: {detail}" for time, kind, detail in run.events]
-    return [f"told {run.instruction!r}: {about}", f"cameras: {cameras or 'none'}", *events]
+    return [
+        f"told {run.instruction!r}: {about}",
+        f"speed: {run.speed_in_words}",
+        f"cameras: {cameras or 'none'}",
+        *events,
+    ]

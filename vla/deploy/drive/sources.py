@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vla.deploy.policy import Policy
+from vla.deploy.policy import Policy, PolicyDescription
 from vla.deploy.robots.kinds import Defaults
 
 if TYPE_CHECKING:
@@ -48,26 +48,35 @@ class PolicyChoice:
     fast: bool = False
     key_file: str | None = None
 
+    def __post_init__(self) -> None:
+        from vla.deploy.vla_policy import check_sampling
+        from vla.device import read_device
+
+        check_sampling(self.steps, self.seed)
+        read_device(self.device)
+
 
 @dataclass(frozen=True)
 class Opened:
-    """A policy that is ready to act.
+    """A policy of which everything is known but its weights.
 
     Attributes:
-        policy: The policy.
+        about: What it needs, and whose it is.
+        load: Makes it ready to act, which may take minutes.
         defaults: What it brings along for the robot.
         seen: float [2, D], the lowest and highest state of its training data; None: not known.
         close: Lets go of it.
     """
 
-    policy: Policy
+    about: PolicyDescription
+    load: Callable[[], Policy]
     defaults: Defaults
     seen: np.ndarray | None = None
     close: Callable[[], None] = lambda: None
 
 
 def open_policy(choice: PolicyChoice) -> Opened:
-    """Load a policy, or connect to its server.
+    """Read what a policy is, or connect to its server.
 
     Raises:
         NotDriven: The server cannot be reached.
@@ -78,18 +87,28 @@ def open_policy(choice: PolicyChoice) -> Opened:
 
 
 def _here(choice: PolicyChoice) -> Opened:
+    from rvq_action.artifact import locate
+    from vla.artifact import OUTLINE_PATTERNS, outline
+    from vla.deploy.vla_policy import describe
+
+    known = outline(locate(choice.source, None, OUTLINE_PATTERNS))
+    config, tokenizer = known.config, known.tokenizer
+    about = describe(config, tokenizer, choice.embodiment, choice.cameras, choice.chunk_s)
+    has_rows = tokenizer.embodiments[about.embodiment].mapping is not None
+    rows = tokenizer.mapping(about.embodiment) if has_rows else None
+    brought = Defaults(rows, about.fps, tuple(about.cameras.values()), config.image_size)
+    seen = seen_states(tokenizer, about.embodiment)
+    return Opened(about, lambda: _load(choice), brought, seen)
+
+
+def _load(choice: PolicyChoice) -> Policy:
     from vla.deploy.vla_policy import DeployedVLA
     from vla.policy import VLAPolicy
 
     network = VLAPolicy.from_pretrained(choice.source, choice.device)
     network = network.accelerated() if choice.fast else network
     told = choice.embodiment, choice.cameras, choice.chunk_s, choice.steps, choice.seed
-    policy = DeployedVLA(network, *told)
-    known = network.tokenizer.embodiments[policy.embodiment]
-    seen = seen_states(network.tokenizer, policy.embodiment)
-    rows = None if known.mapping is None else network.tokenizer.mapping(policy.embodiment)
-    views = tuple(policy.cameras.values())
-    return Opened(policy, Defaults(rows, policy.fps, views, network.config.image_size), seen)
+    return DeployedVLA(network, *told)
 
 
 def seen_states(tokenizer: ActionTokens, embodiment: str) -> np.ndarray:
@@ -122,4 +141,4 @@ def _elsewhere(choice: PolicyChoice) -> Opened:
             f"The server's policy acts as {about.embodiment!r}, not as {choice.embodiment!r}."
         )
     brought = Defaults(rate=about.fps, cameras=tuple(about.cameras.values()))
-    return Opened(policy, brought, close=policy.close)
+    return Opened(about, lambda: policy, brought, close=policy.close)

@@ -113,10 +113,9 @@ def parse_robot(data: Any, path: Path) -> RobotConfig:
         found = data if kind is None else kind
         raise ValueError(f"{path}: `kind` is one of {list(SECTIONS)}, got {found!r}.")
     required = {"kind": "", kind: "what only this kind has"}
-    optional = [*COMMON, "limits"]
-    if SECTIONS[kind].is_real:
+    if is_real := SECTIONS[kind].is_real:
         required["limits"] = LIMITS
-        optional += ["columns"]
+    optional = [*COMMON, "columns" if is_real else "limits"]
     check_keys(data, str(path), required, optional)
     return SECTIONS[kind].read(Source(data, data[kind], str(path), path.parent))
 

@@ -5,9 +5,10 @@ Where its own words are silent a robot takes what its policy brings along: `Defa
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from rvq_action.data.mapping import Mapping as ChannelMapping
 from rvq_action.data.resolve import load_mapping
 from rvq_action.data.rows import RowMapping
 from vla.deploy.limits import Limits
+from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_tasks
 from vla.deploy.robots.protocol import Robot
 
 MappingSource = ChannelMapping | Path | str
@@ -53,7 +55,11 @@ class RobotConfig(Protocol):
 
     @property
     def instruction(self) -> str:
-        """What is usually said in front of it; empty where nothing is."""
+        """What is usually said in front of it; empty where nothing is.
+
+        Raises:
+            ValueError: Nobody can say: there is no such recording.
+        """
         ...
 
     def build(self, defaults: Defaults) -> Robot:
@@ -79,11 +85,11 @@ class MetaWorldConfig:
     limits: Limits = field(default_factory=Limits)
     is_real = False
 
+    def __post_init__(self) -> None:
+        check_tasks([self.task], self.look_alike)
+
     @property
     def instruction(self) -> str:
-        from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_task
-
-        check_task(self.task)
         return INSTRUCTIONS[self.task]
 
     def build(self, defaults: Defaults) -> Robot:
@@ -117,18 +123,25 @@ class ReplayConfig:
         from rvq_action.data.lerobot import LeRobotReader
 
         reader = LeRobotReader(self.dataset)
-        is_there = 0 <= self.episode < reader.num_episodes
-        return next(iter(reader.episode_tasks(self.episode)), "") if is_there else ""
+        with _as_value_error():
+            return next(iter(reader.episode_tasks(self.episode)), "")
 
     def build(self, defaults: Defaults) -> Robot:
         from vla.deploy.robots.replay import ReplayRobot
 
         cameras = None if self.cameras is None else list(self.cameras)
         told = self.dataset, self.episode, self.mapping, cameras, self.limits
-        try:
+        with _as_value_error():
             return ReplayRobot(*told, now=defaults.now)
-        except IndexError as error:
-            raise ValueError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _as_value_error() -> Iterator[None]:
+    """An episode that a dataset does not have is a word of the user's, not a fault of ours."""
+    try:
+        yield
+    except IndexError as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,16 @@ UPSIDE_DOWN = frozenset({"corner", "corner2", "corner3", "corner4"})
 """Cameras whose pictures Meta-World renders upside down; they are turned here."""
 
 
+def check_cameras(cameras: Sequence[str]) -> None:
+    """Refuse cameras that Meta-World does not have.
+
+    Raises:
+        ValueError: Names those, and those that it has.
+    """
+    if unknown := sorted(set(cameras) - set(CAMERAS)):
+        raise ValueError(f"Meta-World has no camera {unknown}; it has {list(CAMERAS)}.")
+
+
 class MetaWorldRobot:
     """A simulated Sawyer arm in front of one Meta-World task.
 
@@ -56,8 +66,7 @@ class MetaWorldRobot:
         check_task(task)
         if look_alike:
             check_look_alike(task)
-        if unknown := sorted(set(cameras) - set(CAMERAS)):
-            raise ValueError(f"Meta-World has no camera {unknown}; it has {list(CAMERAS)}.")
+        check_cameras(cameras)
         select_backend()
         self.instruction = INSTRUCTIONS[task]
         self._cameras = tuple(cameras)

@@ -10,7 +10,7 @@ import numpy as np
 from rvq_action.data.rows import RowMapping
 from vla.deploy.limits import Limits
 from vla.deploy.rates import rate_channels
-from vla.deploy.robots.metaworld import MetaWorldRobot
+from vla.deploy.robots.metaworld import MetaWorldRobot, check_cameras
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
 
 
@@ -28,6 +28,9 @@ class MetaWorldArm:
         look_alike: Make the task look like the others of `LOOK_ALIKE`.
         goes_on: Whether the world takes a step while the arm is held, as a real one does.
         now: The time of the loop.
+
+    Raises:
+        ValueError: Meta-World has no such camera.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class MetaWorldArm:
         goes_on: bool = True,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_cameras(cameras)
         mapping, sizes = rows.mapping, dict.fromkeys(cameras, (image_size, image_size))
         told = mapping.embodiment, mapping.layout, rate, sizes, limits or Limits()
         self.description = RobotDescription(*told, live_cameras=False)

@@ -12,6 +12,7 @@ one command for every period. Configure its action horizon to 1.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObserv
 from vla.deploy.robots.remote_server import OVER, RobotServer
 from vla.deploy.server.access import Address
 from vla.deploy.server.stop_call import stop_pages
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,44 @@ class RemoteRobot:
         return self._server.port
 
     def connect(self) -> None:
-        """Wait for the robot's first observation."""
+        """Wait for the robot's first observation, and say so.
+
+        Raises:
+            RobotError: None has come in time, or none that could be taken.
+        """
         self._server.start()
+        logger.info(
+            "Waiting at %s for the robot's program, an openpi client that sends %s; for %g s at "
+            "most, Ctrl-C ends it.",
+            self._server.place,
+            self._wanted,
+            self._patience,
+        )
         with self._news:
             has_come = self._news.wait_for(lambda: self._seen is not None, self._patience)
         if not has_come:
+            told = self._missed()
             self.disconnect()
-            raise RobotError(f"No robot has come by for {self._patience} s.")
+            raise RobotError(told)
+        logger.info("The robot's program is there.")
+
+    @property
+    def _wanted(self) -> list[str]:
+        """The keys of its messages."""
+        return [self._keys.state, *self._keys.cameras.values()]
+
+    def _missed(self) -> str:
+        """Why there is no first observation."""
+        place, problem = self._server.place, self._server.problem
+        if problem:
+            return (
+                f"A robot's program has come by at {place}, but nothing that it sent in "
+                f"{self._patience:g} s could be taken: {problem}."
+            )
+        return (
+            f"No robot has come by at {place} for {self._patience:g} s. Start its program with "
+            "that address, or wait longer (`patience_s` of its file)."
+        )
 
     def observe(self) -> RobotObservation:
         """What it sent last; how old that is its time says."""
@@ -152,8 +186,7 @@ class RemoteRobot:
         """
         if not isinstance(message, dict):
             raise ValueError("an observation is a map")
-        wanted = [self._keys.state, *self._keys.cameras.values()]
-        if missing := [key for key in wanted if key not in message]:
+        if missing := [key for key in self._wanted if key not in message]:
             raise ValueError(f"the observation lacks {missing}; it has {sorted(map(str, message))}")
         proprio = self._rows.read_proprio(message[self._keys.state]).astype(np.float32)
         if proprio.shape != self._rates.shape:

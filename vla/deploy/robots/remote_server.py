@@ -32,6 +32,9 @@ class RobotServer:
         receive: Takes a message; a ValueError of it goes to the robot.
         gone: Called when the robot has gone.
         pages: Path -> what it gives without a websocket.
+
+    Attributes:
+        problem: What was wrong with the last message; empty where nothing was.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class RobotServer:
         self._news = threading.Condition()
         self._standing: dict[str, Any] | None = None
         self._is_fresh = False
-        self._refusal = ""
+        self._refusal = self.problem = ""
         self._server: Any = None
         self._connection: Any = None
         self._thread: threading.Thread | None = None
@@ -58,6 +61,12 @@ class RobotServer:
     def port(self) -> int:
         """That is listened on."""
         return self._server.socket.getsockname()[1] if self._server else self._address.port
+
+    @property
+    def place(self) -> str:
+        """Where it listens, as a robot's program is told it."""
+        host = self._address.host
+        return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def start(self) -> None:
         """Listen; a second call does nothing."""
@@ -154,7 +163,9 @@ class RobotServer:
                 raise ValueError("a text is no observation")
             self._receive(unpack(data))
         except (ValueError, TypeError, KeyError) as error:
+            self.problem = str(error)
             return f"Refused: {error}"
+        self.problem = ""
         return ""
 
     def _delivered(self, answer: str | dict[str, Any]) -> None:

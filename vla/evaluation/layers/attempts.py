@@ -96,7 +96,7 @@ def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
     seed = told.seed + trial.number
     policy = DeployedVLA(subject.policy, robot.description.embodiment, steps=told.steps, seed=seed)
     settings = DeploymentSettings(
-        instruction=subject.instruction(trial.word),
+        instruction=told.said_to(trial.word),
         seconds=_seconds(config, told.seconds / trial.speed, robot.description.rate),
         schedule=told.scheduling(),
         speed=trial.speed,

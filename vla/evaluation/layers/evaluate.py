@@ -76,6 +76,7 @@ def evaluate(
             ", ".join(left_out),
         )
     _check_data(settings, wanted)
+    _check_robots(settings, wanted)
     claim = fingerprint(settings.policy)
     file = writable_folder(out) / REPORT
     kept = _read(file, claim)
@@ -100,6 +101,19 @@ def evaluate(
         if not result.passed:
             break
     return results
+
+
+def _check_robots(settings: EvalSettings, wanted: Sequence[str]) -> None:
+    """What is wrong with a robot's words is said before the policy is loaded.
+
+    Raises:
+        ValueError: There is no such robot, or nothing says what it is to do.
+        FileNotFoundError: There is no such file.
+    """
+    for word in settings.robots:
+        read_robot(word)
+        if set(MOVING) & set(wanted):
+            settings.said_to(word)
 
 
 def _check_data(settings: EvalSettings, wanted: Sequence[str]) -> None:

@@ -74,6 +74,18 @@ class EvalSettings:
             raise ValueError(f"pathway is one of {get_args(Pathway)}, got {self.pathway!r}.")
         self.scheduling()
 
+    def said_to(self, robot: str) -> str:
+        """The instruction of a robot.
+
+        Raises:
+            ValueError: There is none.
+        """
+        from vla.deploy.robots.config import read_robot
+
+        if not (told := self.instruction or read_robot(robot).instruction):
+            raise ValueError(f"Say what {robot} is to do: --instruction.")
+        return told
+
     def scheduling(self) -> ScheduleSettings:
         """How chunks follow one another.
 

@@ -114,7 +114,7 @@ class Subject:
                 f"The policy looks through {missing}, but {word} shows {sorted(seen.images)}."
             )
         views = {camera: fit(seen.images[camera], size) for camera in wanted}
-        told = self.instruction(word)
+        told = self.settings.said_to(word)
         return Observation(views, seen.proprio, told, name, about.rate)
 
     def defaults(self) -> Defaults:
@@ -124,17 +124,6 @@ class Subject:
         rows = None if known.mapping is None else tokenizer.mapping(name)
         cameras, size = self.policy.config.cameras[name], self.policy.config.image_size
         return Defaults(rows, known.fps, tuple(cameras), size)
-
-    def instruction(self, word: str) -> str:
-        """What is said in front of a robot.
-
-        Raises:
-            ValueError: Nothing is.
-        """
-        told = self.settings.instruction or read_robot(word).instruction
-        if not told:
-            raise ValueError(f"Say what {word} is to do: --instruction.")
-        return told
 
     def act(self, seen: Sequence[Observation], seed: int) -> list[np.ndarray]:
         """Chunks float32 [T, D] each, physical units; the noise is that of seed and place."""

@@ -58,7 +58,7 @@ def schedules(config: Namespace) -> None:
     print(ROW.format(*COLUMNS))
     for mode, figures in found.modes.items():
         print(table_row(mode, figures))
-    print(f"Wrote {found.report}")
+    print(f"Wrote {found.report}; draw it: rvq-analysis rollouts --runs {out} --out PAGE")
 
 
 def table_row(mode: str, figures: dict[str, Any]) -> str:

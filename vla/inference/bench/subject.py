@@ -10,6 +10,7 @@ import torch
 
 from vla.backbone import backbone_shape
 from vla.config import VLAConfig
+from vla.device import read_device
 from vla.inference.bench.settings import DTYPES, BenchSettings
 from vla.model import VLAModel
 from vla.policy import VLAPolicy
@@ -24,7 +25,7 @@ def load_subject(settings: BenchSettings) -> VLAModel:
     Raises:
         ValueError: There is no such configuration, policy or device.
     """
-    device = _device(settings.device)
+    device = read_device(settings.device)
     if settings.policy is not None:
         dtype = None if settings.dtype is None else DTYPES[settings.dtype]
         return VLAPolicy.from_pretrained(settings.policy, device, dtype).model
@@ -78,16 +79,6 @@ def random_batch(model: VLAModel, settings: BenchSettings, views: int, size: int
 def sized(config: VLAConfig, size: int, steps: int) -> VLAConfig:
     """A configuration with pictures of another size, and another number of steps."""
     return replace(config, image_size=size, denoise_steps=steps)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"There is no kind of device {name!r}: cpu, cuda, cuda:1, ...") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"{name!r} was asked for, but PyTorch sees no GPU here.")
-    return device
 
 
 @contextmanager

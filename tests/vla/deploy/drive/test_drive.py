@@ -16,6 +16,7 @@ from vla.deploy.server.access import Address
 from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.server import PolicyServer
 from vla.deploy.vla_policy import DeployedVLA
+from vla.policy import VLAPolicy
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +81,59 @@ def test_what_does_not_fit_is_said_before_anything_moves(folder, dataset, capsys
     for given, said in (
         (words(dataset, folder), "Say which robot"),
         (words(dataset, folder, "--embodiment", "wall"), "has no camera"),
-        (words(dataset, folder, *arm, "--schedule", "sometimes"), "mode is one of"),
-        (words(dataset, folder, *arm, "--speed", "3"), "above 0 and up to 1: 3"),
-        (words(dataset, folder, *arm, "--instruction", " "), "The instruction is empty"),
         (words(dataset, "ws://127.0.0.1:9", *arm), "ws://127.0.0.1:9"),
         (words(dataset, "ws://127.0.0.1:9", "--steps", "3"), "said where it is served"),
         (words(dataset, "ws://127.0.0.1:9", "--fast"), "said where it is served"),
     ):
         assert main(given) == 1
         assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def unloaded(monkeypatch) -> None:
+    """Whoever reads the weights of a policy has gone too far."""
+
+    def load(*given):
+        raise AssertionError("the policy was loaded")
+
+    monkeypatch.setattr(VLAPolicy, "from_pretrained", load)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--speed", "0"], "above 0 and up to 1: 0"),
+        (["--speed", "3"], "above 0 and up to 1: 3"),
+        (["--seconds", "0"], "seconds must be positive, got 0"),
+        (["--steps", "0"], "start at 1, got 0"),
+        (["--seed", "-1"], "seed starts at 0, got -1"),
+        (["--chunk_s", "0"], "0 seconds at 20 Hz are 0 frames"),
+        (["--execute_frames", "0"], "execute_frames starts at 1, got 0"),
+        (["--execute_frames", "99"], "the policy's chunks have 20 frames"),
+        (["--device", "abacus"], "There is no kind of device 'abacus'"),
+        (["--schedule", "sometimes"], "mode is one of"),
+        (["--instruction", " "], "The instruction is empty"),
+        (["--embodiment", "koch"], "Unknown robot 'koch'"),
+        (["--cameras", "top=front"], "has no camera ['top']"),
+        (["--cameras", "front=top"], "but the robot has the cameras ['front']"),
+        (["--robot", "metaworld:raech-v3"], "Perhaps: reach-v3"),
+        (["--robot", "metaworld:reach-v3"], "Meta-World has no camera ['front']"),
+        (["--robot", "replay:{dataset}#9999"], "has episodes 0..0, not 9999"),
+        (["--robot", "nowhere.yaml"], "There is no robot file nowhere.yaml"),
+        (["--record", "{dataset}"], "{dataset}: File exists; record into another folder"),
+    ],
+)
+def test_what_can_be_known_is_refused_before_the_policy_is_loaded(
+    folder, dataset, capsys, unloaded, more, said
+):
+    given = [word.format(dataset=dataset) for word in ["--embodiment", "arm", *more]]
+    assert main(words(dataset, folder, *given)) == 1
+    assert said.replace("{dataset}", str(dataset)) in capsys.readouterr().err
+
+
+def test_what_fits_is_loaded(folder, dataset, unloaded):
+    with pytest.raises(AssertionError, match="the policy was loaded"):
+        main(words(dataset, folder, "--embodiment", "arm"))
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,19 @@ def test_a_velocity_need_not_be_known(arm):
     assert not preflight.problems(now)
 
 
+def test_the_state_beside_a_velocity_is_marked_as_being_in_another_unit(arm, tight):
+    cart = Channel("vx", "m/s", "cart/velocity", DeltaRule.RAW), Channel("x", "m", "x", "subtract")
+    arm.description = replace(arm.description, layout=ActionLayout("cart", cart))
+    arm.state = np.array([0.25, 0.5])
+    preflight, now = looked(arm, seen=np.array([[0.1, 0.2], [0.3, 0.7]]))
+    *_, velocity, place, note = preflight.lines(now)
+    assert velocity.split()[:6] == ["vx", "m/s", "0.25*", "0.1", "..", "0.3*"]
+    assert place.split()[:6] == ["x", "m", "0.5", "0.2", "..", "0.7"]
+    assert note.startswith("* beside a velocity: the state, in its own unit")
+    preflight, now = looked(tight)
+    assert "*" not in "\n".join(preflight.lines(now))
+
+
 def test_warnings_name_what_looks_wrong(tight):
     tight.state[0] = 0.9
     preflight, now = looked(tight)

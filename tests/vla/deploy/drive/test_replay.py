@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from rvq_action.data.dataset import RobotDataset
+from rvq_action.layout import ActionLayout
 from tests.vla.deploy.conftest import FakePolicy, drive
 from tests.vla.deploy.drive.conftest import LENGTH
 from tests.vla.deploy.robots.test_config import ARM
@@ -19,7 +21,7 @@ from tests.vla.deploy.robots.test_lerobot import NAMES, START, StandIn
 from vla.cli import main
 from vla.deploy.clock import SimulatedClock
 from vla.deploy.drive import go
-from vla.deploy.drive.recorded import RecordedPolicy
+from vla.deploy.drive.recorded import RecordedPolicy, Tracking
 from vla.deploy.inference import SimulatedInference
 from vla.deploy.policy import Request
 from vla.deploy.robots.protocol import RobotObservation
@@ -145,6 +147,8 @@ def test_what_does_not_fit_is_said(recording, arm_file, arm, capsys):
         (["--recording", str(recording), "--speed", "0.5", "--full_speed"], "not both"),
         (["--recording", str(recording), "--simulated_clock"], "A real robot takes real time"),
         (["--recording", str(recording), "--approach_s", "-1"], "0 or more; got -1"),
+        (["--recording", str(recording), "--speed", "0"], "above 0 and up to 1: 0"),
+        (["--recording", str(recording), "--record", str(recording)], "File exists"),
         (["--dataset", str(recording / "dataset"), "--episode", "4"], "0..0, not 4"),
     ):
         assert main(["replay", *words, *robot]) == 1
@@ -164,6 +168,18 @@ def test_a_recording_plays_on_a_recording(tmp_path, capsys):
     report = json.loads((tmp_path / "again" / "report.json").read_text())
     assert report["ending"] in ("done", "time is up") and report["sent"] == 12
     assert "camera         front: 24 x 16" in capsys.readouterr().out
+
+
+def test_how_far_off_a_state_was_is_not_said_in_the_unit_of_a_velocity(recording):
+    dataset = RobotDataset.open(recording / "dataset")
+    policy = RecordedPolicy(dataset)
+    first, *rest = policy.description.layout.channels
+    layout = ActionLayout("swing", (replace(first, unit="rad/s"), *rest))
+    policy.description = replace(policy.description, layout=layout)
+    tracking = Tracking(policy, errors=[np.ones(6)])
+    _, velocity, place, *_ = tracking.lines()
+    assert velocity.split() == ["shoulder_pan", "own", "unit", "1", "1"]
+    assert place.split() == ["shoulder_lift", "normalized", "1", "1"]
 
 
 def test_the_approach_is_a_straight_line_from_where_the_robot_stands(recording):

@@ -66,7 +66,7 @@ def test_what_it_does_not_say_comes_from_its_policy(tmp_path, lerobot_installed)
     ("changes", "words"),
     [
         ({"kind": "drone"}, r"`kind` is one of \['metaworld', .*got 'drone'"),
-        ({"speed": 1}, r"unknown keys \['speed'\]"),
+        ({"speed": 1}, r"unknown keys \['speed'\].*'limits', 'rate', 'mapping', .*'columns'\]"),
         ({"limits": None}, r"lacks the keys \['limits'\].*or {} where that is anything"),
         ({"limits": {"channels": {"gripper": {"low": 2, "high": 1}}}}, "low must lie below high"),
         ({"limits": {"channels": {"elbow": {"low": 0}}}}, r"limits name \['elbow'\]"),
@@ -90,6 +90,7 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path, lerobot_installed, changes
     [
         ("metaworld:", "written metaworld:NAME or metaworld:NAME#7"),
         ("metaworld:reach-v3#first", "got 'metaworld:reach-v3#first'"),
+        ("metaworld:raech-v3", "Perhaps: reach-v3"),
         ("my_robot", r"examples \['koch', 'metaworld', 'remote', 'so101'\]"),
     ],
 )
@@ -111,6 +112,10 @@ def test_an_episode_by_a_word_and_by_a_file(tmp_path):
     path.write_text("{kind: replay, rate: 3, replay: {dataset: run/dataset}}")
     with pytest.raises(ValueError, match="has its own rate"):
         load_robot(path)
+    gone = read_robot(f"replay:{dataset}#9999")
+    for use in (lambda: gone.instruction, lambda: gone.build(Defaults())):
+        with pytest.raises(ValueError, match=r"has episodes 0..0, not 9999"):
+            use()
 
 
 def test_a_simulated_task_needs_no_policy_to_be_moved(simulator):

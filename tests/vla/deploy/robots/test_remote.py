@@ -259,7 +259,35 @@ def test_a_call_of_its_server_stops_the_run():
         robot.disconnect()
 
 
-def test_a_robot_that_does_not_come():
+def test_a_robot_that_does_not_come(caplog):
+    """It is said where it is waited for, and in the end that nobody came."""
     robot = RemoteRobot(rows(), 20.0, KEYS, {"front": SIZE}, Address(port=0), patience=0.05)
-    with pytest.raises(RobotError, match="No robot has come by for 0.05 s"):
+    robot._server.start()
+    place = f"ws://127.0.0.1:{robot.port}"
+    with (
+        caplog.at_level("INFO", "vla.deploy.robots.remote"),
+        pytest.raises(RobotError, match=f"No robot has come by at {place} for 0.05 s"),
+    ):
         robot.connect()
+    (said,) = [r.message for r in caplog.records if r.name == "vla.deploy.robots.remote"]
+    assert f"Waiting at {place}" in said and "'observation/state', 'observation/image'" in said
+    assert "for 0.05 s at most, Ctrl-C ends it" in said
+
+
+def test_a_robot_that_comes_with_nothing_that_can_be_taken_is_named():
+    robot = RemoteRobot(rows(), 20.0, KEYS, {"front": SIZE}, Address(port=0), patience=0.5)
+    robot._server.start()
+    with visit(robot) as socket:
+        socket.recv()
+        socket.send(pack({"prompt": "x"}))
+        socket.recv()
+        with pytest.raises(RobotError, match=r"has come by at .* the observation lacks"):
+            robot.connect()
+
+
+def test_a_robot_that_has_come_is_announced(robot, caplog):
+    with visit(robot) as socket, caplog.at_level("INFO", "vla.deploy.robots.remote"):
+        socket.recv()
+        socket.send(sight(0))
+        robot.connect()
+    assert caplog.records[-1].message == "The robot's program is there."

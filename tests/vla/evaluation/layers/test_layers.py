@@ -249,6 +249,22 @@ def test_without_a_dataset_nothing_real_moves(monkeypatch, tmp_path):
         evaluate.evaluate(told, tmp_path / "out", through="sanity")
 
 
+@pytest.mark.parametrize(
+    ("robot", "words"),
+    [
+        ("metaworld:raech-v3", "Perhaps: reach-v3"),
+        ("replay:{recordings}#9999", "has episodes 0.."),
+        ("nowhere.yaml", "There is no robot file nowhere.yaml"),
+    ],
+)
+def test_what_is_no_robot_is_refused_before_the_policy_is_looked_for(
+    recordings, tmp_path, robot, words
+):
+    told = EvalSettings(tmp_path / "none", robots=(robot.format(recordings=recordings),))
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        evaluate.evaluate(told, tmp_path / "out")
+
+
 def test_somebody_says_when_it_begins_and_whether_it_was_solved(real, tmp_path, monkeypatch):
     subject, robot = real
     said, asked = iter(["", "yes", "y", "", "yes", "perhaps", "n"]), []
