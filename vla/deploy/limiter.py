@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rvq_action.layout import ActionLayout
+from vla.deploy.hands import all_within
 from vla.deploy.limit_table import LimitTable
 from vla.deploy.limits import Limits
 from vla.deploy.slew import Motion, Turning
@@ -125,8 +126,7 @@ class Limiter:
         turning = dict(self._turning)
         values = self._in_reach(moved.value, np.asarray(proprio, dtype=np.float64))
         is_braked = values != moved.value
-        for hand in self.table.hands:
-            values = hand.within(motion.value, values)
+        values = all_within(self.table.hands, motion.value, values)
         for turn in self.table.turns:
             before = turning[turn.part]
             turning[turn.part] = before.towards(asked[turn.block], turn.limits, self.period)

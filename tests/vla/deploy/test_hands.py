@@ -166,6 +166,67 @@ class _Asked:
         self.number = number
 
 
+TWO_ARMS = """<robot name="two_arms">
+  <link name="base"/><link name="torso"/><link name="left"/><link name="right"/>
+  <joint name="waist" type="continuous">
+    <parent link="base"/><child link="torso"/><axis xyz="0 0 1"/>
+  </joint>
+  <joint name="left_shoulder" type="continuous">
+    <parent link="torso"/><child link="left"/><origin xyz="0 0.2 0"/><axis xyz="0 0 1"/>
+  </joint>
+  <joint name="right_shoulder" type="continuous">
+    <parent link="torso"/><child link="right"/><origin xyz="0 -0.2 0"/><axis xyz="0 0 1"/>
+  </joint>
+  <link name="left_hand"/><link name="right_hand"/>
+  <joint name="left_wrist" type="fixed">
+    <parent link="left"/><child link="left_hand"/><origin xyz="0.3 0 0"/>
+  </joint>
+  <joint name="right_wrist" type="fixed">
+    <parent link="right"/><child link="right_hand"/><origin xyz="0.3 0 0"/>
+  </joint>
+</robot>
+"""
+WALLS = {"left": (0.0, 0.35), "right": (-0.35, 0.0)}
+"""Of y: each hand keeps to its side."""
+
+
+def two_arms(folder: Path, first: str) -> Limits:
+    """Two hands that the same waist turns; the box of one is looked at first."""
+    (folder / "two_arms.urdf").write_text(TWO_ARMS)
+    boxes = []
+    for number, (side, (low, high)) in enumerate(WALLS.items()):
+        joints = {
+            "joint_0": {"joint": "waist"},
+            f"joint_{number + 1}": {"joint": f"{side}_shoulder"},
+        }
+        box = {"joints": joints, "low": [-1, low, -1], "high": [1, high, 1]}
+        boxes.append(box | {"urdf": "two_arms.urdf", "link": f"{side}_hand"})
+    return Limits.from_dict({"hands": boxes[:: 1 if first == "left" else -1]}, "limits", folder)
+
+
+@pytest.mark.parametrize("first", WALLS)
+def test_hands_that_share_a_joint_all_stay_in_their_boxes(tmp_path, first):
+    limiter, rng = Limiter(two_arms(tmp_path, first), ARM, RATE), np.random.default_rng(0)
+    limiter.start(np.zeros(4))
+    asked = [[*rng.uniform(-1.5, 1.5, 3), 0] for _ in range(300)]
+    sent = np.array([limiter.limit(np.array(wish), np.zeros(4)).values for wish in asked])
+    waist = sent[:, 0]
+    for number, (low, high) in enumerate(WALLS.values()):
+        mount = (0.2, -0.2)[number] * np.cos(waist)
+        y = mount + 0.3 * np.sin(waist + sent[:, number + 1])
+        assert y.min() >= low - 1e-9 and y.max() <= high + 1e-9
+        assert np.ptp(y) > 0.25
+    assert np.ptp(sent, axis=0)[:3].min() > 0.5
+
+
+def test_a_hand_at_its_wall_leaves_another_its_own_joint(tmp_path):
+    limiter = Limiter(two_arms(tmp_path, "left"), ARM, RATE)
+    limiter.start(np.zeros(4))
+    waist, left, right = limiter.limit(np.array([0, 1.5, 0.3, 0]), np.zeros(4)).values[:3]
+    assert 0.2 + 0.3 * math.sin(left) == pytest.approx(0.35, abs=1e-5)
+    assert (waist, right) == (0, 0.3)
+
+
 def test_a_command_may_stop_the_robot_instead(urdf):
     strict = Limiter(limits(urdf).stopping(), ARM, RATE)
     strict.start(np.array([10.0, 0, 0, 0]))
