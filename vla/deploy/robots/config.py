@@ -113,11 +113,10 @@ def parse_robot(data: Any, path: Path) -> RobotConfig:
         found = data if kind is None else kind
         raise ValueError(f"{path}: `kind` is one of {list(SECTIONS)}, got {found!r}.")
     required = {"kind": "", kind: "what only this kind has"}
-    optional = [*COMMON, "limits"]
     if SECTIONS[kind].is_real:
         required["limits"] = LIMITS
-        optional += ["columns"]
-    check_keys(data, str(path), required, optional)
+    more = "columns" if SECTIONS[kind].is_real else "limits"
+    check_keys(data, str(path), required, [*COMMON, more])
     return SECTIONS[kind].read(Source(data, data[kind], str(path), path.parent))
 
 
