@@ -102,9 +102,7 @@ class LeRobotArm:
         self._check_cameras(pictures)
         self._check_motors(set(seen), set(robot.action_features))
         sizes = {name: tuple(pictures[key][:2]) for name, key in self._cameras.items()}
-        mapping = rows.mapping
-        told = mapping.embodiment, mapping.layout, rate, sizes, limits or Limits()
-        self.description = RobotDescription(*told)
+        self.description = RobotDescription.mapped(rows.mapping, rate, sizes, limits)
         self._still = self._at_rest()
         self._stands: dict[str, float] = {}
 
