@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
 from vla.deploy.kinematics import ForwardKinematics
 from vla.deploy.limiter import Limiter, LimitViolation
-from vla.deploy.limits import Limits
+from vla.deploy.limits import ChannelLimits, Limits
 
 pytestmark = pytest.mark.skipif(find_spec("mujoco") is None, reason="MuJoCo is not installed")
 
@@ -225,6 +226,22 @@ def test_a_hand_at_its_wall_leaves_another_its_own_joint(tmp_path):
     waist, left, right = limiter.limit(np.array([0, 1.5, 0.3, 0]), np.zeros(4)).values[:3]
     assert 0.2 + 0.3 * math.sin(left) == pytest.approx(0.35, abs=1e-5)
     assert (waist, right) == (0, 0.3)
+
+
+def test_a_box_and_the_position_of_another_joint_are_both_kept(urdf):
+    channels = [Channel(n, "rad", "joints", DeltaRule.RAW) for n in ("joint_0", "joint_1")]
+    turret = Channel("turret", "rad/s", "turret", DeltaRule.RAW)
+    layout = ActionLayout("turret", (turret, *channels))
+    bounds = {"turret": ChannelLimits(-2, 2, 10.0, position=(-0.4, 0.3))}
+    limiter = Limiter(replace(limits(urdf), channels=bounds), layout, RATE)
+    rng, at, ys = np.random.default_rng(0), np.array([0.0, 10.0, 0.0]), []
+    limiter.start(at)
+    for asked in rng.uniform([-3, -60, -1], [3, 80, 1], (200, 3)):
+        turn, *joints = limiter.limit(asked, at).values
+        at = np.array([at[0] + turn / RATE, *joints])
+        assert -0.4 - 1e-9 <= at[0] <= 0.3 + 1e-9
+        ys.append(heights(np.array([joints]))[0])
+    assert max(np.abs(ys)) <= 0.2 + 1e-9 and np.ptp(ys) > 0.3
 
 
 def test_a_command_may_stop_the_robot_instead(urdf):

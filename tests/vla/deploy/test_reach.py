@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from rvq_action.layout import ActionLayout, Channel, DeltaRule
+from tests.vla.deploy.conftest import HORIZON, SIZE, FakePolicy, FakeRobot, drive
 from vla.deploy.limiter import Limiter, LimitViolation
 from vla.deploy.limits import ChannelLimits, Limits, Workspace
+from vla.deploy.policy import PolicyDescription, Request
+from vla.deploy.report import Ending
+from vla.deploy.robots.protocol import RobotDescription, RobotObservation
 
 RATE, LAG = 20.0, 0.3
 LAYOUT = ActionLayout(
@@ -215,3 +219,63 @@ def test_low_speed_leaves_the_range_as_it_is():
     slow = Limiter(limits(lag=LAG), LAYOUT, RATE, 0.2).table
     assert slow.reach.high[:3].tolist() == HIGH[:3].tolist() and slow.reach.lag[0] == LAG
     assert slow.high[0] == pytest.approx(0.4)
+
+
+class Turned(FakeRobot):
+    """A robot of these joints that goes as it is told, also where it is told nothing new."""
+
+    def __init__(self, **limited) -> None:
+        super().__init__()
+        told = "arm", LAYOUT, RATE, {"front": SIZE}, limits(**limited)
+        self.description = RobotDescription(*told)
+        self.state, self.rates = START.copy(), np.zeros(4)
+
+    def observe(self) -> RobotObservation:
+        self.state = self.state + self.rates / RATE
+        return super().observe()
+
+    def send(self, command: np.ndarray) -> None:
+        self.rates = np.where([True, True, True, False], command, 0.0)
+        self._note("send", self.state.copy())
+
+    def hold(self, command: np.ndarray | None) -> None:
+        assert command is None or not command[:3].any()
+        self.rates = np.zeros(4)
+        self._note("hold", self.state.copy())
+
+
+class Outwards(FakePolicy):
+    """Always as fast as it can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        cameras = {"front": "front"}
+        self.description = PolicyDescription("arm", LAYOUT, RATE, HORIZON, cameras)
+
+    def act(self, request: Request) -> np.ndarray:
+        return np.tile([2.0, -2.0, 2.0, 0.0], (HORIZON, 1))
+
+
+def test_a_run_ends_at_the_walls():
+    report, robot, _ = drive(Turned(), Outwards(), mode="receding", latency=2 / RATE)
+    assert robot.state[:3] == pytest.approx([HIGH[0], LOW[1], HIGH[2]], abs=1e-6)
+    assert report.held and set(report.clipped) == set(LAYOUT.names[:3])
+
+
+@pytest.mark.parametrize("blind_from", [3, 4])
+def test_a_position_that_is_lost_holds_the_robot(blind_from):
+    robot = Turned()
+    robot.blind_from = blind_from
+    report, robot, _ = drive(robot, Outwards())
+    assert report.ending is Ending.HELD_TOO_LONG and "elbow" in report.detail
+    after = [name for look, name, _ in robot.calls if look > blind_from]
+    assert "send" not in after and after[0] == "hold"
+    assert outside(robot.state[None]) < 1e-6
+
+
+def test_a_position_that_was_never_known_moves_nothing():
+    robot = Turned()
+    robot.blind_from = 0
+    report, robot, _ = drive(robot, Outwards())
+    assert report.ending is Ending.OUT_OF_LIMITS and "['elbow'] is not known" in report.detail
+    assert "send" not in robot.names() and "stop" in robot.names()
