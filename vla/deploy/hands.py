@@ -2,12 +2,13 @@
 
 Every command's joints are put through forward kinematics. Where one would take the hand out of its
 box the way there is gone only as far as the wall, so that it brakes hard; from outside the box only
-inwards.
+inwards. Hands that share joints are shortened one after the other, and where the last undoes what
+the first was given, all of them together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,32 +114,55 @@ class HandGuard:
             hand,
             ForwardKinematics(hand.urdf, hand.link, [joint.joint for joint in joints]),
         )
-        self._channels = [layout.index(name) for name in hand.joints]
+        self.channels = [layout.index(name) for name in hand.joints]
         self._scale = np.array([1.0 if j.scale is None else j.scale for j in joints])
         self._zero = np.array([joint.zero for joint in joints])
 
     def position(self, values: np.ndarray) -> np.ndarray:
         """float64 [3], where the hand is [m]; NaN where a joint [D] is not known."""
-        return self._solver.position(self._scale * (values[self._channels] - self._zero))
+        return self._solver.position(self._scale * (values[self.channels] - self._zero))
 
     def excess(self, values: np.ndarray) -> float:
         """How far outside the box the hand is [m]; 0 inside."""
         at = self.position(values)
         return float(np.linalg.norm(at - np.clip(at, self.hand.low, self.hand.high)))
 
-    def within(self, before: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values [D] that keep it inside, coming from those before."""
+    def rule(self, before: np.ndarray) -> Callable[[np.ndarray], bool]:
+        """Says of values [D] whether they leave it no further outside than those before do."""
         allowed = self.excess(before)
-        if self.excess(values) <= allowed:
-            return values
-        known, share, step = before, 0.0, values - before
-        for halving in range(1, HALVINGS + 1):
-            further = before + (share + 0.5**halving) * step
-            if self.excess(further) <= allowed:
-                known, share = further, share + 0.5**halving
-        kept = values.copy()
-        kept[self._channels] = known[self._channels]
+        return lambda values: self.excess(values) <= allowed
+
+
+def all_within(hands: Sequence[HandGuard], before: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values [D] that keep every hand inside, coming from those before."""
+    rules = [hand.rule(before) for hand in hands]
+    kept = values
+    for hand, allows in zip(hands, rules, strict=True):
+        kept = _furthest(before, kept, hand.channels, allows)
+    if all(allows(kept) for allows in rules):
         return kept
+    channels = sorted({channel for hand in hands for channel in hand.channels})
+    return _furthest(before, values, channels, lambda v: all(allows(v) for allows in rules))
+
+
+def _furthest(
+    before: np.ndarray,
+    values: np.ndarray,
+    channels: Sequence[int],
+    allows: Callable[[np.ndarray], bool],
+) -> np.ndarray:
+    """Values [D] of which these channels go from before, which is allowed, as far as they may."""
+    if allows(values):
+        return values
+    known, share = values.copy(), 0.0
+    known[channels] = before[channels]
+    step = values[channels] - before[channels]
+    for halving in range(1, HALVINGS + 1):
+        further = values.copy()
+        further[channels] = before[channels] + (share + 0.5**halving) * step
+        if allows(further):
+            known, share = further, share + 0.5**halving
+    return known
 
 
 def _check_channels(hand: Hand, layout: ActionLayout) -> None:
@@ -146,7 +170,7 @@ def _check_channels(hand: Hand, layout: ActionLayout) -> None:
     if velocities := [name for name in hand.joints if rates[layout.index(name)]]:
         raise ValueError(
             f"{place} names {velocities}, which layout {layout.name!r} commands by velocity. Where "
-            "joints are takes their positions: bound the velocities of such a robot instead."
+            "joints are takes their positions: bound each one's `position` instead."
         )
     for name, joint in hand.joints.items():
         unit = layout.channels[layout.index(name)].unit

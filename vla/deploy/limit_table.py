@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rvq_action.layout import ROTATION_UNIT, ActionLayout
-from vla.deploy.braking import braking_speed
 from vla.deploy.hands import HandGuard
 from vla.deploy.limits import ChannelLimits, Limits, RotationLimits, Workspace
 from vla.deploy.rates import rate_channels
+from vla.deploy.reach import Reach
 
 POSITION_UNITS = ("m", "m/s")
 
@@ -25,58 +25,18 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """A box for a hand that is commanded by velocities.
-
-    Attributes:
-        channels: int [3], in which proprio holds the position and commands the velocity.
-        low: float64 [3], m.
-        high: float64 [3], m.
-        lag: Of the hand behind its commands [s].
-    """
-
-    channels: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    lag: float
-
-    def speeds(
-        self, at: np.ndarray, pending: np.ndarray, slowing: np.ndarray, period: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The lowest and highest velocities that keep a hand inside.
-
-        Args:
-            at: float64 [3], where it is measured to be.
-            pending: float64 [3], way that it has been told to go and has not gone yet [m].
-            slowing: float64 [3], how fast its velocity may change per second.
-            period: [s].
-
-        Returns:
-            float64 [3] each.
-        """
-        ends = np.stack([at, at + pending])
-        up = braking_speed(self.high - ends, slowing, period).min(0)
-        return -braking_speed(ends - self.low, slowing, period).min(0), up
-
-    def left(self, pending: np.ndarray, velocity: np.ndarray, period: float) -> np.ndarray:
-        """The pending way [3] after another period at a velocity [3]."""
-        share = np.exp(-period / self.lag) if self.lag else 0.0
-        return share * (pending + velocity * period)
-
-
-@dataclass(frozen=True)
 class LimitTable:
     """Limits by channel.
 
     Attributes:
         names: The layout's channels.
-        rates: bool [D], channels that are velocities: they are 0 at rest.
+        rates: bool [D], channels that are rates: they are 0 at rest.
         low: float64 [D], of the value.
         high: float64 [D].
         velocity: float64 [D], of the value's change per second.
         acceleration: float64 [D], of the change of that per second.
         turns: Of rotations.
-        reaches: Boxes for hands commanded by velocities.
+        reach: Where channels that are rates may lead to.
         hands: Boxes for hands that joints move.
     """
 
@@ -87,7 +47,7 @@ class LimitTable:
     velocity: np.ndarray
     acceleration: np.ndarray
     turns: tuple[Turn, ...]
-    reaches: tuple[Reach, ...]
+    reach: Reach
     hands: tuple[HandGuard, ...]
 
     @classmethod
@@ -96,7 +56,8 @@ class LimitTable:
 
         Raises:
             ValueError: They name a channel, group or part that the layout does not have, limit a
-                6-D rotation channel by channel, or put a box around joints.
+                6-D rotation channel by channel, put a box around joints, or give the `position` of
+                a channel that is one.
         """
         _check_names(limits, layout)
         rows = [_of(limits, layout, index) for index in range(layout.width)]
@@ -104,14 +65,9 @@ class LimitTable:
             name: np.array([getattr(row, name) for row in rows])
             for name in ("low", "high", "velocity", "acceleration")
         }
-        reaches = []
         for box in limits.workspace:
-            channels = np.array([layout.index(name) for name in box.channels])
-            corners = np.array(box.low), np.array(box.high)
             if _unit(layout, box) == "m":
-                _tighten(columns, channels, *corners)
-            else:
-                reaches.append(Reach(channels, *corners, box.lag))
+                _tighten(columns, [layout.index(name) for name in box.channels], box)
         turns = [
             Turn(part, slice(block[0], block[-1] + 1), limit)
             for part, limit in limits.rotations.items()
@@ -120,7 +76,7 @@ class LimitTable:
         values = columns["low"], columns["high"]
         speeds = columns["velocity"], columns["acceleration"]
         hands = tuple(HandGuard(hand, layout) for hand in limits.hands)
-        more = tuple(turns), tuple(reaches)
+        more = tuple(turns), reach_of(limits, layout)
         return cls(layout.names, rate_channels(layout), *values, *speeds, *more, hands)
 
     def slowed(self, speed: float) -> LimitTable:
@@ -144,16 +100,44 @@ class LimitTable:
         )
 
 
+def reach_of(limits: Limits, layout: ActionLayout) -> Reach:
+    """Where channels that are rates may lead to: by their own limits, and by boxes in m/s.
+
+    Raises:
+        ValueError: As `LimitTable.build`.
+    """
+    rates, reach = rate_channels(layout), Reach.everywhere(layout.width)
+    for index, channel in enumerate(layout.channels):
+        own = _of(limits, layout, index)
+        if own.position is None:
+            continue
+        if not rates[index]:
+            raise ValueError(
+                f"`position` bounds where a rate leads to, but {channel.name!r} is commanded in "
+                f"{channel.unit!r}: bound it by `low` and `high`."
+            )
+        low, high = own.position
+        reach = reach.tightened([index], [low], [high], own.lag)
+    for box in limits.workspace:
+        if _unit(layout, box) != "m":
+            channels = [layout.index(name) for name in box.channels]
+            reach = reach.tightened(channels, box.low, box.high, box.lag)
+    _check_between(reach.low, reach.high)
+    return reach
+
+
 def _slower(limits: RotationLimits, speed: float) -> RotationLimits:
     return RotationLimits(limits.velocity * speed, limits.acceleration * speed**2)
 
 
-def _tighten(
-    columns: dict[str, np.ndarray], channels: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> None:
-    columns["low"][channels] = np.maximum(columns["low"][channels], low)
-    columns["high"][channels] = np.minimum(columns["high"][channels], high)
-    if (columns["low"] >= columns["high"]).any():
+def _tighten(columns: dict[str, np.ndarray], channels: list[int], box: Workspace) -> None:
+    columns["low"][channels] = np.maximum(columns["low"][channels], box.low)
+    columns["high"][channels] = np.minimum(columns["high"][channels], box.high)
+    _check_between(columns["low"], columns["high"])
+
+
+def _check_between(low: np.ndarray, high: np.ndarray) -> None:
+    if (low >= high).any():
         raise ValueError("The workspace and the limits of its channels leave nothing in between.")
 
 

@@ -2,8 +2,8 @@
 
 Every command passes here on its way to the robot. Values and boxes come first, then velocity, then
 acceleration: where a command is a position all of them always hold, since the speed is kept such
-that the robot can brake in time. A hand commanded by velocities is where it is measured to be,
-which may be too near to the wall of its box to brake gently: then it brakes hard.
+that the robot can brake in time. What is commanded by rates is where it is measured to be, which
+may be too near to a wall to brake gently: then it brakes hard.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rvq_action.layout import ActionLayout
+from vla.deploy.hands import all_within
 from vla.deploy.limit_table import LimitTable
 from vla.deploy.limits import Limits
 from vla.deploy.slew import Motion, Turning
@@ -66,7 +67,7 @@ class Limiter:
         self._stops = limits.on_violation == "stop"
         self._motion: Motion | None = None
         self._turning: dict[str, Turning] = {}
-        self._pending = [np.zeros(3)] * len(self.table.reaches)
+        self._underway = self.table.reach.at_rest(self.period)
 
     def start(self, proprio: np.ndarray) -> None:
         """Begin at rest where the robot stands.
@@ -77,10 +78,12 @@ class Limiter:
         Raises:
             LimitViolation: It stands outside its limits: by more than it may move in one period, or
                 by more than `STRAY`. Or it does not know the place of a channel or rotation whose
-                speed is limited: nothing would limit the way to its first command.
+                speed is limited, where nothing would limit the way to its first command, or that of
+                a rate whose position is limited. One of those may stand outside: it may come back.
         """
-        at = np.asarray(proprio, dtype=np.float64)
-        table, at = self.table, np.where(self.table.rates, 0.0, at)
+        measured = np.asarray(proprio, dtype=np.float64)
+        self._check_measured(measured)
+        table, at = self.table, np.where(self.table.rates, 0.0, measured)
         self._check_known(at)
         inside = np.clip(at, table.low, table.high)
         span = table.high - table.low
@@ -99,7 +102,7 @@ class Limiter:
                     "or correct the box."
                 )
         self._motion = Motion.at_rest(inside)
-        self._pending = [np.zeros(3)] * len(table.reaches)
+        self._underway = table.reach.at_rest(self.period)
         self._turning = {turn.part: Turning.at_rest(at[turn.block]) for turn in table.turns}
 
     def limit(self, command: np.ndarray, proprio: np.ndarray) -> LimitedCommand:
@@ -120,14 +123,10 @@ class Limiter:
         assert self._motion is not None
         motion = self._known(self._motion, asked)
         moved = motion.towards(asked, self.table, self.period)
-        values, turning = moved.value.copy(), dict(self._turning)
-        pending = [np.zeros(3)] * len(self.table.reaches)
-        for number, reach in enumerate(self.table.reaches):
-            velocity = self._within(number, values, np.asarray(proprio))
-            values[reach.channels] = velocity
-            pending[number] = reach.left(self._pending[number], velocity, self.period)
-        for hand in self.table.hands:
-            values = hand.within(motion.value, values)
+        turning = dict(self._turning)
+        values = self._in_reach(moved.value, np.asarray(proprio, dtype=np.float64))
+        is_braked = values != moved.value
+        values = all_within(self.table.hands, motion.value, values)
         for turn in self.table.turns:
             before = turning[turn.part]
             turning[turn.part] = before.towards(asked[turn.block], turn.limits, self.period)
@@ -137,8 +136,9 @@ class Limiter:
             raise LimitViolation(
                 f"A command is out of limits: {self._list(changed, asked, values)}."
             )
-        self._motion = Motion(values, (values - motion.value) / self.period, asked)
-        self._turning, self._pending = turning, pending
+        velocity = np.where(is_braked, 0.0, (values - motion.value) / self.period)
+        self._motion, self._turning = Motion(values, velocity, asked), turning
+        self._underway = self.table.reach.after(self._underway, values, self.period)
         return LimitedCommand(values, tuple(np.array(self.table.names)[changed].tolist()))
 
     def rest(self) -> np.ndarray | None:
@@ -176,14 +176,19 @@ class Limiter:
         begins = begun, np.zeros_like(begun), begun
         return Motion(*(np.where(unknown, b, p) for b, p in zip(begins, parts, strict=True)))
 
-    def _within(self, number: int, values: np.ndarray, proprio: np.ndarray) -> np.ndarray:
-        """Velocities [3] that keep a hand in its box."""
-        reach = self.table.reaches[number]
-        at, slowing = proprio[reach.channels], self.table.velocity[reach.channels]
-        if not np.isfinite(at).all():
-            raise LimitViolation("The hand's position is not known, but it has a workspace.")
-        low, high = reach.speeds(at, self._pending[number], slowing, self.period)
-        return np.clip(values[reach.channels], low, high)
+    def _in_reach(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Values [D] whose rates keep the robot where it may be."""
+        self._check_measured(at)
+        table = self.table
+        return table.reach.within(values, at, self._underway, table.velocity, self.period)
+
+    def _check_measured(self, at: np.ndarray) -> None:
+        if (lost := self.table.reach.is_bound & ~np.isfinite(at)).any():
+            names = np.array(self.table.names)[lost].tolist()
+            raise LimitViolation(
+                f"The position of {names} is not known, but limited. Have the robot tell it: the "
+                "mapping's `proprio` fills these channels with positions."
+            )
 
     def _list(self, where: np.ndarray, found: np.ndarray, allowed: np.ndarray) -> str:
         named = zip(self.table.names, found, allowed, where, strict=True)

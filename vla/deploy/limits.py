@@ -5,6 +5,7 @@ on_violation: clip                 # or stop
 channels:                          # by channel or by group of the layout
   arm/position: {velocity: 60, acceleration: 300}
   gripper: {low: 0, high: 1}
+  wheel/velocity: {low: -1, high: 1, velocity: 4, position: [-2, 2], lag: 0.1}
 rotations:                         # by body part, for its 6-D rotation
   right_arm: {velocity: 1.0, acceleration: 4.0}
 workspace:                         # a box for the x, y and z of a hand
@@ -14,17 +15,19 @@ hands:                             # the same where joints are commanded, see ha
 ```
 
 `low` and `high` bound a channel's value in its unit, `velocity` its change per second and
-`acceleration` the change of that per second. In a channel that is itself a velocity (its unit ends
-with /s) they bound the speed, its change, and the change of that. A workspace over channels in m is
-a bound on their values; over channels in m/s it bounds where the hand gets to, for robots whose
-proprio holds the hand's position in these channels, as Meta-World's does.
+`acceleration` the change of that per second. In a channel that is itself a rate (its unit ends with
+/s) they bound the speed, its change, and the change of that; where it gets to is bound by
+`position`, in the unit without /s. A workspace over channels in m is a bound on their values, over
+channels in m/s on where the hand gets to. Both take a robot whose proprio holds the position in
+the channel of its rate, as Meta-World's does: where it is measured to be, and the `lag` of that
+behind the commands, say how fast it may still go (reach.py).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -44,17 +47,28 @@ class ChannelLimits:
         high: Largest value.
         velocity: Largest change per second.
         acceleration: Largest change of that per second.
+        position: Of a channel that is a rate: the lowest and the highest place that it may lead to,
+            in its unit without /s.
+        lag: With it: as a workspace's.
     """
 
     low: float = -math.inf
     high: float = math.inf
     velocity: float = math.inf
     acceleration: float = math.inf
+    position: tuple[float, float] | None = None
+    lag: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise ValueError(f"low must lie below high, got {self.low} and {self.high}.")
         _check_rates(self.velocity, self.acceleration)
+        _check_lag(self.lag)
+        low, high = self.position or (0.0, 1.0)
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"position is [lowest, highest], got {[low, high]}.")
+        if self.position is None and self.lag:
+            raise ValueError("lag goes with `position`, which is not given.")
 
 
 @dataclass(frozen=True)
@@ -81,8 +95,8 @@ class Workspace:
         channels: Names of the channels of x, y and z, in m or m/s.
         low: Its lowest corner [m].
         high: Its highest corner [m].
-        lag: Of a hand that is commanded by velocities: how far behind its commands it is [s]. What
-            was commanded within that time counts as way that it still has to go.
+        lag: Of a hand that is commanded by velocities: how far behind its commands it is measured
+            to be, at most [s]. What that leaves to be gone counts as gone.
     """
 
     channels: tuple[str, ...]
@@ -97,8 +111,7 @@ class Workspace:
                 f"A workspace has three channels, and low below high in each of x, y and z; got "
                 f"{self.channels}, {self.low}, {self.high}."
             )
-        if not 0 <= self.lag < math.inf:
-            raise ValueError(f"lag is a time in seconds, 0 or more; got {self.lag}.")
+        _check_lag(self.lag)
 
 
 @dataclass(frozen=True)
@@ -152,8 +165,8 @@ class Limits:
         """Inverse of `from_dict`; limits that are none are left out."""
         return {
             "on_violation": self.on_violation,
-            "channels": {name: _finite(entry) for name, entry in self.channels.items()},
-            "rotations": {name: _finite(entry) for name, entry in self.rotations.items()},
+            "channels": {name: _stated(entry) for name, entry in self.channels.items()},
+            "rotations": {name: _stated(entry) for name, entry in self.rotations.items()},
             "hands": [hand.to_dict() for hand in self.hands],
             "workspace": [
                 {
@@ -179,6 +192,11 @@ def _check_rates(velocity: float, acceleration: float) -> None:
         )
 
 
+def _check_lag(lag: float) -> None:
+    if not 0 <= lag < math.inf:
+        raise ValueError(f"lag is a time in seconds, 0 or more; got {lag}.")
+
+
 def _entries(kind: type, data: Any, where: str) -> dict[str, Any]:
     known = [f.name for f in fields(kind)]
     found = {}
@@ -186,10 +204,14 @@ def _entries(kind: type, data: Any, where: str) -> dict[str, Any]:
         place = f"{where}.{name}"
         values = check_keys(entry, place, optional=known)
         try:
-            found[name] = kind(**{k: number(v, f"{place}.{k}") for k, v in values.items()})
+            found[name] = kind(**{k: _value(k, v, f"{place}.{k}") for k, v in values.items()})
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
     return found
+
+
+def _value(key: str, value: Any, where: str) -> float | tuple[float, ...]:
+    return numbers(value, 2, where) if key == "position" else number(value, where)
 
 
 def _box(data: Any, where: str) -> Workspace:
@@ -200,5 +222,7 @@ def _box(data: Any, where: str) -> Workspace:
     return Workspace(texts(data["channels"], f"{where}.channels"), low, high, lag)
 
 
-def _finite(entry: ChannelLimits | RotationLimits) -> dict[str, float]:
-    return {name: value for name, value in asdict(entry).items() if math.isfinite(value)}
+def _stated(entry: ChannelLimits | RotationLimits) -> dict[str, Any]:
+    stated = {f.name: getattr(entry, f.name) for f in fields(entry)}
+    given = {f.name: stated[f.name] for f in fields(entry) if stated[f.name] != f.default}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in given.items()}

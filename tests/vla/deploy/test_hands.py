@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
 from vla.deploy.kinematics import ForwardKinematics
 from vla.deploy.limiter import Limiter, LimitViolation
-from vla.deploy.limits import Limits
+from vla.deploy.limits import ChannelLimits, Limits
 
 pytestmark = pytest.mark.skipif(find_spec("mujoco") is None, reason="MuJoCo is not installed")
 
@@ -164,6 +165,83 @@ def test_a_swing_ends_at_the_wall_and_comes_back(urdf):
 class _Asked:
     def __init__(self, number: int) -> None:
         self.number = number
+
+
+TWO_ARMS = """<robot name="two_arms">
+  <link name="base"/><link name="torso"/><link name="left"/><link name="right"/>
+  <joint name="waist" type="continuous">
+    <parent link="base"/><child link="torso"/><axis xyz="0 0 1"/>
+  </joint>
+  <joint name="left_shoulder" type="continuous">
+    <parent link="torso"/><child link="left"/><origin xyz="0 0.2 0"/><axis xyz="0 0 1"/>
+  </joint>
+  <joint name="right_shoulder" type="continuous">
+    <parent link="torso"/><child link="right"/><origin xyz="0 -0.2 0"/><axis xyz="0 0 1"/>
+  </joint>
+  <link name="left_hand"/><link name="right_hand"/>
+  <joint name="left_wrist" type="fixed">
+    <parent link="left"/><child link="left_hand"/><origin xyz="0.3 0 0"/>
+  </joint>
+  <joint name="right_wrist" type="fixed">
+    <parent link="right"/><child link="right_hand"/><origin xyz="0.3 0 0"/>
+  </joint>
+</robot>
+"""
+WALLS = {"left": (0.0, 0.35), "right": (-0.35, 0.0)}
+"""Of y: each hand keeps to its side."""
+
+
+def two_arms(folder: Path, first: str) -> Limits:
+    """Two hands that the same waist turns; the box of one is looked at first."""
+    (folder / "two_arms.urdf").write_text(TWO_ARMS)
+    boxes = []
+    for number, (side, (low, high)) in enumerate(WALLS.items()):
+        joints = {
+            "joint_0": {"joint": "waist"},
+            f"joint_{number + 1}": {"joint": f"{side}_shoulder"},
+        }
+        box = {"joints": joints, "low": [-1, low, -1], "high": [1, high, 1]}
+        boxes.append(box | {"urdf": "two_arms.urdf", "link": f"{side}_hand"})
+    return Limits.from_dict({"hands": boxes[:: 1 if first == "left" else -1]}, "limits", folder)
+
+
+@pytest.mark.parametrize("first", WALLS)
+def test_hands_that_share_a_joint_all_stay_in_their_boxes(tmp_path, first):
+    limiter, rng = Limiter(two_arms(tmp_path, first), ARM, RATE), np.random.default_rng(0)
+    limiter.start(np.zeros(4))
+    asked = [[*rng.uniform(-1.5, 1.5, 3), 0] for _ in range(300)]
+    sent = np.array([limiter.limit(np.array(wish), np.zeros(4)).values for wish in asked])
+    waist = sent[:, 0]
+    for number, (low, high) in enumerate(WALLS.values()):
+        mount = (0.2, -0.2)[number] * np.cos(waist)
+        y = mount + 0.3 * np.sin(waist + sent[:, number + 1])
+        assert y.min() >= low - 1e-9 and y.max() <= high + 1e-9
+        assert np.ptp(y) > 0.25
+    assert np.ptp(sent, axis=0)[:3].min() > 0.5
+
+
+def test_a_hand_at_its_wall_leaves_another_its_own_joint(tmp_path):
+    limiter = Limiter(two_arms(tmp_path, "left"), ARM, RATE)
+    limiter.start(np.zeros(4))
+    waist, left, right = limiter.limit(np.array([0, 1.5, 0.3, 0]), np.zeros(4)).values[:3]
+    assert 0.2 + 0.3 * math.sin(left) == pytest.approx(0.35, abs=1e-5)
+    assert (waist, right) == (0, 0.3)
+
+
+def test_a_box_and_the_position_of_another_joint_are_both_kept(urdf):
+    channels = [Channel(n, "rad", "joints", DeltaRule.RAW) for n in ("joint_0", "joint_1")]
+    turret = Channel("turret", "rad/s", "turret", DeltaRule.RAW)
+    layout = ActionLayout("turret", (turret, *channels))
+    bounds = {"turret": ChannelLimits(-2, 2, 10.0, position=(-0.4, 0.3))}
+    limiter = Limiter(replace(limits(urdf), channels=bounds), layout, RATE)
+    rng, at, ys = np.random.default_rng(0), np.array([0.0, 10.0, 0.0]), []
+    limiter.start(at)
+    for asked in rng.uniform([-3, -60, -1], [3, 80, 1], (200, 3)):
+        turn, *joints = limiter.limit(asked, at).values
+        at = np.array([at[0] + turn / RATE, *joints])
+        assert -0.4 - 1e-9 <= at[0] <= 0.3 + 1e-9
+        ys.append(heights(np.array([joints]))[0])
+    assert max(np.abs(ys)) <= 0.2 + 1e-9 and np.ptp(ys) > 0.3
 
 
 def test_a_command_may_stop_the_robot_instead(urdf):

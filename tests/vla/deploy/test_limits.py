@@ -15,13 +15,15 @@ HAND = {"channels": ["right_x", "right_y", "right_z"], "low": [0.0, -1, 0], "hig
 def test_a_file_reads_back_as_it_was(tmp_path):
     (tmp_path / "limits.yaml").write_text(
         "on_violation: stop\n"
-        "channels: {right_arm/position: {velocity: 0.5}, lift: {low: 0, high: 1}}\n"
+        "channels: {right_arm/position: {velocity: 0.5}, lift: {low: 0, high: 1},"
+        " base_wz: {position: [-3, 3.0], lag: 0.2}}\n"
         "rotations: {right_arm: {velocity: 1.5}}\n"
         "workspace: [{channels: [right_x, right_y, right_z], low: [0, 0, 0],"
         " high: [1, 1, 1], lag: 0.1}]\n"
     )
     limits = Limits.from_yaml(tmp_path / "limits.yaml")
     assert limits.channels["lift"] == ChannelLimits(0.0, 1.0)
+    assert limits.channels["base_wz"] == ChannelLimits(position=(-3.0, 3.0), lag=0.2)
     assert Limits.from_dict(limits.to_dict()) == limits and limits.on_violation == "stop"
 
 
@@ -51,6 +53,12 @@ def test_slow_is_slower_in_every_derivative():
         ({"channels": {"gripper": {"low": 1, "high": 0}}}, "low must lie below high"),
         ({"channels": {"gripper": {"velocity": 0}}}, "must be positive"),
         ({"channels": {"gripper": {"low": float("nan")}}}, "low must lie below high"),
+        ({"channels": {"base_wz": {"position": [1, 1]}}}, r"base_wz: position is \[lowest, hig"),
+        ({"channels": {"base_wz": {"position": [0, float("inf")]}}}, r"position is \[lowest"),
+        ({"channels": {"base_wz": {"position": 1}}}, "base_wz.position must be a list of numbers"),
+        ({"channels": {"base_wz": {"lag": 0.1}}}, "lag goes with `position`"),
+        ({"channels": {"base_wz": {"position": [0, 1], "lag": -1}}}, "lag is a time in seconds"),
+        ({"rotations": {"right_arm": {"position": [0, 1]}}}, r"unknown keys \['position'\]"),
         ({"on_violation": "ignore"}, "on_violation is one of"),
         ({"workspace": [HAND | {"low": [2, 0, 0]}]}, "low below high"),
     ],
@@ -64,6 +72,11 @@ def test_what_is_no_limit_is_refused(data, words):
     ("data", "layout", "words"),
     [
         ({"channels": {"elbow": {"low": 0}}}, ARM, r"name \['elbow'\], which layout"),
+        (
+            {"channels": {"joints/position": {"position": [0, 1]}}},
+            ARM,
+            "'joint_0' is commanded in 'rad': bound it by `low` and `high`",
+        ),
         ({"rotations": {"arm": {"velocity": 1}}}, ARM, r"name \['arm'\]"),
         ({"channels": {"right_rot6d_0": {"low": 0}}}, WALL_26, "one number of a 6-D rotation"),
         ({"channels": {"right_arm/rotation": {"low": 0}}}, WALL_26, "right_arm: {velocity"),

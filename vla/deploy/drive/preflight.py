@@ -14,7 +14,7 @@ from vla.deploy.drive.sources import NotDriven
 from vla.deploy.estop import SIGNALS
 from vla.deploy.limiter import Limiter, LimitViolation
 from vla.deploy.policy import PolicyDescription
-from vla.deploy.rates import is_rate
+from vla.deploy.rates import SUFFIX, is_rate
 from vla.deploy.robots.protocol import Robot, RobotDescription, RobotObservation
 from vla.deploy.settings import DeploymentSettings
 
@@ -60,6 +60,7 @@ class Preflight:
         for hand in self._limiter.table.hands:
             at, box = np.round(hand.position(now.proprio), 3), (hand.hand.low, hand.hand.high)
             yield f"hand           {hand.hand.link} at {at} m, kept within {box[0]} .. {box[1]}"
+        yield from self._places(now)
         yield f"recording      {settings.record or 'none'}"
         yield f"stop it by     {stops(settings.keys)}"
         if self.seen is None:
@@ -95,6 +96,10 @@ class Preflight:
                 f"{', '.join(strange)}: further out than the training data ever went. Another "
                 "calibration, another unit or another arm?"
             )
+        if strays := self._strays(now.proprio):
+            found.append(
+                f"{', '.join(strays)}: outside the limits of the position, may only go back"
+            )
         if self.is_real and (free := self._unlimited()):
             found.append(f"nothing limits the place, speed or acceleration of {', '.join(free)}")
         return found
@@ -117,6 +122,20 @@ class Preflight:
             state = _number(float(now.proprio[index])) + mark
             yield ROW.format(channel.name, channel.unit, state, seen, limits, *rates)
 
+    def _places(self, now: RobotObservation) -> Iterator[str]:
+        """Where channels are that are told their speeds, as a ruler would find them."""
+        reach = self._limiter.table.reach
+        for index in np.flatnonzero(reach.is_bound):
+            channel = self.robot.layout.channels[index]
+            at = f"{_number(float(now.proprio[index]))} {channel.unit.removesuffix(SUFFIX)}"
+            box = _range(reach.low[index], reach.high[index])
+            yield f"position       {channel.name} at {at}, kept within {box}"
+
+    def _strays(self, state: np.ndarray) -> list[str]:
+        """Channels that are told their speeds and are not where they may be."""
+        reach, names = self._limiter.table.reach, np.array(self.robot.layout.names)
+        return names[(state < reach.low) | (state > reach.high)].tolist()
+
     def _outside(self, state: np.ndarray) -> list[str]:
         if self.seen is None:
             return []
@@ -135,11 +154,12 @@ class Preflight:
     def _unlimited(self) -> list[str]:
         """Channels that may go as far or as fast, or change as abruptly, as anybody likes.
 
-        The value of a velocity is the speed, and its change per second the acceleration.
+        The value of a rate is the speed, its change per second the acceleration, and how far it
+        may go its position's limit.
         """
         table = self._limiter.table
         is_free = np.isinf(table.velocity) | (np.isinf(table.low) & np.isinf(table.high))
-        is_free |= np.isinf(table.acceleration) & ~table.rates
+        is_free |= np.where(table.rates, ~table.reach.is_bound, np.isinf(table.acceleration))
         for turn in table.turns:
             rates = turn.limits.velocity, turn.limits.acceleration
             is_free[turn.block] = not np.isfinite(rates).all()

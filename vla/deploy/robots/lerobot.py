@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from rvq_action.data.rows import RowMapping
+from rvq_action.data.term import Term
 from vla.deploy.limits import Limits
+from vla.deploy.rates import rate_channels
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
 
 POWER_OFF = "disable_torque_on_disconnect"
@@ -100,9 +102,8 @@ class LeRobotArm:
         self._check_cameras(pictures)
         self._check_motors(set(seen), set(robot.action_features))
         sizes = {name: tuple(pictures[key][:2]) for name, key in self._cameras.items()}
-        mapping = rows.mapping
-        told = mapping.embodiment, mapping.layout, rate, sizes, limits or Limits()
-        self.description = RobotDescription(*told)
+        self.description = RobotDescription.mapped(rows.mapping, rate, sizes, limits)
+        self._still = self._at_rest()
         self._stands: dict[str, float] = {}
 
     def connect(self) -> None:
@@ -125,21 +126,19 @@ class LeRobotArm:
         begin = self._now()
         seen = self._robot.get_observation()
         actions = self._robot.action_features
-        self._stands = {name: float(seen[name]) for name in actions if name in seen}
+        stands = {name: float(seen[name]) for name in actions if name in seen}
+        self._stands = stands | self._still
         numbers = {own: seen[name] for own, name in self._names("state").items()}
         proprio = self._rows.read_proprio(numbers)
         images = {name: np.asarray(seen[key]) for name, key in self._cameras.items()}
         return RobotObservation(begin, proprio.astype(np.float32), images)
 
     def send(self, command: np.ndarray) -> None:
-        written = self._rows.write_actions(command)
-        columns = self._rows.columns
-        values = {n: v for f, row in written.items() for n, v in zip(columns[f], row, strict=True)}
-        named = {name: float(values[own]) for own, name in self._names("action").items()}
-        self._robot.send_action(named)
+        self._robot.send_action(self._written(command))
 
     def hold(self, command: np.ndarray | None) -> None:
-        """Under power, where it was told to be or, if it was told nothing, where it stands."""
+        """Under power, where it was told to be or, if it was told nothing, where it stands; what is
+        told its speed at 0, however fast it is."""
         if command is not None:
             self.send(command)
         elif self._stands.keys() == self._robot.action_features.keys():
@@ -155,10 +154,25 @@ class LeRobotArm:
         if self._robot.is_connected:
             self._robot.disconnect()
 
-    def _names(self, kind: str) -> dict[str, str]:
+    def _written(self, command: np.ndarray) -> dict[str, float]:
+        """A command [D] by the robot's names."""
+        written, columns = self._rows.write_actions(command), self._rows.columns
+        values = {n: v for f, row in written.items() for n, v in zip(columns[f], row, strict=True)}
+        return {name: float(values[own]) for own, name in self._names("action").items()}
+
+    def _at_rest(self) -> dict[str, float]:
+        """What those of the robot's names are told that are rates."""
+        layout = self._rows.mapping.layout
+        rates, action = rate_channels(layout), self._rows.mapping.action
+        terms = [term for term in action if rates[term.channels(layout)].all()]
+        told = self._written(np.zeros(layout.width))
+        return {name: told[name] for name in self._names("action", terms).values()}
+
+    def _names(self, kind: str, terms: Sequence[Term] | None = None) -> dict[str, str]:
         """The mapping's numbers that are read or written -> the robot's names."""
         mapping = self._rows.mapping
-        terms = mapping.action if kind == "action" else mapping.proprio
+        if terms is None:
+            terms = mapping.action if kind == "action" else mapping.proprio
         used = [
             self._rows.columns[term.feature][i]
             for term in terms

@@ -48,8 +48,8 @@ class MetaWorldArm:
     ) -> None:
         check_cameras(cameras)
         mapping, sizes = rows.mapping, dict.fromkeys(cameras, (image_size, image_size))
-        told = mapping.embodiment, mapping.layout, rate, sizes, limits or Limits()
-        self.description = RobotDescription(*told, live_cameras=False)
+        told = mapping, rate, sizes, limits
+        self.description = RobotDescription.mapped(*told, live_cameras=False)
         self.is_solved, self._seed, self._rows = False, seed, rows
         self._goes_on, self._now = goes_on, now
         self._build = lambda: MetaWorldRobot(task, image_size, cameras, look_alike)

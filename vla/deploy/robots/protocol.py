@@ -12,9 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
+from rvq_action.data.mapping import Mapping as ChannelMapping
 from rvq_action.layout import ActionLayout
 from vla.deploy.limit_table import LimitTable
 from vla.deploy.limits import Limits
+from vla.deploy.robots.measured import check_measured
 from vla.images import Image
 
 
@@ -62,6 +64,26 @@ class RobotDescription:
         if not self.rate > 0:
             raise ValueError(f"rate must be a positive number of commands a second: {self.rate}.")
         LimitTable.build(self.limits, self.layout)
+
+    @classmethod
+    def mapped(
+        cls,
+        mapping: ChannelMapping,
+        rate: float,
+        cameras: Mapping[str, tuple[int, int]],
+        limits: Limits | None = None,
+        live_cameras: bool = True,
+    ) -> RobotDescription:
+        """Of a robot whose numbers a mapping reads.
+
+        Raises:
+            ValueError: As for limits that do not fit the layout; or they limit positions that the
+                mapping does not read.
+        """
+        told = mapping.embodiment, mapping.layout, rate, cameras, limits or Limits()
+        description = cls(*told, live_cameras)
+        check_measured(description.limits, mapping)
+        return description
 
 
 class Robot(Protocol):

@@ -76,8 +76,7 @@ class RemoteRobot:
         if set(sizes) != set(keys.cameras):
             raise ValueError(f"Give the size and the key of each camera: {sizes}, {keys.cameras}.")
         mapping = rows.mapping
-        told = mapping.embodiment, mapping.layout, rate, dict(sizes), limits or Limits()
-        self.description = RobotDescription(*told)
+        self.description = RobotDescription.mapped(mapping, rate, dict(sizes), limits)
         self._rows, self._keys, self._now, self._patience = rows, keys, now, patience
         self._rates = rate_channels(mapping.layout)
         self._news = threading.Condition()

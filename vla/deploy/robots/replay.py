@@ -57,8 +57,8 @@ class ReplayRobot:
         self._features = find_cameras(data.reader, cameras)
         features = data.reader.features
         sizes = {n: tuple(features[f]["shape"][:2]) for n, f in self._features.items()}
-        told = data.embodiment, data.layout, data.fps, sizes, limits or Limits()
-        self.description = RobotDescription(*told, live_cameras=False)
+        told = data.mapping, data.fps, sizes, limits
+        self.description = RobotDescription.mapped(*told, live_cameras=False)
         self.recorded = self._episode.actions
         self.told: list[np.ndarray | None] = []
         self._films: dict[str, Iterator[Image]] = {}

@@ -105,6 +105,22 @@ def test_the_state_beside_a_velocity_is_marked_as_being_in_another_unit(arm, tig
     assert "*" not in "\n".join(preflight.lines(now))
 
 
+def test_where_a_joint_is_that_is_told_its_speed_is_said(arm):
+    channel = Channel("joint_0", "rad/s", "arm/velocity", DeltaRule.RAW)
+    limits = Limits({"joint_0": ChannelLimits(-1, 1, 4.0, position=(-2.0, 2.0))})
+    layout = ActionLayout("turned", (channel,))
+    arm.description = replace(arm.description, layout=layout, limits=limits)
+    arm.state = np.array([1.5])
+    preflight, now = looked(arm, seen=None)
+    told = list(preflight.lines(now))
+    assert "position       joint_0 at 1.5 rad, kept within -2 .. 2" in told
+    assert not preflight.problems(now) and len(preflight.warnings(now)) == 1
+    arm.state = np.array([2.5])
+    assert "joint_0: outside the limits" in preflight.warnings(arm.observe())[-1]
+    arm.state = np.array([np.nan])
+    assert "position of ['joint_0'] is not known" in preflight.problems(arm.observe())[0]
+
+
 def test_warnings_name_what_looks_wrong(tight):
     tight.state[0] = 0.9
     preflight, now = looked(tight)
@@ -130,6 +146,7 @@ TURNED = {f"right_rot6d_{number}" for number in range(6)}
         (ARM, Limits({"joints/position": ChannelLimits(-1, 1, 2.0)}), {"joint_0", "gripper"}),
         (HAND, Limits(workspace=BOX), {"vx", "vy", "vz"}),
         (HAND, Limits({"hand": ChannelLimits(-1, 1)}, workspace=BOX), {"vx", "vy", "vz"}),
+        (HAND, Limits({"hand": ChannelLimits(-1, 1, 10.0)}), {"vx", "vy", "vz"}),
         (WALL_26, Limits(rotations={"right_arm": RotationLimits(1.5)}), TURNED),
         (WALL_26, Limits(), TURNED),
     ],

@@ -85,6 +85,14 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path, lerobot_installed, changes
         load_robot(written(tmp_path, **changes))
 
 
+@pytest.mark.parametrize("kind", ["lerobot", "metaworld"])
+def test_known_keys_are_named_once(tmp_path, kind):
+    path = written(tmp_path, kind=kind, **{kind: {}}, speed=1)
+    with pytest.raises(ValueError, match="Known keys are") as error:
+        read_robot(path)
+    assert str(error.value).count("'limits'") == 1
+
+
 @pytest.mark.parametrize(
     ("word", "words"),
     [

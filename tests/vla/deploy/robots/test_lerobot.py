@@ -127,6 +127,52 @@ def test_it_is_held_where_it_was_told_to_be_or_where_it_stands():
     assert not robot.is_connected
 
 
+class Cart(StandIn):
+    """Is told how fast to go, and says how fast it goes, or else where it is."""
+
+    def __init__(self, seen: str) -> None:
+        super().__init__()
+        self.seen, self.positions = seen, {"x.vel": 0.0, "lift.pos": 0.2}
+
+    @property
+    def observation_features(self) -> dict:
+        return {self.seen: float, "lift.pos": float, "front": (*SIZE, 3)}
+
+    def get_observation(self) -> dict:
+        numbers = super().get_observation()
+        return {self.seen: numbers.pop("x.vel")} | numbers
+
+
+def cart_mapping(seen: str) -> RowMapping:
+    speed = {"channels": ["vx"], "unit": "m/s", "delta": "raw"}
+    height = {"channels": ["lift"], "unit": "m", "delta": "raw"}
+    names = {"action": ("x.vel", "lift.pos"), "observation.state": (seen, "lift.pos")}
+    data = {
+        "embodiment": "cart",
+        "layout": {"name": "cart", "groups": {"base/velocity": speed, "lift/height": height}},
+        "action": {"vx": {"feature": "action", "take": [0]}} | _lift("action"),
+        "proprio": {"vx": {"feature": "observation.state", "take": [0]}}
+        | _lift("observation.state"),
+    }
+    return RowMapping(Mapping.from_dict(data).with_columns(names.__getitem__))
+
+
+def _lift(feature: str) -> dict:
+    return {"lift": {"feature": feature, "take": [1]}}
+
+
+@pytest.mark.parametrize("seen", ["x.vel", "x.pos"])
+def test_what_is_told_its_speed_stands_still_when_it_is_stopped(seen):
+    robot = Cart(seen)
+    arm = lerobot.LeRobotArm(robot, cart_mapping(seen), 30.0)
+    arm.connect()
+    arm.observe()
+    arm.send(np.array([0.5, 0.3]))
+    arm.observe()
+    arm.stop()
+    assert robot.calls[-1] == pytest.approx({"x.vel": 0.0, "lift.pos": 0.3})
+
+
 def test_motors_and_cameras_of_other_names():
     names = [f"j{i}" for i in range(6)]
     motors, cameras = dict(zip(NAMES, names, strict=True)), {"wrist": "front"}
