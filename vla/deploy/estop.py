@@ -54,12 +54,20 @@ class EmergencyStop:
                 return
             self.reason = reason
             self.pressed.set()
+        failures = self._act()
         logger.error("Emergency stop: %s.", reason)
+        for failure in failures:
+            logger.error("The robot could not be stopped.", exc_info=failure)
+
+    def _act(self) -> list[Exception]:
+        """What went wrong is told when everything has been done."""
+        failures = []
         for call in self._calls:
             try:
                 call()
-            except Exception:
-                logger.exception("The robot could not be stopped.")
+            except Exception as error:
+                failures.append(error)
+        return failures
 
 
 @contextlib.contextmanager

@@ -99,10 +99,10 @@ class GuardedRobot:
 
     def _beside(self, call: Callable[[], None]) -> None:
         has_turn = self._turn.acquire(timeout=self.patience)
-        if not has_turn:
-            logger.error("The robot has not come back from a call; going ahead beside it.")
         try:
             call()
         finally:
             if has_turn:
                 self._turn.release()
+            else:
+                logger.error("The robot did not come back from a call; went ahead beside it.")

@@ -18,6 +18,7 @@ from vla.deploy.estop import EmergencyStop, by_key, by_signal
 from vla.deploy.guard import GuardedRobot
 from vla.deploy.inference import Inference, InferenceThread
 from vla.deploy.limiter import Limiter
+from vla.deploy.logs import logging_aside
 from vla.deploy.loop import ControlLoop
 from vla.deploy.policy import Policy, check_match
 from vla.deploy.recorder import Recorder
@@ -46,7 +47,7 @@ def run(
     """Drive a robot.
 
     However it ends, the robot is held where the task is solved or time is up, stopped else, and let
-    go of.
+    go of. Nobody waits meanwhile for what is logged to be shown (`vla.deploy.logs`).
 
     Args:
         robot: The robot, not connected yet.
@@ -68,6 +69,7 @@ def run(
     stop = stop or EmergencyStop()
     plan = _Plan.of(robot, policy, settings, clock or MonotonicClock())
     with contextlib.ExitStack() as stack:
+        stack.enter_context(logging_aside())
         recorder = plan.recorder()
         if recorder is not None:
             stack.callback(recorder.close)

@@ -84,8 +84,8 @@ class WatchdogThread:
 
     def _act(self, verdict: Verdict) -> None:
         self.trips += 1
-        logger.error("The control loop does not come by; the watchdog says: %s.", verdict)
         try:
             (self._hold if verdict == "hold" else self._stop)()
         except Exception:
             logger.exception("The watchdog could not %s the robot.", verdict)
+        logger.error("The control loop does not come by; the watchdog says: %s.", verdict)
