@@ -40,33 +40,39 @@ class EmergencyStop:
     def __init__(self) -> None:
         self.pressed = threading.Event()
         self.reason = ""
-        self._calls: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
+        self._owed: list[Callable[[], None]] = []
+        self._naming, self._acting = threading.Lock(), threading.Lock()
 
     def on_press(self, call: Callable[[], None]) -> None:
         """Have something done at once, in the thread that presses."""
-        self._calls.append(call)
+        self._owed.append(call)
 
     def press(self, reason: str) -> None:
-        """Stop. From any thread; a second call does nothing."""
-        with self._lock:
-            if self.pressed.is_set():
-                return
-            self.reason = reason
+        """Stop. From any thread; another call does what has failed before, and nothing else."""
+        with self._naming:
+            is_first = not self.pressed.is_set()
+            self.reason = self.reason or reason
             self.pressed.set()
         failures = self._act()
-        logger.error("Emergency stop: %s.", reason)
+        if is_first:
+            logger.error("Emergency stop: %s.", reason)
         for failure in failures:
             logger.error("The robot could not be stopped.", exc_info=failure)
 
     def _act(self) -> list[Exception]:
-        """What went wrong is told when everything has been done."""
+        """Do what is still to be done; what went wrong. Nothing where another thread is at it."""
+        if not self._acting.acquire(blocking=False):
+            return []
         failures = []
-        for call in self._calls:
-            try:
-                call()
-            except Exception as error:
-                failures.append(error)
+        try:
+            for call in tuple(self._owed):
+                try:
+                    call()
+                    self._owed.remove(call)
+                except Exception as error:
+                    failures.append(error)
+        finally:
+            self._acting.release()
         return failures
 
 

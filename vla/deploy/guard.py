@@ -27,6 +27,9 @@ class GuardedRobot:
     Args:
         robot: The robot.
         patience: How long [s] to wait for a call of another thread.
+
+    Attributes:
+        owes_stop: Whether a stop has failed, and none has worked since.
     """
 
     def __init__(self, robot: Robot, patience: float) -> None:
@@ -36,7 +39,7 @@ class GuardedRobot:
         self._turn = threading.Lock()
         self._ending = threading.Lock()
         self._stopped = threading.Event()
-        self._has_ended = False
+        self._has_ended = self.owes_stop = False
 
     @property
     def is_stopped(self) -> bool:
@@ -76,13 +79,17 @@ class GuardedRobot:
     def stop(self) -> None:
         """End its motion for good, from any thread.
 
-        A second call does nothing, unless the first one failed.
+        A second call waits for the first one, and does nothing unless that failed.
         """
         with self._ending:
             self._stopped.set()
-            if not self._has_ended:
+            if self._has_ended:
+                return
+            try:
                 self._beside(self.robot.stop)
                 self._has_ended = True
+            finally:
+                self.owes_stop = not self._has_ended
 
     def _hold(self) -> None:
         if not self.is_stopped:

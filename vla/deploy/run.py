@@ -176,7 +176,9 @@ def _watched(plan: _Plan, cycle: Cycle) -> Iterator[WatchdogThread | None]:
     patience = plan.settings.safety.watchdog(plan.limiter.period)
     after = patience + plan.settings.safety.stop_after_s
     watchdog = Watchdog(patience, after, plan.clock.now())
-    with WatchdogThread(watchdog, cycle.robot.hold_now, cycle.robot.stop, plan.clock) as thread:
+    robot = cycle.robot
+    acts = robot.hold_now, robot.stop, plan.clock, lambda: robot.owes_stop
+    with WatchdogThread(watchdog, *acts) as thread:
         yield thread
 
 
