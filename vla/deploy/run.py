@@ -14,9 +14,10 @@ from rvq_action.json_file import write_json
 from vla.deploy.checks import ObservationChecks
 from vla.deploy.clock import Clock, MonotonicClock
 from vla.deploy.cycle import Cycle, Over, Witness
-from vla.deploy.estop import EmergencyStop, by_key, by_signal
+from vla.deploy.estop import EmergencyStop, by_signal
 from vla.deploy.guard import GuardedRobot
 from vla.deploy.inference import Inference, InferenceThread
+from vla.deploy.keys import by_key
 from vla.deploy.limiter import Limiter
 from vla.deploy.logs import logging_aside
 from vla.deploy.loop import ControlLoop
@@ -59,23 +60,25 @@ def run(
         is_done: Says whether the task is solved.
         witness: Whoever else looks on, beside the recorder.
         ready: Called when the robot is connected and stands still; what it raises ends the run
-            before anything has moved.
+            before anything has moved, and so does a signal until then.
 
     Raises:
         ValueError: Policy, robot and settings do not fit one another; nothing has moved.
         RobotError: The robot cannot be reached.
         FileExistsError: The folder of the recording exists.
+        KeyboardInterrupt: A signal came before anything has moved, or a second one later.
     """
     stop = stop or EmergencyStop()
     plan = _Plan.of(robot, policy, settings, clock or MonotonicClock())
     problems: list[str] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(logging_aside())
+        stack.enter_context(_signals(stop))
         recorder = plan.recorder()
         if recorder is not None:
             stack.callback(recorder.close)
         with contextlib.ExitStack() as connected:
-            with _undone(recorder):
+            with _undone(recorder), stop.interrupting():
                 policy.reset()
                 connected.callback(_let_go, robot, problems)
                 robot.connect()
@@ -83,12 +86,15 @@ def run(
             inference = inference or InferenceThread(policy)
             cycle = plan.cycle(inference, tuple(w for w in (recorder, witness) if w is not None))
             stop.on_press(cycle.robot.stop)
-            connected.enter_context(_buttons(stop, settings.keys))
+            if settings.keys:
+                connected.enter_context(by_key(stop))
             over, seconds, trips = _drive(plan, cycle, stop, is_done)
             if not inference.close():
                 problems.append("The inference hangs and was left behind.")
             if over.ending in PEACEFUL and stop.pressed.is_set():
                 over = _stopped(plan, cycle.robot, Over(Ending.EMERGENCY_STOP, stop.reason))
+        if over.ending in PEACEFUL and stop.pressed.is_set():
+            over = Over(Ending.EMERGENCY_STOP, stop.reason)
         if recorder is not None:
             recorder.event(plan.clock.now(), "end", f"{over.ending}: {over.detail}")
     dataset = _finalize(recorder, problems)
@@ -209,15 +215,10 @@ def _watched(plan: _Plan, cycle: Cycle) -> Iterator[WatchdogThread | None]:
         yield thread
 
 
-@contextlib.contextmanager
-def _buttons(stop: EmergencyStop, keys: bool) -> Iterator[None]:
-    """Signals reach the main thread only; keys where they are wanted."""
-    with contextlib.ExitStack() as stack:
-        if threading.current_thread() is threading.main_thread():
-            stack.enter_context(by_signal(stop))
-        if keys:
-            stack.enter_context(by_key(stop))
-        yield
+def _signals(stop: EmergencyStop) -> contextlib.AbstractContextManager[None]:
+    """They reach the main thread only."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return by_signal(stop) if is_main else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import numpy as np
 from vla.deploy.checks import ObservationChecks
 from vla.deploy.drive.sources import NotDriven
 from vla.deploy.estop import SIGNALS
+from vla.deploy.keys import terminal_number
 from vla.deploy.limiter import Limiter, LimitViolation
 from vla.deploy.policy import PolicyDescription
 from vla.deploy.robots.protocol import Robot, RobotDescription, RobotObservation
@@ -145,7 +146,8 @@ class Preflight:
 def stops(keys: bool) -> str:
     """How a run is ended at once."""
     names = ", ".join(number.name for number in SIGNALS)
-    heard = "space, q or Escape in this terminal; " if keys and sys.stdin.isatty() else ""
+    is_heard = keys and terminal_number() is not None
+    heard = "space, q or Escape in this terminal; " if is_heard else ""
     return f"{heard}Ctrl-C; {names} to process {os.getpid()}"
 
 

@@ -41,7 +41,7 @@ def test_the_table_says_what_the_robot_will_be_told(tight):
         "normalisation  key 'arm'",
         "speed          0.5 of full speed",
         "camera         front: 24 x 16, brightness 1 of 255, the policy's 'front'",
-        "Ctrl-C; SIGINT, SIGTERM, SIGHUP, SIGUSR1 to process",
+        "Ctrl-C; SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGQUIT, SIGTSTP to process",
     ):
         assert line in told
     row = next(line for line in told.splitlines() if line.startswith("joint_1"))
