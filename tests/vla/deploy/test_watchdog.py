@@ -158,6 +158,36 @@ def test_nothing_is_sent_to_a_stopped_robot():
     assert robot.names() == ["send", "stop"]
 
 
+def test_a_command_that_comes_back_late_stops_the_robot_after_the_stop_not_beside_it():
+    robot, at_once = FakeRobot(), []
+    sending, stopping, send_on, stop_on = (threading.Event() for _ in range(4))
+
+    def send(command):
+        sending.set()
+        assert send_on.wait(PATIENCE_S)
+
+    def stop():
+        at_once.append("in")
+        stopping.set()
+        assert stop_on.wait(PATIENCE_S)
+        at_once.append("out")
+
+    robot.send, robot.stop = send, stop
+    guarded = GuardedRobot(robot, 0.01)
+    sender = threading.Thread(target=guarded.send, args=(np.zeros(4),))
+    sender.start()
+    assert sending.wait(PATIENCE_S)
+    stopper = threading.Thread(target=guarded.stop)
+    stopper.start()
+    assert stopping.wait(PATIENCE_S)
+    send_on.set()
+    sender.join(0.3)
+    stop_on.set()
+    for thread in (sender, stopper):
+        thread.join(PATIENCE_S)
+    assert at_once == ["in", "out"] * 2
+
+
 @pytest.mark.parametrize("call", ["send", "hold"])
 def test_a_robot_in_the_middle_of_a_call_is_stopped_beside_it_and_again_behind_it(call):
     robot = FakeRobot()
