@@ -87,12 +87,15 @@ class EmergencyStop:
 
 @contextlib.contextmanager
 def by_signal(stop: EmergencyStop, signals: Sequence[int] = SIGNALS) -> Iterator[None]:
-    """Let signals press it; from the main thread only.
+    """Let signals press it. They reach the main thread alone; in another one nothing changes.
 
     One that comes more than `SAME_HAND_S` after the first interrupts the program, which may be
     stuck, and any does while the stop is `interrupting`.
     Whatever the signals did before they do again in the end.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     read, write = socket.socketpair()
     write.setblocking(False)
     came: list[float] = []

@@ -73,7 +73,7 @@ def run(
     problems: list[str] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(logging_aside())
-        stack.enter_context(_signals(stop))
+        stack.enter_context(by_signal(stop))
         recorder = plan.recorder()
         if recorder is not None:
             stack.callback(recorder.close)
@@ -213,12 +213,6 @@ def _watched(plan: _Plan, cycle: Cycle) -> Iterator[WatchdogThread | None]:
     acts = robot.hold_now, robot.stop, plan.clock, lambda: robot.owes_stop
     with WatchdogThread(watchdog, *acts) as thread:
         yield thread
-
-
-def _signals(stop: EmergencyStop) -> contextlib.AbstractContextManager[None]:
-    """They reach the main thread only."""
-    is_main = threading.current_thread() is threading.main_thread()
-    return by_signal(stop) if is_main else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
