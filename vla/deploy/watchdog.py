@@ -1,6 +1,9 @@
 """Watchdog: holds the robot when the control loop does not come by, and stops it in the end.
 
-It has a thread of its own, which neither the loop nor the inference can keep from running.
+It has a thread of its own, which a loop or an inference that waits or hangs does not keep from
+running. Python's lock it shares with them: a call of C that keeps the lock keeps the watchdog
+waiting for as long, and the emergency stop, too. A policy in a process of its own (`rvq-vla serve`)
+cannot do that.
 """
 
 from __future__ import annotations

@@ -20,6 +20,10 @@ from vla.deploy.settings import DeploymentSettings
 
 DARK, BLANK = 8.0, 2.0
 """A picture's mean and spread, of 255, below which nothing is to be seen on it."""
+SHARED = (
+    "the policy computes in this process, where it can keep watchdog and emergency stop waiting. "
+    "Give it one of its own: rvq-vla serve, and here --policy ws://127.0.0.1:8000"
+)
 COLUMNS = ("channel", "unit", "now", "seen in training", "limits", "per second", "per second²")
 ROW = "{:<20} {:<11} {:>9}  {:<20} {:<20} {:>11} {:>12}"
 
@@ -34,6 +38,7 @@ class Preflight:
         settings: How.
         is_real: Whether something may break.
         seen: float [2, D], the lowest and highest state in training; None: not known.
+        is_here: Whether the policy's network computes in this process.
     """
 
     robot: RobotDescription
@@ -41,6 +46,7 @@ class Preflight:
     settings: DeploymentSettings
     is_real: bool
     seen: np.ndarray | None = None
+    is_here: bool = False
 
     def lines(self, now: RobotObservation) -> Iterator[str]:
         """The table."""
@@ -95,6 +101,8 @@ class Preflight:
             )
         if self.is_real and (free := self._unlimited()):
             found.append(f"nothing limits the place, speed or acceleration of {', '.join(free)}")
+        if self.is_real and self.is_here:
+            found.append(SHARED)
         return found
 
     @property

@@ -58,12 +58,14 @@ class Opened:
         defaults: What it brings along for the robot.
         seen: float [2, D], the lowest and highest state of its training data; None: not known.
         close: Lets go of it.
+        is_here: Whether its network computes in this process.
     """
 
     policy: Policy
     defaults: Defaults
     seen: np.ndarray | None = None
     close: Callable[[], None] = lambda: None
+    is_here: bool = False
 
 
 def open_policy(choice: PolicyChoice) -> Opened:
@@ -89,7 +91,8 @@ def _here(choice: PolicyChoice) -> Opened:
     seen = seen_states(network.tokenizer, policy.embodiment)
     rows = None if known.mapping is None else network.tokenizer.mapping(policy.embodiment)
     views = tuple(policy.cameras.values())
-    return Opened(policy, Defaults(rows, policy.fps, views, network.config.image_size), seen)
+    brought = Defaults(rows, policy.fps, views, network.config.image_size)
+    return Opened(policy, brought, seen, is_here=True)
 
 
 def seen_states(tokenizer: ActionTokens, embodiment: str) -> np.ndarray:

@@ -103,6 +103,14 @@ def test_warnings_name_what_looks_wrong(tight):
     assert len(simulated.warnings(now)) == 1
 
 
+@pytest.mark.parametrize("is_real", [True, False])
+@pytest.mark.parametrize("is_here", [True, False])
+def test_a_policy_that_shares_a_real_robots_process_is_warned_of(tight, is_real, is_here):
+    preflight, now = looked(tight, is_real=is_real)
+    told = "\n".join(replace(preflight, is_here=is_here).warnings(now))
+    assert ("rvq-vla serve" in told) == (is_real and is_here)
+
+
 HAND = ActionLayout(
     "hand", tuple(Channel(n, "m/s", "hand", DeltaRule.RAW) for n in ("vx", "vy", "vz"))
 )
