@@ -196,15 +196,19 @@ class Cycle:
         if self.held_since is None:
             self.held_since = now
             self.limiter.rest()
-        if problem.reason not in self.told:
-            self.told.add(problem.reason)
-            level = logging.INFO if problem.reason in USUAL else logging.WARNING
-            self._tell(now, "held", f"{problem.reason}: {problem.detail}", level)
         self.problem = problem
         try:
             self.robot.hold()
         except Exception as error:
             raise Over(Ending.ROBOT_LOST, f"It cannot be held: {error}") from error
+        finally:
+            self._tell_held(problem, now)
+
+    def _tell_held(self, problem: Problem, now: float) -> None:
+        if problem.reason not in self.told:
+            self.told.add(problem.reason)
+            level = logging.INFO if problem.reason in USUAL else logging.WARNING
+            self._tell(now, "held", f"{problem.reason}: {problem.detail}", level)
 
     def _check_patience(self, now: float) -> None:
         if self.held_since is None or self.problem is None:

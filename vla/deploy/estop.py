@@ -1,16 +1,16 @@
-"""EmergencyStop: by call, by signal, by key. The first one counts.
+"""EmergencyStop: by call, by signal, by key (keys.py). The first one counts.
 
 Signals reach it even where the main thread is stuck in a call: Python writes their number into a
-pipe as they come, and a thread reads it.
+socket as they come, and a thread reads it. That takes Python's lock, as everything here does: a
+call in this process that keeps it keeps the stop waiting, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
-import sys
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,14 +19,13 @@ from types import FrameType
 logger = logging.getLogger(__name__)
 SIGNALS = tuple(
     getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGQUIT", "SIGTSTP", "SIGBREAK")
     if hasattr(signal, name)
 )
-"""Those that the platform has; SIGHUP comes where a terminal is closed or a connection is lost."""
+"""Those that the platform has; SIGHUP comes where a terminal is closed or a connection is lost,
+SIGQUIT by Ctrl-\\, SIGTSTP by Ctrl-Z, which would else leave a robot moving with nobody awake."""
 SAME_HAND_S = 1.0
 """Signals that follow the first one so soon are the same alarm."""
-KEYS = b" q\x1b"
-"""Space, q and Escape."""
 
 
 class EmergencyStop:
@@ -35,52 +34,79 @@ class EmergencyStop:
     Attributes:
         pressed: Set when it is.
         reason: By whom.
+        interrupts: Whether a signal also interrupts the program.
     """
 
     def __init__(self) -> None:
         self.pressed = threading.Event()
-        self.reason = ""
-        self._calls: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
+        self.reason, self.interrupts = "", False
+        self._owed: list[Callable[[], None]] = []
+        self._naming, self._acting = threading.Lock(), threading.Lock()
+
+    @contextlib.contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """While nothing moves yet: the program may be waiting for a robot, or for a person."""
+        self.interrupts = True
+        try:
+            yield
+        finally:
+            self.interrupts = False
 
     def on_press(self, call: Callable[[], None]) -> None:
         """Have something done at once, in the thread that presses."""
-        self._calls.append(call)
+        self._owed.append(call)
 
     def press(self, reason: str) -> None:
-        """Stop. From any thread; a second call does nothing."""
-        with self._lock:
-            if self.pressed.is_set():
-                return
-            self.reason = reason
+        """Stop. From any thread; another call does what has failed before, and nothing else."""
+        with self._naming:
+            is_first = not self.pressed.is_set()
+            self.reason = self.reason or reason
             self.pressed.set()
-        logger.error("Emergency stop: %s.", reason)
-        for call in self._calls:
-            try:
-                call()
-            except Exception:
-                logger.exception("The robot could not be stopped.")
+        failures = self._act()
+        if is_first:
+            logger.error("Emergency stop: %s.", reason)
+        for failure in failures:
+            logger.error("The robot could not be stopped.", exc_info=failure)
+
+    def _act(self) -> list[Exception]:
+        """Do what is still to be done; what went wrong. Nothing where another thread is at it."""
+        if not self._acting.acquire(blocking=False):
+            return []
+        failures = []
+        try:
+            for call in tuple(self._owed):
+                try:
+                    call()
+                    self._owed.remove(call)
+                except Exception as error:
+                    failures.append(error)
+        finally:
+            self._acting.release()
+        return failures
 
 
 @contextlib.contextmanager
 def by_signal(stop: EmergencyStop, signals: Sequence[int] = SIGNALS) -> Iterator[None]:
-    """Let signals press it; from the main thread only.
+    """Let signals press it. They reach the main thread alone; in another one nothing changes.
 
     One that comes more than `SAME_HAND_S` after the first interrupts the program, which may be
-    stuck.
+    stuck, and any does while the stop is `interrupting`.
     Whatever the signals did before they do again in the end.
     """
-    read, write = os.pipe()
-    os.set_blocking(write, False)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    read, write = socket.socketpair()
+    write.setblocking(False)
     came: list[float] = []
 
     def count(number: int, frame: FrameType | None) -> None:
         came.append(time.monotonic())
-        if came[-1] - came[0] > SAME_HAND_S:
+        if stop.interrupts or came[-1] - came[0] > SAME_HAND_S:
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, count) for number in signals}
-    former = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    former = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
     thread = threading.Thread(target=_listen, args=(read, stop, signals), daemon=True)
     thread.start()
     try:
@@ -89,66 +115,12 @@ def by_signal(stop: EmergencyStop, signals: Sequence[int] = SIGNALS) -> Iterator
         signal.set_wakeup_fd(former)
         for number, handler in before.items():
             signal.signal(number, handler)
-        os.close(write)
+        write.close()
         thread.join()
-        os.close(read)
+        read.close()
 
 
-def _listen(read: int, stop: EmergencyStop, signals: Sequence[int]) -> None:
-    while data := os.read(read, 1):
+def _listen(read: socket.socket, stop: EmergencyStop, signals: Sequence[int]) -> None:
+    while data := read.recv(1):
         if data[0] in signals:
             stop.press(f"signal {signal.Signals(data[0]).name}")
-
-
-@contextlib.contextmanager
-def by_key(stop: EmergencyStop, terminal: int | None = None) -> Iterator[bool]:
-    """Let the keys space, q and Escape press it, and the loss of the terminal: nobody else could.
-
-    Args:
-        stop: The stop.
-        terminal: File descriptor; standard input where None.
-
-    Yields:
-        Whether there is a terminal whose keys can be heard.
-    """
-    import select
-    import termios
-    import tty
-
-    number = _standard_input() if terminal is None else terminal
-    if number is None or not os.isatty(number):
-        yield False
-        return
-    before, ended = termios.tcgetattr(number), threading.Event()
-
-    def listen() -> None:
-        while not ended.is_set():
-            try:
-                ready, _, _ = select.select([number], [], [], 0.1)
-                key = os.read(number, 1) if ready else None
-            except OSError:
-                key = b""
-            if key == b"":
-                stop.press("the terminal is gone")
-                return
-            if key and key in KEYS:
-                stop.press(f"key {key.decode()!r}")
-
-    tty.setcbreak(number)
-    thread = threading.Thread(target=listen, daemon=True)
-    thread.start()
-    try:
-        yield True
-    finally:
-        ended.set()
-        thread.join()
-        with contextlib.suppress(termios.error):  # the terminal may be gone
-            termios.tcsetattr(number, termios.TCSADRAIN, before)
-
-
-def _standard_input() -> int | None:
-    """None where there is none, as in a service."""
-    try:
-        return sys.stdin.fileno()
-    except (AttributeError, OSError, ValueError):
-        return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -27,6 +28,9 @@ class GuardedRobot:
     Args:
         robot: The robot.
         patience: How long [s] to wait for a call of another thread.
+
+    Attributes:
+        owes_stop: Whether a stop has failed, and none has worked since.
     """
 
     def __init__(self, robot: Robot, patience: float) -> None:
@@ -36,7 +40,7 @@ class GuardedRobot:
         self._turn = threading.Lock()
         self._ending = threading.Lock()
         self._stopped = threading.Event()
-        self._has_ended = False
+        self._has_ended = self.owes_stop = False
 
     @property
     def is_stopped(self) -> bool:
@@ -58,51 +62,59 @@ class GuardedRobot:
         Raises:
             Stopped: It has been stopped.
         """
-        with self._turn:
+        with self._commanding(), self._turn:
             if self.is_stopped:
                 raise Stopped("The robot has been stopped.")
             self._last = command
-            self._command(lambda: self.robot.send(command))
+            self.robot.send(command)
 
     def hold(self) -> None:
         """Keep it where it was last told to be."""
-        with self._turn:
+        with self._commanding(), self._turn:
             self._hold()
 
     def hold_now(self) -> None:
         """The same from another thread, beside a call that hangs if need be."""
-        self._beside(self._hold)
+        with self._commanding():
+            self._beside(self._hold)
 
     def stop(self) -> None:
         """End its motion for good, from any thread.
 
-        A second call does nothing, unless the first one failed.
+        A second call waits for the first one, and does nothing unless that failed.
         """
         with self._ending:
             self._stopped.set()
-            if not self._has_ended:
+            if self._has_ended:
+                return
+            try:
                 self._beside(self.robot.stop)
                 self._has_ended = True
+            finally:
+                self.owes_stop = not self._has_ended
 
     def _hold(self) -> None:
         if not self.is_stopped:
             rest = None if self._last is None else np.where(self._rates, 0.0, self._last)
-            self._command(lambda: self.robot.hold(rest))
+            self.robot.hold(rest)
 
-    def _command(self, call: Callable[[], None]) -> None:
-        """One that hung comes out after a stop beside it, and undoes it: stop once more."""
+    @contextlib.contextmanager
+    def _commanding(self) -> Iterator[None]:
+        """A command that hung comes out after a stop beside it, and undoes it: stop once more."""
+        was_stopped = self.is_stopped
         try:
-            call()
+            yield
         finally:
-            if self.is_stopped:
-                self.robot.stop()
+            if self.is_stopped and not was_stopped:
+                with self._ending:
+                    self.robot.stop()
 
     def _beside(self, call: Callable[[], None]) -> None:
         has_turn = self._turn.acquire(timeout=self.patience)
-        if not has_turn:
-            logger.error("The robot has not come back from a call; going ahead beside it.")
         try:
             call()
         finally:
             if has_turn:
                 self._turn.release()
+            else:
+                logger.error("The robot did not come back from a call; went ahead beside it.")

@@ -15,10 +15,12 @@ from rvq_action.json_file import write_json
 from vla.deploy.checks import ObservationChecks
 from vla.deploy.clock import Clock, MonotonicClock
 from vla.deploy.cycle import Cycle, Over, Witness
-from vla.deploy.estop import EmergencyStop, by_key, by_signal
+from vla.deploy.estop import EmergencyStop, by_signal
 from vla.deploy.guard import GuardedRobot
 from vla.deploy.inference import Inference, InferenceThread
+from vla.deploy.keys import by_key
 from vla.deploy.limiter import Limiter
+from vla.deploy.logs import logging_aside
 from vla.deploy.loop import ControlLoop
 from vla.deploy.policy import Policy, PolicyDescription, check_match
 from vla.deploy.recorder import Recorder
@@ -47,7 +49,7 @@ def run(
     """Drive a robot.
 
     However it ends, the robot is held where the task is solved or time is up, stopped else, and let
-    go of.
+    go of. Nobody waits meanwhile for what is logged to be shown (`vla.deploy.logs`).
 
     Args:
         robot: The robot, not connected yet.
@@ -59,30 +61,41 @@ def run(
         is_done: Says whether the task is solved.
         witness: Whoever else looks on, beside the recorder.
         ready: Called when the robot is connected and stands still; what it raises ends the run
-            before anything has moved.
+            before anything has moved, and so does a signal until then.
 
     Raises:
         ValueError: Policy, robot and settings do not fit one another; nothing has moved.
         RobotError: The robot cannot be reached.
         FileExistsError: The folder of the recording exists.
+        KeyboardInterrupt: A signal came before anything has moved, or a second one later.
     """
     stop = stop or EmergencyStop()
     plan = _Plan.of(robot, policy, settings, clock or MonotonicClock())
+    problems: list[str] = []
     with contextlib.ExitStack() as stack:
+        stack.enter_context(logging_aside())
+        stack.enter_context(by_signal(stop))
         recorder = plan.recorder()
         if recorder is not None:
             stack.callback(recorder.close)
-        with _undone(recorder):
-            policy.reset()
-            stack.callback(robot.disconnect)
-            robot.connect()
-            ready()
-        inference = inference or InferenceThread(policy)
-        cycle = plan.cycle(inference, tuple(w for w in (recorder, witness) if w is not None))
-        stop.on_press(cycle.robot.stop)
-        stack.enter_context(_buttons(stop, settings.keys))
-        over, seconds, trips = _drive(plan, cycle, stop, is_done)
-        problems = [] if inference.close() else ["The inference hangs and was left behind."]
+        with contextlib.ExitStack() as connected:
+            with _undone(recorder), stop.interrupting():
+                policy.reset()
+                connected.callback(_let_go, robot, problems)
+                robot.connect()
+                ready()
+            inference = inference or InferenceThread(policy)
+            cycle = plan.cycle(inference, tuple(w for w in (recorder, witness) if w is not None))
+            stop.on_press(cycle.robot.stop)
+            if settings.keys:
+                connected.enter_context(by_key(stop))
+            over, seconds, trips = _drive(plan, cycle, stop, is_done)
+            if not inference.close():
+                problems.append("The inference hangs and was left behind.")
+            if over.ending in PEACEFUL and stop.pressed.is_set():
+                over = _stopped(plan, cycle.robot, Over(Ending.EMERGENCY_STOP, stop.reason))
+        if over.ending in PEACEFUL and stop.pressed.is_set():
+            over = Over(Ending.EMERGENCY_STOP, stop.reason)
         if recorder is not None:
             recorder.event(plan.clock.now(), "end", f"{over.ending}: {over.detail}")
     dataset = _finalize(recorder, problems)
@@ -156,31 +169,53 @@ def _drive(
     Returns:
         Why it ended, the seconds it took, and how often the watchdog had to act.
     """
-    begin, trips = plan.clock.now(), 0
+    begin, trips, failure = plan.clock.now(), 0, None
     try:
         with _watched(plan, cycle) as watchdog:
             over = ControlLoop(cycle, plan.clock, stop, is_done, watchdog).run()
             trips = watchdog.trips if watchdog else 0
             if over.ending in PEACEFUL:
-                cycle.robot.hold()
+                over = _held(cycle.robot, over)
+    except Exception as error:
+        over, failure = Over(Ending.CRASHED, f"{type(error).__name__}: {error}"), error
     except BaseException as error:
-        cycle.robot.stop()
-        if not isinstance(error, Exception):
-            raise
-        logger.exception("The control loop failed.")
-        over = Over(Ending.CRASHED, f"{type(error).__name__}: {error}")
+        _stopped(plan, cycle.robot, Over(Ending.CRASHED, type(error).__name__))
+        raise
     if over.ending not in PEACEFUL:
-        over = _stopped(cycle.robot, over)
-    logger.log(logging.INFO if over.ending in PEACEFUL else logging.ERROR, "Over: %s.", over.ending)
+        over = _stopped(plan, cycle.robot, over)
+    level = logging.INFO if over.ending in PEACEFUL else logging.ERROR
+    logger.log(level, "Over: %s.", over.ending, exc_info=failure)
     return over, plan.clock.now() - begin, trips
 
 
-def _stopped(robot: GuardedRobot, over: Over) -> Over:
+def _held(robot: GuardedRobot, over: Over) -> Over:
+    """Leave the robot where it is, under power."""
     try:
-        robot.stop()
+        robot.hold()
     except Exception as error:
-        return Over(Ending.ROBOT_LOST, f"It cannot be stopped ({error}) after: {over.detail}")
+        return Over(Ending.ROBOT_LOST, f"It cannot be held in the end: {error}")
     return over
+
+
+def _stopped(plan: _Plan, robot: GuardedRobot, over: Over) -> Over:
+    """Stop the robot; where that fails once a period, for as long as it would be held."""
+    until = plan.clock.now() + plan.settings.safety.stop_after_s
+    while True:
+        try:
+            robot.stop()
+            return over
+        except Exception as error:
+            if plan.clock.now() >= until:
+                lost = f"It cannot be stopped ({error}) after: {over.detail}"
+                return Over(Ending.ROBOT_LOST, lost)
+        plan.clock.wait(plan.clock.now() + plan.limiter.period, threading.Event())
+
+
+def _let_go(robot: Robot, problems: list[str]) -> None:
+    try:
+        robot.disconnect()
+    except Exception as error:
+        problems.append(f"The robot could not be let go of: {error}.")
 
 
 @contextlib.contextmanager
@@ -192,19 +227,10 @@ def _watched(plan: _Plan, cycle: Cycle) -> Iterator[WatchdogThread | None]:
     patience = plan.settings.safety.watchdog(plan.limiter.period)
     after = patience + plan.settings.safety.stop_after_s
     watchdog = Watchdog(patience, after, plan.clock.now())
-    with WatchdogThread(watchdog, cycle.robot.hold_now, cycle.robot.stop, plan.clock) as thread:
+    robot = cycle.robot
+    acts = robot.hold_now, robot.stop, plan.clock, lambda: robot.owes_stop
+    with WatchdogThread(watchdog, *acts) as thread:
         yield thread
-
-
-@contextlib.contextmanager
-def _buttons(stop: EmergencyStop, keys: bool) -> Iterator[None]:
-    """Signals reach the main thread only; keys where they are wanted."""
-    with contextlib.ExitStack() as stack:
-        if threading.current_thread() is threading.main_thread():
-            stack.enter_context(by_signal(stop))
-        if keys:
-            stack.enter_context(by_key(stop))
-        yield
 
 
 @contextlib.contextmanager

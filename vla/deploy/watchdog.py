@@ -1,6 +1,9 @@
 """Watchdog: holds the robot when the control loop does not come by, and stops it in the end.
 
-It has a thread of its own, which neither the loop nor the inference can keep from running.
+It has a thread of its own, which a loop or an inference that waits or hangs does not keep from
+running. Python's lock it shares with them: a call of C that keeps the lock keeps the watchdog
+waiting for as long, and the emergency stop, too. A policy in a process of its own (`rvq-vla serve`)
+cannot do that.
 """
 
 from __future__ import annotations
@@ -45,9 +48,12 @@ class WatchdogThread:
 
     Args:
         watchdog: The watchdog.
-        hold: Holds the robot; called once each time the loop goes missing.
+        hold: Holds the robot; called each time the loop goes missing.
         stop: Stops it; the thread ends then.
         clock: The clock.
+        is_owed: Says whether somebody else's stop has failed.
+
+    A call that fails is made again and again, until it works or the loop is back.
     """
 
     def __init__(
@@ -56,9 +62,10 @@ class WatchdogThread:
         hold: Callable[[], None],
         stop: Callable[[], None],
         clock: Clock | None = None,
+        is_owed: Callable[[], bool] = lambda: False,
     ) -> None:
         self.watchdog, self.trips = watchdog, 0
-        self._hold, self._stop = hold, stop
+        self._hold, self._stop, self._is_owed = hold, stop, is_owed
         self._clock = clock or MonotonicClock()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -73,19 +80,35 @@ class WatchdogThread:
 
     def _run(self) -> None:
         before: Verdict = "fine"
+        failure: Exception | None = None
         while not self._end.is_set():
-            verdict = self.watchdog.verdict(self._clock.now())
-            if verdict != before and verdict != "fine":
-                self._act(verdict)
-            if verdict == "stop":
+            verdict = self._verdict()
+            if verdict != before:
+                before, failure = verdict, self._trip(verdict)
+            elif failure is not None:
+                failure = self._act(verdict)
+            if verdict == "stop" and failure is None:
                 return
-            before = verdict
             self._clock.wait(self._clock.now() + self.watchdog.hold_after / 4, self._end)
 
-    def _act(self, verdict: Verdict) -> None:
+    def _verdict(self) -> Verdict:
+        return "stop" if self._is_owed() else self.watchdog.verdict(self._clock.now())
+
+    def _trip(self, verdict: Verdict) -> Exception | None:
+        """Act for the first time, and say so."""
+        if verdict == "fine":
+            return None
         self.trips += 1
-        logger.error("The control loop does not come by; the watchdog says: %s.", verdict)
+        failure = self._act(verdict)
+        logger.error("The watchdog had to %s the robot.", verdict)
+        if failure is not None:
+            logger.error("It could not yet, and tries again.", exc_info=failure)
+        return failure
+
+    def _act(self, verdict: Verdict) -> Exception | None:
+        """What went wrong, None where nothing did."""
         try:
             (self._hold if verdict == "hold" else self._stop)()
-        except Exception:
-            logger.exception("The watchdog could not %s the robot.", verdict)
+        except Exception as error:
+            return error
+        return None

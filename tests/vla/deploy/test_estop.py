@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import sys
+import termios
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from tests.vla.deploy.conftest import FakePolicy, FakeRobot, drive
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.estop import SIGNALS, EmergencyStop, by_key, by_signal
+from vla.deploy.estop import SIGNALS, EmergencyStop, by_signal
 from vla.deploy.inference import SimulatedInference
+from vla.deploy.keys import by_key
 from vla.deploy.report import Ending
 from vla.deploy.run import run
 from vla.deploy.settings import DeploymentSettings, SafetySettings
@@ -28,6 +32,39 @@ def test_the_first_one_counts_and_acts_at_once():
     stop.press("the button")
     stop.press("another")
     assert calls == [threading.current_thread()] and stop.reason == "the button"
+
+
+def test_a_second_press_does_again_what_failed_alone():
+    stop, calls = EmergencyStop(), []
+
+    def fail_once():
+        calls.append("robot")
+        if calls.count("robot") == 1:
+            raise ConnectionError("no route to the robot")
+
+    stop.on_press(fail_once)
+    stop.on_press(lambda: calls.append("lamp"))
+    for _ in range(3):
+        stop.press("the button")
+    assert calls == ["robot", "lamp", "robot"]
+
+
+def test_nobody_presses_beside_one_who_is_pressing():
+    stop, inside, release, calls = EmergencyStop(), threading.Event(), threading.Event(), []
+
+    def hang():
+        calls.append(1)
+        inside.set()
+        release.wait(PATIENCE_S)
+
+    stop.on_press(hang)
+    first = threading.Thread(target=lambda: stop.press("the button"))
+    first.start()
+    assert inside.wait(PATIENCE_S)
+    stop.press("another")
+    release.set()
+    first.join(PATIENCE_S)
+    assert calls == [1]
 
 
 def test_a_call_stops_the_robot_before_its_next_command():
@@ -81,6 +118,56 @@ def test_a_signal_stops_a_run_in_real_time(number):
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_before_anything_moves_ends_the_run_and_leaves_nothing(number, tmp_path):
+    def ready():
+        os.kill(os.getpid(), number)
+        threading.Event().wait(1.0)
+
+    robot, before = FakeRobot(), signal.signal(number, lambda *_: None)
+    settings = DeploymentSettings("wave", seconds=0.1, record=tmp_path / "run", keys=False)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(robot, FakePolicy(), settings, ready=ready)
+    finally:
+        signal.signal(number, before)
+    assert robot.names() == ["connect", "disconnect"] and not (tmp_path / "run").exists()
+
+
+def test_who_lets_go_of_a_robot_is_not_killed_by_a_signal():
+    robot, stopped = FakeRobot(), threading.Event()
+
+    def disconnect():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stopped.wait(PATIENCE_S)
+
+    robot.disconnect, robot.stop = disconnect, stopped.set
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        report = run(robot, FakePolicy(), DeploymentSettings("wave", seconds=0.2, keys=False))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert report.ending is Ending.EMERGENCY_STOP and "SIGUSR1" in report.detail
+    assert not report.problems
+
+
+def test_a_stop_after_a_peaceful_end_is_told():
+    """While a hung inference is waited for."""
+    stop, robot = EmergencyStop(), FakeRobot()
+
+    class Slow(SimulatedInference):
+        def close(self):
+            stop.press("a person")
+            return True
+
+    clock, policy = SimulatedClock(), FakePolicy()
+    robot.now = clock.now
+    settings = DeploymentSettings("wave", seconds=0.5, keys=False)
+    report = run(robot, policy, settings, clock, Slow(policy, clock), stop)
+    assert (report.ending, report.detail) == (Ending.EMERGENCY_STOP, "a person")
+    assert robot.names()[-3:] == ["hold", "stop", "disconnect"]
+
+
 def test_a_signal_is_heard_while_the_main_thread_is_busy():
     stop, heard = EmergencyStop(), threading.Event()
     stop.on_press(heard.set)
@@ -106,7 +193,7 @@ def test_a_later_signal_interrupts_a_program_that_is_stuck(monkeypatch):
         threading.Event().wait(PATIENCE_S)
 
 
-@pytest.mark.parametrize("key", [b" ", b"q", b"\x1b"])
+@pytest.mark.parametrize("key", [b" ", b"q", b"\x1b", b"\x1a", b"\x1c"])
 def test_a_key_presses_it_and_others_do_not(key):
     keyboard, terminal = pty.openpty()
     stop = EmergencyStop()
@@ -116,6 +203,31 @@ def test_a_key_presses_it_and_others_do_not(key):
         assert not stop.pressed.wait(0.3)
         os.write(keyboard, key)
         assert stop.pressed.wait(PATIENCE_S)
+    for end in (keyboard, terminal):
+        os.close(end)
+
+
+def test_no_key_stops_the_output():
+    """As Ctrl-S does elsewhere."""
+    keyboard, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    with by_key(EmergencyStop(), terminal):
+        assert before[0] & termios.IXON and not termios.tcgetattr(terminal)[0] & termios.IXON
+    assert termios.tcgetattr(terminal) == before
+    for end in (keyboard, terminal):
+        os.close(end)
+
+
+def test_keys_of_windows_press_it(monkeypatch):
+    keyboard, terminal = pty.openpty()
+    typed, stop = [b"x", b"q"], EmergencyStop()
+    console = SimpleNamespace(kbhit=lambda: bool(typed), getch=lambda: typed.pop(0))
+    monkeypatch.setattr("vla.deploy.keys.IS_WINDOWS", True)
+    monkeypatch.setitem(sys.modules, "msvcrt", console)
+    monkeypatch.setitem(sys.modules, "termios", None)
+    with by_key(stop, terminal) as is_heard:
+        assert is_heard and stop.pressed.wait(PATIENCE_S)
+    assert stop.reason == "key 'q'"
     for end in (keyboard, terminal):
         os.close(end)
 
@@ -130,8 +242,8 @@ def test_a_terminal_that_goes_away_presses_it():
     os.close(terminal)
 
 
-def test_a_closed_connection_is_among_the_signals():
-    assert signal.SIGHUP in SIGNALS
+def test_a_closed_connection_and_the_keys_that_suspend_and_kill_are_among_the_signals():
+    assert {signal.SIGHUP, signal.SIGTSTP, signal.SIGQUIT} <= set(SIGNALS)
 
 
 def test_without_a_terminal_there_are_no_keys():

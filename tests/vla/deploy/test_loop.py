@@ -18,6 +18,7 @@ from vla.deploy.inference import SimulatedInference
 from vla.deploy.limits import ChannelLimits, Limits
 from vla.deploy.policy import PolicyDescription, check_match
 from vla.deploy.report import Ending, Reason
+from vla.deploy.robots.protocol import RobotError
 from vla.deploy.run import run
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 
@@ -227,6 +228,48 @@ def test_a_stale_chunk_is_not_played():
     safety = SafetySettings(stale_chunk_s=0.1, start_timeout_s=0.5)
     report, robot, _ = drive(latency=0.15, periods=200, safety=safety)
     assert not report.sent and report.refused_chunks >= 2
+
+
+class Unplugged(FakeRobot):
+    """Hangs by a cable that comes out when time is up."""
+
+    def hold(self, command):
+        raise RobotError("the cable is out")
+
+    def stop(self):
+        raise RobotError("the cable is out")
+
+
+def test_a_robot_that_is_lost_at_the_end_is_reported_like_any(tmp_path):
+    report, _, _ = drive(Unplugged(), record=tmp_path / "run")
+    assert report.ending is Ending.ROBOT_LOST and "cannot be stopped" in report.detail
+    assert report.dataset is not None and (tmp_path / "run" / "report.json").exists()
+
+
+def test_a_robot_that_cannot_be_held_at_the_end_is_stopped():
+    robot = FakeRobot()
+    robot.hold = Unplugged.hold.__get__(robot)
+    report, _, _ = drive(robot)
+    assert report.ending is Ending.ROBOT_LOST and "cannot be held" in report.detail
+    assert robot.names()[-2:] == ["stop", "disconnect"]
+
+
+def test_a_loop_that_fails_beside_a_lost_robot_is_reported_too():
+    robot = FakeRobot()
+    robot.stop = Unplugged.stop.__get__(robot)
+    clock, policy = SimulatedClock(), FakePolicy()
+    robot.now = clock.now
+    settings, inference = DeploymentSettings("wave", keys=False), SimulatedInference(policy, clock)
+    report = run(robot, policy, settings, clock, inference, is_done=lambda: 1 / 0)
+    assert report.ending is Ending.ROBOT_LOST and "ZeroDivisionError" in report.detail
+
+
+def test_a_robot_that_cannot_be_let_go_of_is_a_problem_of_the_report(tmp_path):
+    robot = FakeRobot()
+    robot.disconnect = Unplugged.stop.__get__(robot)
+    report, _, _ = drive(robot, record=tmp_path / "run")
+    assert report.ending is Ending.TIME and report.dataset is not None
+    assert report.problems == ("The robot could not be let go of: the cable is out.",)
 
 
 def test_holding_keeps_the_last_command():

@@ -9,6 +9,7 @@ import pytest
 
 from tests.vla.deploy.conftest import FakePolicy, FakeRobot
 from vla.deploy.clock import SimulatedClock
+from vla.deploy.estop import EmergencyStop
 from vla.deploy.guard import GuardedRobot, Stopped
 from vla.deploy.report import Ending
 from vla.deploy.robots.protocol import RobotObservation
@@ -43,6 +44,32 @@ def test_it_holds_once_and_stops_once():
     assert calls == ["hold", "stop"] and thread.trips == 2
 
 
+@pytest.mark.parametrize("fails", ["hold", "stop"])
+def test_what_it_cannot_do_it_tries_until_it_can(fails):
+    tries, ended, clock = [], threading.Event(), SimulatedClock()
+
+    def attempt(what):
+        tries.append(what)
+        if what == fails and tries.count(what) < 3:
+            raise ConnectionError("the port is in use")
+        if what == "stop":
+            ended.set()
+
+    told = (lambda: attempt("hold")), (lambda: attempt("stop"))
+    with WatchdogThread(Watchdog(0.1, 0.5, 0.0), *told, clock) as thread:
+        assert ended.wait(PATIENCE_S)
+    assert tries == {"hold": ["hold"] * 3 + ["stop"], "stop": ["hold"] + ["stop"] * 3}[fails]
+    assert thread.trips == 2
+
+
+def test_it_does_again_a_stop_that_failed_although_the_loop_comes_by():
+    stopped, watchdog = threading.Event(), Watchdog(0.1, 0.5, 0.0)
+    watchdog.seen(1e9)
+    clock = SimulatedClock()
+    with WatchdogThread(watchdog, lambda: None, stopped.set, clock, is_owed=lambda: True):
+        assert stopped.wait(PATIENCE_S)
+
+
 class HangsIn(FakeRobot):
     """Never comes back from its sixth observation, until it is let go."""
 
@@ -54,7 +81,7 @@ class HangsIn(FakeRobot):
     def observe(self) -> RobotObservation:
         if self.looks == 5:
             self.hung.set()
-            assert self.let_go.wait(PATIENCE_S)
+            assert self.let_go.wait(2 * PATIENCE_S)
         return super().observe()
 
     def stop(self) -> None:
@@ -76,6 +103,28 @@ def test_a_control_loop_that_hangs_in_the_robot_is_held_and_stopped_beside_it():
     assert reports[0].watchdog_trips == 2
     after = robot.names()[robot.names().index("stop") :]
     assert after == ["stop", "disconnect"]
+
+
+def test_an_emergency_stop_that_fails_while_the_loop_hangs_is_done_again():
+    robot, stop, tries = HangsIn(), EmergencyStop(), []
+    works = robot.stop
+
+    def fail_once():
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError("the port is in use")
+        works()
+
+    robot.stop = fail_once
+    patient = SafetySettings(watchdog_s=0.4, stop_after_s=60.0)
+    settings = DeploymentSettings("wave", safety=patient, keys=False)
+    loop = threading.Thread(target=lambda: run(robot, FakePolicy(), settings, stop=stop))
+    loop.start()
+    assert robot.hung.wait(PATIENCE_S)
+    stop.press("a person")
+    assert robot.stopped.wait(PATIENCE_S)
+    robot.let_go.set()
+    loop.join(PATIENCE_S)
 
 
 def test_a_hung_inference_is_left_behind_and_the_robot_stopped():
@@ -107,6 +156,36 @@ def test_nothing_is_sent_to_a_stopped_robot():
     with pytest.raises(Stopped):
         guarded.send(np.ones(4))
     assert robot.names() == ["send", "stop"]
+
+
+def test_a_command_that_comes_back_late_stops_the_robot_after_the_stop_not_beside_it():
+    robot, at_once = FakeRobot(), []
+    sending, stopping, send_on, stop_on = (threading.Event() for _ in range(4))
+
+    def send(command):
+        sending.set()
+        assert send_on.wait(PATIENCE_S)
+
+    def stop():
+        at_once.append("in")
+        stopping.set()
+        assert stop_on.wait(PATIENCE_S)
+        at_once.append("out")
+
+    robot.send, robot.stop = send, stop
+    guarded = GuardedRobot(robot, 0.01)
+    sender = threading.Thread(target=guarded.send, args=(np.zeros(4),))
+    sender.start()
+    assert sending.wait(PATIENCE_S)
+    stopper = threading.Thread(target=guarded.stop)
+    stopper.start()
+    assert stopping.wait(PATIENCE_S)
+    send_on.set()
+    sender.join(0.3)
+    stop_on.set()
+    for thread in (sender, stopper):
+        thread.join(PATIENCE_S)
+    assert at_once == ["in", "out"] * 2
 
 
 @pytest.mark.parametrize("call", ["send", "hold"])

@@ -105,7 +105,7 @@ class Drive:
         fit_together(robot.description, opened.about, settings)
         policy = opened.load()
         about = robot.description, policy.description, settings, self.robot.is_real
-        preflight = Preflight(*about, opened.seen)
+        preflight = Preflight(*about, opened.seen, opened.is_here)
         inference = SimulatedInference(policy, clock) if self.simulated_clock else None
         looks: dict[str, Any] = {"is_done": is_done or done(robot), "witness": witness}
         looks["ready"] = lambda: look_over(preflight, robot, self.yes)

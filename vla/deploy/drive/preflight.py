@@ -12,6 +12,7 @@ import numpy as np
 from vla.deploy.checks import ObservationChecks
 from vla.deploy.drive.sources import NotDriven
 from vla.deploy.estop import SIGNALS
+from vla.deploy.keys import terminal_number
 from vla.deploy.limiter import Limiter, LimitViolation
 from vla.deploy.policy import PolicyDescription
 from vla.deploy.rates import SUFFIX, is_rate
@@ -20,6 +21,10 @@ from vla.deploy.settings import DeploymentSettings
 
 DARK, BLANK = 8.0, 2.0
 """A picture's mean and spread, of 255, below which nothing is to be seen on it."""
+SHARED = (
+    "the policy computes in this process, where it can keep watchdog and emergency stop waiting. "
+    "Give it one of its own: rvq-vla serve, and here --policy ws://127.0.0.1:8000"
+)
 COLUMNS = ("channel", "unit", "now", "seen in training", "limits", "per second", "per second²")
 ROW = "{:<20} {:<11} {:>9}  {:<20} {:<20} {:>11} {:>12}"
 
@@ -34,6 +39,7 @@ class Preflight:
         settings: How.
         is_real: Whether something may break.
         seen: float [2, D], the lowest and highest state in training; None: not known.
+        is_here: Whether the policy's network computes in this process.
     """
 
     robot: RobotDescription
@@ -41,6 +47,7 @@ class Preflight:
     settings: DeploymentSettings
     is_real: bool
     seen: np.ndarray | None = None
+    is_here: bool = False
 
     def lines(self, now: RobotObservation) -> Iterator[str]:
         """The table."""
@@ -102,6 +109,8 @@ class Preflight:
             )
         if self.is_real and (free := self._unlimited()):
             found.append(f"nothing limits the place, speed or acceleration of {', '.join(free)}")
+        if self.is_real and self.is_here:
+            found.append(SHARED)
         return found
 
     @property
@@ -169,7 +178,8 @@ class Preflight:
 def stops(keys: bool) -> str:
     """How a run is ended at once."""
     names = ", ".join(number.name for number in SIGNALS)
-    heard = "space, q or Escape in this terminal; " if keys and sys.stdin.isatty() else ""
+    is_heard = keys and terminal_number() is not None
+    heard = "space, q or Escape in this terminal; " if is_heard else ""
     return f"{heard}Ctrl-C; {names} to process {os.getpid()}"
 
 

@@ -66,6 +66,7 @@ class Opened:
         defaults: What it brings along for the robot.
         seen: float [2, D], the lowest and highest state of its training data; None: not known.
         close: Lets go of it.
+        is_here: Whether its network computes in this process.
     """
 
     about: PolicyDescription
@@ -73,6 +74,7 @@ class Opened:
     defaults: Defaults
     seen: np.ndarray | None = None
     close: Callable[[], None] = lambda: None
+    is_here: bool = False
 
 
 def open_policy(choice: PolicyChoice) -> Opened:
@@ -98,7 +100,7 @@ def _here(choice: PolicyChoice) -> Opened:
     rows = tokenizer.mapping(about.embodiment) if has_rows else None
     brought = Defaults(rows, about.fps, tuple(about.cameras.values()), config.image_size)
     seen = seen_states(tokenizer, about.embodiment)
-    return Opened(about, lambda: _load(choice), brought, seen)
+    return Opened(about, lambda: _load(choice), brought, seen, is_here=True)
 
 
 def _load(choice: PolicyChoice) -> Policy:

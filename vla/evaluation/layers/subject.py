@@ -12,6 +12,7 @@ from rvq_action.chunk import ActionChunk
 from rvq_action.data.windows import Windows, horizon_frames
 from vla.data.changes import known_proprio
 from vla.data.robot_source import RobotSource
+from vla.deploy.glance import glance
 from vla.deploy.robots.config import read_robot
 from vla.deploy.robots.kinds import Defaults
 from vla.evaluation.layers.settings import EvalSettings
@@ -101,11 +102,7 @@ class Subject:
         """
         word = self.settings.robots[0]
         robot = read_robot(word).build(self.defaults())
-        robot.connect()
-        try:
-            seen = robot.observe()
-        finally:
-            robot.disconnect()
+        seen = glance(robot)
         about, size = robot.description, self.policy.config.image_size
         name = self.policy.samples.embodiment(about.embodiment)
         wanted = self.policy.config.cameras[name]

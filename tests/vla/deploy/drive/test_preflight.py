@@ -41,7 +41,7 @@ def test_the_table_says_what_the_robot_will_be_told(tight):
         "normalisation  key 'arm'",
         "speed          0.5 of full speed",
         "camera         front: 24 x 16, brightness 1 of 255, the policy's 'front'",
-        "Ctrl-C; SIGINT, SIGTERM, SIGHUP, SIGUSR1 to process",
+        "Ctrl-C; SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGQUIT, SIGTSTP to process",
     ):
         assert line in told
     row = next(line for line in told.splitlines() if line.startswith("joint_1"))
@@ -130,6 +130,14 @@ def test_warnings_name_what_looks_wrong(tight):
     assert "or acceleration of joint_0, joint_1, joint_2, gripper" in free.warnings(now)[-1]
     simulated, now = looked(FakeRobot(), seen=None, is_real=False)
     assert len(simulated.warnings(now)) == 1
+
+
+@pytest.mark.parametrize("is_real", [True, False])
+@pytest.mark.parametrize("is_here", [True, False])
+def test_a_policy_that_shares_a_real_robots_process_is_warned_of(tight, is_real, is_here):
+    preflight, now = looked(tight, is_real=is_real)
+    told = "\n".join(replace(preflight, is_here=is_here).warnings(now))
+    assert ("rvq-vla serve" in told) == (is_real and is_here)
 
 
 HAND = ActionLayout(
