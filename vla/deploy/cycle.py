@@ -8,13 +8,14 @@ act     send the frame that is due within limits, or hold the robot and say why
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from vla.deploy.checks import ObservationChecks
 from vla.deploy.guard import GuardedRobot, Stopped
+from vla.deploy.hold import Hold, Problem
 from vla.deploy.inference import Answer, Inference
 from vla.deploy.limiter import LimitedCommand, Limiter, LimitViolation
 from vla.deploy.policy import Request
@@ -26,13 +27,6 @@ from vla.deploy.settings import DeploymentSettings
 logger = logging.getLogger(__name__)
 USUAL = (Reason.STARTING, Reason.LATE)
 """What holds a robot without anything being wrong: whoever plans stands still."""
-
-
-class Problem(NamedTuple):
-    """Why the robot is not moved."""
-
-    reason: Reason
-    detail: str
 
 
 class Over(Exception):
@@ -90,11 +84,8 @@ class Cycle:
     tally: Tally
     witnesses: tuple[Witness, ...] = ()
     requests: int = 0
-    has_moved: bool = False
-    held_since: float | None = None
-    problem: Problem | None = None
-    told: set[Reason] = field(default_factory=set)
-    """Reasons of the present hold that were told: each once, however they take turns."""
+    is_starting: bool = True
+    held: Hold | None = None
 
     def run(self, now: float) -> Step:
         """Do what is to be done in the period that begins now.
@@ -111,18 +102,18 @@ class Cycle:
             sent, problem = self._send(due, observation)
         elif problem is None:
             told = "the policy has not answered yet" if self.inference.is_busy else "nothing is due"
-            problem = Problem(Reason.LATE if self.has_moved else Reason.STARTING, told)
+            problem = Problem(Reason.STARTING if self.is_starting else Reason.LATE, told)
         if problem is not None:
             self._hold(problem, now)
-        elif self.held_since is not None:
-            self._tell(now, "moving", f"held for {now - self.held_since:.3f} s")
-            self.held_since = self.problem = None
-            self.told.clear()
+        elif self.held is not None:
+            self._tell(now, "moving", f"held for {now - self.held.since:.3f} s")
+            self.held = None
         values, clipped = (sent.values, sent.clipped) if sent else (None, ())
         step = Step(now, observation, due, values, clipped, problem)
         for witness in self.witnesses:
             witness.step(step)
-        self._check_patience(now)
+        if problem and self.held and self.held.is_too_long(now, self.settings.safety):
+            raise Over(Ending.HELD_TOO_LONG, str(problem))
         return step
 
     def rest(self) -> None:
@@ -158,6 +149,7 @@ class Cycle:
         self.tally.inference_s.append(answer.seconds)
         self.tally.delays.append((now - answer.asked) * self.robot.robot.description.rate)
         if answer.actions is None:
+            self.is_starting = False
             self.schedule.clear()
             self.tally.refused_chunks += 1
             return Problem(Reason.CHUNK, answer.problem)
@@ -186,33 +178,23 @@ class Cycle:
             raise Over(Ending.WATCHDOG, str(error)) from error
         except Exception as error:
             return None, Problem(Reason.ROBOT, f"{type(error).__name__}: {error}")
-        self.has_moved = True
+        self.is_starting = False
         self.tally.sent += 1
         self.tally.clipped.update(limited.clipped)
         return limited, None
 
     def _hold(self, problem: Problem, now: float) -> None:
+        """Hold it first, then say so."""
         self.tally.held[problem.reason] += 1
-        if self.held_since is None:
-            self.held_since = now
-            self.limiter.rest()
-        if problem.reason not in self.told:
-            self.told.add(problem.reason)
-            level = logging.INFO if problem.reason in USUAL else logging.WARNING
-            self._tell(now, "held", f"{problem.reason}: {problem.detail}", level)
-        self.problem = problem
+        self.limiter.rest()
         try:
             self.robot.hold()
         except Exception as error:
             raise Over(Ending.ROBOT_LOST, f"It cannot be held: {error}") from error
-
-    def _check_patience(self, now: float) -> None:
-        if self.held_since is None or self.problem is None:
-            return
-        safety, starts = self.settings.safety, self.problem.reason is Reason.STARTING
-        patience = safety.start_timeout_s if starts else safety.stop_after_s
-        if now - self.held_since >= patience:
-            raise Over(Ending.HELD_TOO_LONG, f"{self.problem.reason}: {self.problem.detail}")
+        self.held = self.held or Hold(now)
+        if self.held.goes_on(problem, now):
+            level = logging.INFO if problem.reason in USUAL else logging.WARNING
+            self._tell(now, "held", str(problem), level)
 
     def _tell(self, now: float, kind: str, detail: str, level: int = logging.INFO) -> None:
         logger.log(level, "%s: %s", kind.capitalize(), detail)
