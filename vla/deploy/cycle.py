@@ -3,11 +3,16 @@
 look    the robot's observation, if it can be believed
 think   take the chunk that has arrived; ask for the next one where it is time
 act     send the frame that is due within limits, or hold the robot and say why
+
+Looking takes time. What is due is that of the period it is then, and where a whole one has passed
+in between nothing is sent: nobody knows what has become of the robot.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +23,7 @@ from vla.deploy.guard import GuardedRobot, Stopped
 from vla.deploy.hold import Hold, Problem
 from vla.deploy.inference import Answer, Inference
 from vla.deploy.limiter import LimitedCommand, Limiter, LimitViolation
+from vla.deploy.period import Period
 from vla.deploy.policy import Request
 from vla.deploy.report import Ending, Reason, Tally
 from vla.deploy.robots.protocol import RobotObservation
@@ -27,6 +33,8 @@ from vla.deploy.settings import DeploymentSettings
 logger = logging.getLogger(__name__)
 USUAL = (Reason.STARTING, Reason.LATE)
 """What holds a robot without anything being wrong: whoever plans stands still."""
+PACE = 0.5
+"""Of a period: commands come no closer."""
 
 
 class Over(Exception):
@@ -42,7 +50,7 @@ class Step:
     """What happened in one period.
 
     Attributes:
-        time: When it began [s].
+        time: When the period began that it acted in [s].
         observation: What was seen; None where there was nothing.
         due: What the policy asked for.
         sent: float64 [D] that was sent; None where the robot was held.
@@ -86,20 +94,32 @@ class Cycle:
     requests: int = 0
     is_starting: bool = True
     held: Hold | None = None
+    acted: int = -1
+    sent_at: float = -math.inf
+    interventions: int = 0
 
-    def run(self, now: float) -> Step:
-        """Do what is to be done in the period that begins now.
+    def run(self, period: Period) -> Period:
+        """Do what is to be done.
+
+        Args:
+            period: The one that it is.
+
+        Returns:
+            The one in which the robot was commanded or held.
 
         Raises:
             Over: The run cannot go on; the robot has to be stopped.
         """
-        observation, problem = self._look(now)
+        observation, problem = self._look(period)
+        period = period.latest()
+        now = period.begin
         if problem is None and observation is not None:
-            problem = self._think(observation, now)
+            self._resume(period)
+            problem = self._think(observation, period)
         due = None if problem else self.schedule.due(now)
         sent: LimitedCommand | None = None
         if due is not None and observation is not None:
-            sent, problem = self._send(due, observation)
+            sent, problem = self._send(due, observation, period)
         elif problem is None:
             told = "the policy has not answered yet" if self.inference.is_busy else "nothing is due"
             problem = Problem(Reason.STARTING if self.is_starting else Reason.LATE, told)
@@ -114,35 +134,43 @@ class Cycle:
             witness.step(step)
         if problem and self.held and self.held.is_too_long(now, self.settings.safety):
             raise Over(Ending.HELD_TOO_LONG, str(problem))
-        return step
+        self.acted = period.number
+        return period
 
-    def rest(self) -> None:
-        """Somebody else has held the robot: it starts from rest."""
-        self.limiter.rest()
-
-    def _look(self, now: float) -> tuple[RobotObservation | None, Problem | None]:
+    def _look(self, period: Period) -> tuple[RobotObservation | None, Problem | None]:
+        begin = period.clock.now()
         try:
             observation = self.robot.observe()
         except Exception as error:
             return None, Problem(Reason.ROBOT, f"{type(error).__name__}: {error}")
-        if wrong := self.checks.problem(observation, now):
+        end = period.clock.now()
+        if period.is_past:
+            told = f"looking at the robot took {end - begin:.3f} s of a period of"
+            return observation, Problem(Reason.BEHIND, f"{told} {period.length:g} s")
+        if wrong := self.checks.problem(observation, end):
             return observation, Problem(Reason.OBSERVATION, wrong)
         for witness in self.witnesses:
             if wrong := witness.problem:
                 return observation, Problem(Reason.RECORDING, wrong)
         return observation, None
 
-    def _think(self, observation: RobotObservation, now: float) -> Problem | None:
+    def _resume(self, period: Period) -> None:
+        """Where more than one period was left out the robot has come to rest."""
+        if period.number - self.acted > 2:
+            self.limiter.rest()
+
+    def _think(self, observation: RobotObservation, period: Period) -> Problem | None:
         """Ask when it is time; answers may be there at once where no time passes."""
-        problem = self._take(now)
+        problem, now = self._take(period), period.begin
         if problem is not None or self.inference.is_busy or not self.schedule.wants(now):
             return problem
         told = self.settings.instruction, self.requests, self.schedule.committed(now)
         self.requests += 1
         self.inference.ask(Request(observation, *told), now)
-        return self._take(now)
+        return self._take(period)
 
-    def _take(self, now: float) -> Problem | None:
+    def _take(self, period: Period) -> Problem | None:
+        now = period.begin
         answer = self.inference.answer(now)
         if answer is None:
             return None
@@ -153,11 +181,12 @@ class Cycle:
             self.schedule.clear()
             self.tally.refused_chunks += 1
             return Problem(Reason.CHUNK, answer.problem)
-        self._play(answer, answer.actions, now)
+        self._play(answer, answer.actions, period)
         return None
 
-    def _play(self, answer: Answer, actions: np.ndarray, now: float) -> None:
-        age = now - answer.request.observation.time
+    def _play(self, answer: Answer, actions: np.ndarray, period: Period) -> None:
+        now = period.begin
+        age = period.clock.now() - answer.request.observation.time
         is_fresh = age <= self.settings.safety.stale_chunk_s
         if is_fresh and self.schedule.add(actions, answer.request.number, answer.asked, now):
             self.tally.chunks += 1
@@ -167,10 +196,17 @@ class Cycle:
         self._tell(now, "chunk refused", told)
 
     def _send(
-        self, due: Due, observation: RobotObservation
+        self, due: Due, observation: RobotObservation, period: Period
     ) -> tuple[LimitedCommand | None, Problem | None]:
+        """What is not sent after all does not count as sent."""
+        period.clock.wait(self.sent_at + PACE * period.length, self.robot.stopped)
+        limiter = copy(self.limiter)
         try:
-            limited = self.limiter.limit(due.command, observation.proprio)
+            limited = limiter.limit(due.command, observation.proprio)
+            if overtaken := self._overtaken(period):
+                return None, Problem(Reason.BEHIND, overtaken)
+            self.limiter = limiter
+            self.sent_at = period.clock.now()
             self.robot.send(limited.values)
         except LimitViolation as error:
             raise Over(Ending.OUT_OF_LIMITS, str(error)) from error
@@ -183,9 +219,17 @@ class Cycle:
         self.tally.clipped.update(limited.clipped)
         return limited, None
 
+    def _overtaken(self, period: Period) -> str:
+        """Why a command comes too late, empty where it does not."""
+        if self.robot.interventions != self.interventions:
+            return "the watchdog has held the robot"
+        late = period.clock.now() - period.begin
+        return f"a command was ready {late:.3f} s after it was due" if period.is_past else ""
+
     def _hold(self, problem: Problem, now: float) -> None:
         """Hold it first, then say so."""
         self.tally.held[problem.reason] += 1
+        self.interventions = self.robot.interventions
         self.limiter.rest()
         try:
             self.robot.hold()

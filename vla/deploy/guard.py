@@ -27,6 +27,10 @@ class GuardedRobot:
     Args:
         robot: The robot.
         patience: How long [s] to wait for a call of another thread.
+
+    Attributes:
+        stopped: Set when it has been stopped.
+        interventions: How often another thread has held it.
     """
 
     def __init__(self, robot: Robot, patience: float) -> None:
@@ -35,12 +39,12 @@ class GuardedRobot:
         self._last: np.ndarray | None = None
         self._turn = threading.Lock()
         self._ending = threading.Lock()
-        self._stopped = threading.Event()
+        self.stopped, self.interventions = threading.Event(), 0
         self._has_ended = False
 
     @property
     def is_stopped(self) -> bool:
-        return self._stopped.is_set()
+        return self.stopped.is_set()
 
     def connect(self) -> None:
         self.robot.connect()
@@ -71,6 +75,7 @@ class GuardedRobot:
 
     def hold_now(self) -> None:
         """The same from another thread, beside a call that hangs if need be."""
+        self.interventions += 1
         self._beside(self._hold)
 
     def stop(self) -> None:
@@ -79,7 +84,7 @@ class GuardedRobot:
         A second call does nothing, unless the first one failed.
         """
         with self._ending:
-            self._stopped.set()
+            self.stopped.set()
             if not self._has_ended:
                 self._beside(self.robot.stop)
                 self._has_ended = True

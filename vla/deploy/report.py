@@ -35,6 +35,7 @@ class Reason(StrEnum):
     OBSERVATION = "unusable observation"
     ROBOT = "the robot does not answer"
     RECORDING = "the recording failed"
+    BEHIND = "the control loop came too late"
 
 
 @dataclass(frozen=True)
