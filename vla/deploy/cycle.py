@@ -33,6 +33,8 @@ from vla.deploy.settings import DeploymentSettings
 logger = logging.getLogger(__name__)
 USUAL = (Reason.STARTING, Reason.LATE)
 """What holds a robot without anything being wrong: whoever plans stands still."""
+BRIDGED = 3
+"""Periods that may be missing before what was planned before them is forgotten."""
 PACE = 0.5
 """Of a period: commands come no closer."""
 
@@ -94,7 +96,8 @@ class Cycle:
     requests: int = 0
     is_starting: bool = True
     held: Hold | None = None
-    acted: int = -1
+    well: int = -1
+    valid_from: int = 0
     sent_at: float = -math.inf
     interventions: int = 0
 
@@ -134,7 +137,6 @@ class Cycle:
             witness.step(step)
         if problem and self.held and self.held.is_too_long(now, self.settings.safety):
             raise Over(Ending.HELD_TOO_LONG, str(problem))
-        self.acted = period.number
         return period
 
     def _look(self, period: Period) -> tuple[RobotObservation | None, Problem | None]:
@@ -155,9 +157,13 @@ class Cycle:
         return observation, None
 
     def _resume(self, period: Period) -> None:
-        """Where more than one period was left out the robot has come to rest."""
-        if period.number - self.acted > 2:
+        """The robot is to be believed: go on from what it was left in, or anew."""
+        missing, self.well = period.number - self.well - 1, period.number
+        if missing > 1:
             self.limiter.rest()
+        if missing > BRIDGED:
+            self.schedule.clear()
+            self.valid_from = self.requests
 
     def _think(self, observation: RobotObservation, period: Period) -> Problem | None:
         """Ask when it is time; answers may be there at once where no time passes."""
@@ -188,6 +194,7 @@ class Cycle:
         now = period.begin
         age = period.clock.now() - answer.request.observation.time
         is_fresh = age <= self.settings.safety.stale_chunk_s
+        is_fresh &= answer.request.number >= self.valid_from
         if is_fresh and self.schedule.add(actions, answer.request.number, answer.asked, now):
             self.tally.chunks += 1
             return

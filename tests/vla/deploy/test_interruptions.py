@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
+from vla.deploy.recorder import Recorder
 from vla.deploy.report import Ending, Reason
 from vla.deploy.robots.protocol import RobotError, RobotObservation
 from vla.deploy.settings import SafetySettings
@@ -46,3 +47,35 @@ def test_a_policy_whose_first_chunks_are_unusable_is_not_waited_for_like_one_tha
     report, _, policy = drive(None, fails, latency=0.2, periods=200, safety=safety)
     assert report.ending is Ending.HELD_TOO_LONG and len(policy.requests) == 3
     assert report.seconds == pytest.approx(0.2 + 0.5)
+
+
+MODES = ("receding", "asynchronous", "real_time", "ensemble")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("latency", [0.1, 0.6])
+def test_a_robot_that_was_out_of_sight_does_what_is_planned_from_what_is_seen_then(mode, latency):
+    """Not what the old chunk would have come to by now, nor what was on its way meanwhile."""
+    policy = FakePolicy(real_time=True)
+    told = {"latency": latency, "mode": mode, "periods": 80, "execute_frames": 5}
+    _, robot, policy = drive(Blinks(*range(19, 24)), policy, safety=SafetySettings(), **told)
+    back = 23 / RATE
+    numbers = [
+        round(value[0]) for looks, name, value in robot.calls if name == "send" and looks > 23
+    ]
+    assert numbers and all(policy.requests[n].observation.time >= back for n in numbers)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_few_lost_packets_leave_the_plan_as_it_is(mode):
+    policy = FakePolicy(real_time=True)
+    _, robot, _ = drive(Blinks(4, 5), policy, mode=mode, execute_frames=10, periods=9)
+    assert robot.sent()[:, 1].tolist() == [0, 1, 2, 5, 6, 7, 8]
+
+
+def test_what_was_not_recorded_for_a_while_is_planned_anew(tmp_path, monkeypatch):
+    full = iter([False] * 3 + [True] * 5 + [False] * 99)
+    monkeypatch.setattr(Recorder, "problem", property(lambda _: "full" if next(full) else ""))
+    report, robot, _ = drive(execute_frames=10, periods=14, record=tmp_path / "run")
+    assert report.held == {Reason.RECORDING: 5}
+    assert robot.sent()[:, :2].tolist()[2:5] == [[0, 2], [1, 0], [1, 1]]
