@@ -29,12 +29,13 @@ from vla.deploy.report import Ending, Reason, Tally
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.schedule import Due, Schedule
 from vla.deploy.settings import DeploymentSettings
+from vla.deploy.whereabouts import displaced
 
 logger = logging.getLogger(__name__)
 USUAL = (Reason.STARTING, Reason.LATE)
 """What holds a robot without anything being wrong: whoever plans stands still."""
 BRIDGED = 3
-"""Periods that may be missing before what was planned before them is forgotten."""
+"""Periods that may be missing without what was planned before them being forgotten."""
 PACE = 0.5
 """Of a period: commands come no closer."""
 
@@ -83,7 +84,19 @@ class Witness(Protocol):
 
 @dataclass
 class Cycle:
-    """The parts of a run, and what they remember from period to period."""
+    """The parts of a run, and what they remember from period to period.
+
+    Attributes:
+        is_starting: Whether the first chunk is still waited for.
+        held: The present hold.
+        well: Number of the last period in which all was well to look at.
+        seen: float32 [D], where the robot was then.
+        told: float64 [D], where it was last told to be.
+        sent_at: When that was [s].
+        interventions: Of the watchdog, that the limiter knows of.
+        requests: That were made.
+        valid_from: Number of the first one whose answer is still of use.
+    """
 
     robot: GuardedRobot
     schedule: Schedule
@@ -93,13 +106,15 @@ class Cycle:
     settings: DeploymentSettings
     tally: Tally
     witnesses: tuple[Witness, ...] = ()
-    requests: int = 0
     is_starting: bool = True
     held: Hold | None = None
     well: int = -1
-    valid_from: int = 0
+    seen: np.ndarray | None = None
+    told: np.ndarray | None = None
     sent_at: float = -math.inf
     interventions: int = 0
+    requests: int = 0
+    valid_from: int = 0
 
     def run(self, period: Period) -> Period:
         """Do what is to be done.
@@ -117,7 +132,7 @@ class Cycle:
         period = period.latest()
         now = period.begin
         if problem is None and observation is not None:
-            self._resume(period)
+            self._resume(observation, period)
             problem = self._think(observation, period)
         due = None if problem else self.schedule.due(now)
         sent: LimitedCommand | None = None
@@ -156,14 +171,36 @@ class Cycle:
                 return observation, Problem(Reason.RECORDING, wrong)
         return observation, None
 
-    def _resume(self, period: Period) -> None:
-        """The robot is to be believed: go on from what it was left in, or anew."""
+    def _resume(self, observation: RobotObservation, period: Period) -> None:
+        """The robot is to be believed: go on from where it was left, or anew from where it is."""
         missing, self.well = period.number - self.well - 1, period.number
+        seen, self.seen = self.seen, observation.proprio
         if missing > 1:
             self.limiter.rest()
-        if missing > BRIDGED:
+        names: tuple[str, ...] = ()
+        if missing and seen is not None and self.told is not None:
+            about = self.limiter.table, period.length, seen, self.told
+            names = displaced(*about, observation.proprio)
+        if names:
+            self._begin_anew(observation, period.begin, names)
+        if names or missing > BRIDGED:
             self.schedule.clear()
             self.valid_from = self.requests
+
+    def _begin_anew(
+        self, observation: RobotObservation, now: float, names: tuple[str, ...]
+    ) -> None:
+        """It is held, too, where it has been moved to."""
+        try:
+            self.limiter.start(observation.proprio)
+        except LimitViolation as error:
+            raise Over(Ending.OUT_OF_LIMITS, str(error)) from error
+        stands = self.limiter.rest()
+        assert stands is not None and self.told is not None
+        self.told = np.where(np.isfinite(stands), stands, self.told)
+        self.robot.stands(self.told)
+        told = f"{', '.join(names)} elsewhere than the robot was left: it begins anew from there"
+        self._tell(now, "moved", told, logging.WARNING)
 
     def _think(self, observation: RobotObservation, period: Period) -> Problem | None:
         """Ask when it is time; answers may be there at once where no time passes."""
@@ -212,7 +249,7 @@ class Cycle:
             limited = limiter.limit(due.command, observation.proprio)
             if overtaken := self._overtaken(period):
                 return None, Problem(Reason.BEHIND, overtaken)
-            self.limiter = limiter
+            self.limiter, self.told = limiter, limited.values
             self.sent_at = period.clock.now()
             self.robot.send(limited.values)
         except LimitViolation as error:

@@ -68,6 +68,11 @@ class GuardedRobot:
             self._last = command
             self._command(lambda: self.robot.send(command))
 
+    def stands(self, command: np.ndarray) -> None:
+        """It has been moved: what keeps it where it is now."""
+        with self._turn:
+            self._last = command
+
     def hold(self) -> None:
         """Keep it where it was last told to be."""
         with self._turn:
