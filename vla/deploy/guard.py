@@ -30,7 +30,9 @@ class GuardedRobot:
         patience: How long [s] to wait for a call of another thread.
 
     Attributes:
+        stopped: Set when it has been stopped.
         owes_stop: Whether a stop has failed, and none has worked since.
+        interventions: How often another thread has held it.
     """
 
     def __init__(self, robot: Robot, patience: float) -> None:
@@ -39,12 +41,12 @@ class GuardedRobot:
         self._last: np.ndarray | None = None
         self._turn = threading.Lock()
         self._ending = threading.Lock()
-        self._stopped = threading.Event()
+        self.stopped, self.interventions = threading.Event(), 0
         self._has_ended = self.owes_stop = False
 
     @property
     def is_stopped(self) -> bool:
-        return self._stopped.is_set()
+        return self.stopped.is_set()
 
     def connect(self) -> None:
         self.robot.connect()
@@ -68,6 +70,11 @@ class GuardedRobot:
             self._last = command
             self.robot.send(command)
 
+    def stands(self, command: np.ndarray) -> None:
+        """It has been moved: what keeps it where it is now."""
+        with self._turn:
+            self._last = command
+
     def hold(self) -> None:
         """Keep it where it was last told to be."""
         with self._commanding(), self._turn:
@@ -75,6 +82,7 @@ class GuardedRobot:
 
     def hold_now(self) -> None:
         """The same from another thread, beside a call that hangs if need be."""
+        self.interventions += 1
         with self._commanding():
             self._beside(self._hold)
 
@@ -84,7 +92,7 @@ class GuardedRobot:
         A second call waits for the first one, and does nothing unless that failed.
         """
         with self._ending:
-            self._stopped.set()
+            self.stopped.set()
             if self._has_ended:
                 return
             try:

@@ -1,7 +1,7 @@
 """The control loop: a cycle at every period of a monotonic clock, until something ends it.
 
-Periods begin on a grid. A cycle that ends after its period has missed its deadline; the periods
-that passed meanwhile have missed theirs, and the next cycle is that of the period it is by then.
+A cycle is that of the period it is when it begins. One that ends after its period has missed its
+deadline; so have the periods that passed meanwhile, or while the process slept.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from vla.deploy.clock import Clock
 from vla.deploy.cycle import Cycle, Over
 from vla.deploy.estop import EmergencyStop
+from vla.deploy.period import EPSILON, Period
 from vla.deploy.report import Ending
 from vla.deploy.watchdog import WatchdogThread
-
-EPSILON = 1e-9
 
 
 @dataclass
@@ -46,31 +45,29 @@ class ControlLoop:
         raise AssertionError("unreachable")
 
     def _run(self) -> None:
-        period = self.cycle.limiter.period
-        tally, begin = self.cycle.tally, self.clock.now()
-        number, trips = 0, 0
+        tally = self.cycle.tally
+        due = Period.first(self.clock, self.cycle.limiter.period)
         while True:
-            now = begin + number * period
-            self._check_end(number * period)
+            begun = due.latest()
+            tally.missed_deadlines += begun.number - due.number
+            tally.periods = begun.number
+            self._check_end(begun)
             if self.watchdog is not None:
                 self.watchdog.watchdog.seen(self.clock.now())
-                if self.watchdog.trips != trips:
-                    trips = self.watchdog.trips
-                    self.cycle.rest()
-            tally.periods = number + 1
-            self.cycle.run(now)
+            tally.periods += 1
+            acted = self.cycle.run(begun)
+            ended = acted.latest()
+            tally.missed_deadlines += ended.number - begun.number
+            due = ended if ended.number > acted.number else acted.next()
+            tally.periods = due.number
             if self.is_done():
                 raise Over(Ending.DONE, "")
-            passed = int((self.clock.now() - begin) / period + EPSILON)
-            tally.missed_deadlines += max(passed - number, 0)
-            number = max(number + 1, passed)
-            tally.periods = number
-            self.clock.wait(begin + number * period, self.stop.pressed)
+            self.clock.wait(due.begin, self.stop.pressed)
 
-    def _check_end(self, elapsed: float) -> None:
+    def _check_end(self, period: Period) -> None:
         if self.stop.pressed.is_set():
             raise Over(Ending.EMERGENCY_STOP, self.stop.reason)
         if self.cycle.robot.is_stopped:
             raise Over(Ending.WATCHDOG, "The control loop had been away for too long.")
-        if elapsed >= self.cycle.settings.seconds - EPSILON:
+        if period.elapsed >= self.cycle.settings.seconds - EPSILON:
             raise Over(Ending.TIME, "")

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     OBSERVATION = "unusable observation"
     ROBOT = "the robot does not answer"
     RECORDING = "the recording failed"
+    BEHIND = "the control loop came too late"
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ class RunReport:
         detail: In words.
         seconds: It took.
         periods: Control periods that it had, missed ones included.
-        missed_deadlines: Periods without a command, or whose command left after their end.
+        missed_deadlines: Periods that the loop came too late for, or whose cycle ended after them.
         sent: Commands sent.
         held: Periods in which the robot was held, by reason.
         clipped: Commands changed by limits, by channel.
         chunks: Chunks that were played.
-        refused_chunks: Chunks that came too late or were unusable.
+        refused_chunks: Chunks that came too late, were unusable, or asked for before a gap.
         inference_ms: Time to compute a chunk: median, p95 and max, in milliseconds.
         delay_periods: Periods from asking for a chunk to having it: median, p95 and max.
         watchdog_trips: Times that the watchdog held or stopped the robot.

@@ -57,7 +57,13 @@ class RecordedPolicy:
         """It always plays the same."""
 
     def act(self, request: Request) -> np.ndarray:
-        """float64 [T, D]: all of it."""
+        """float64 [T, D]: all of it.
+
+        Raises:
+            ValueError: It was interrupted: its beginning does not follow from where the robot is.
+        """
+        if request.number:
+            raise ValueError("The replay was interrupted. Replay it from where it begins.")
         return np.concatenate([self._approach(request.observation.proprio), self.actions])
 
     def _approach(self, state: np.ndarray) -> np.ndarray:

@@ -191,3 +191,9 @@ def test_the_approach_is_a_straight_line_from_where_the_robot_stands(recording):
     assert chunk.shape == (LENGTH + 3, 6)
     np.testing.assert_allclose(chunk[:4, 0], [4, 3, 2, 1], atol=1e-5)
     np.testing.assert_allclose(chunk[:3, 5], 0.6, atol=1e-5)
+
+
+def test_a_replay_that_was_interrupted_does_not_go_back_to_its_beginning(recording):
+    policy = RecordedPolicy(RobotDataset.open(recording / "dataset"))
+    with pytest.raises(ValueError, match="Replay it from where it begins"):
+        policy.act(Request(RobotObservation(0.0, np.zeros(6), {}), "go", number=1))
