@@ -8,7 +8,7 @@ import numpy as np
 
 from rvq_action.layout import ROTATION_UNIT, ActionLayout
 from vla.deploy.hands import HandGuard
-from vla.deploy.limits import ChannelLimits, Limits, RotationLimits, Workspace
+from vla.deploy.limits import LARGEST, ChannelLimits, Limits, RotationLimits, Workspace
 from vla.deploy.rates import rate_channels
 from vla.deploy.reach import Reach
 
@@ -78,6 +78,10 @@ class LimitTable:
         hands = tuple(HandGuard(hand, layout) for hand in limits.hands)
         more = tuple(turns), reach_of(limits, layout)
         return cls(layout.names, rate_channels(layout), *values, *speeds, *more, hands)
+
+    def nearest(self, values: np.ndarray) -> np.ndarray:
+        """The nearest to values [D] within low and high; where these are infinite, `LARGEST`."""
+        return np.clip(values, np.maximum(self.low, -LARGEST), np.minimum(self.high, LARGEST))
 
     def slowed(self, speed: float) -> LimitTable:
         """The limits at a fraction of the speed: as if time passed so much slower.
