@@ -56,8 +56,8 @@ class LimitTable:
 
         Raises:
             ValueError: They name a channel, group or part that the layout does not have, limit a
-                6-D rotation channel by channel, put a box around joints, or give the `position` of
-                a channel that is one.
+                6-D rotation channel by channel, put a box around joints, give the `position` of a
+                channel that is one, or leave nothing between a channel's own and its group's.
         """
         _check_names(limits, layout)
         rows = [_of(limits, layout, index) for index in range(layout.width)]
@@ -146,9 +146,15 @@ def _check_between(low: np.ndarray, high: np.ndarray) -> None:
 
 
 def _of(limits: Limits, layout: ActionLayout, index: int) -> ChannelLimits:
-    channel = layout.channels[index]
-    group = limits.channels.get(channel.group, ChannelLimits())
-    return limits.channels.get(channel.name, group)
+    """Of a channel, and of its group where it has none of its own."""
+    channel, none = layout.channels[index], ChannelLimits()
+    own, group = (limits.channels.get(name, none) for name in (channel.name, channel.group))
+    try:
+        return own.over(group)
+    except ValueError as error:
+        raise ValueError(
+            f"{channel.name!r}, with what its group {channel.group!r} bounds: {error}"
+        ) from error
 
 
 def _unit(layout: ActionLayout, box: Workspace) -> str:

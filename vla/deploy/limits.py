@@ -76,6 +76,14 @@ class ChannelLimits:
         if self.position is None and self.lag:
             raise ValueError("lag goes with `position`, which is not given.")
 
+    def over(self, group: ChannelLimits) -> ChannelLimits:
+        """These, and those of the channel's group where these are none.
+
+        Raises:
+            ValueError: They leave nothing in between.
+        """
+        return replace(group, **_given(self))
+
 
 @dataclass(frozen=True)
 class RotationLimits:
@@ -126,7 +134,7 @@ class Limits:
     """What a robot may be told.
 
     Attributes:
-        channels: By name of a channel or a group; a channel's own wins over its group's.
+        channels: By name of a channel or a group; a channel's own win over its group's, key by key.
         rotations: By body part.
         workspace: Boxes.
         hands: Boxes for hands that joints move.
@@ -235,7 +243,11 @@ def _box(data: Any, where: str) -> Workspace:
     return Workspace(texts(data["channels"], f"{where}.channels"), low, high, lag)
 
 
+def _given(entry: ChannelLimits | RotationLimits) -> dict[str, Any]:
+    """By name, without those that are none."""
+    values = {f.name: (getattr(entry, f.name), f.default) for f in fields(entry)}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
 def _stated(entry: ChannelLimits | RotationLimits) -> dict[str, Any]:
-    stated = {f.name: getattr(entry, f.name) for f in fields(entry)}
-    given = {f.name: stated[f.name] for f in fields(entry) if stated[f.name] != f.default}
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in given.items()}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in _given(entry).items()}
