@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from vla.deploy.clock import Clock
+from vla.deploy.limits import LARGEST
 from vla.deploy.policy import Policy, PolicyDescription, Request
 
 
@@ -76,8 +77,9 @@ def chunk_problem(actions: np.ndarray, policy: PolicyDescription) -> str:
     shape = policy.horizon, policy.layout.width
     if actions.shape != shape:
         return f"the policy gave a chunk {list(actions.shape)} instead of {list(shape)}"
-    if not np.isfinite(actions).all():
-        frame, channel = np.argwhere(~np.isfinite(actions))[0]
+    is_usable = np.abs(actions) <= LARGEST
+    if not is_usable.all():
+        frame, channel = np.argwhere(~is_usable)[0]
         name = policy.layout.names[channel]
         return f"the policy gave {actions[frame, channel]} for {name!r} at frame {frame}"
     return ""

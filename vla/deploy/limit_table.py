@@ -8,7 +8,7 @@ import numpy as np
 
 from rvq_action.layout import ROTATION_UNIT, ActionLayout
 from vla.deploy.hands import HandGuard
-from vla.deploy.limits import ChannelLimits, Limits, RotationLimits, Workspace
+from vla.deploy.limits import LARGEST, ChannelLimits, Limits, RotationLimits, Workspace
 from vla.deploy.rates import rate_channels
 from vla.deploy.reach import Reach
 
@@ -56,8 +56,8 @@ class LimitTable:
 
         Raises:
             ValueError: They name a channel, group or part that the layout does not have, limit a
-                6-D rotation channel by channel, put a box around joints, or give the `position` of
-                a channel that is one.
+                6-D rotation channel by channel, put a box around joints, give the `position` of a
+                channel that is one, or leave nothing between a channel's own and its group's.
         """
         _check_names(limits, layout)
         rows = [_of(limits, layout, index) for index in range(layout.width)]
@@ -78,6 +78,10 @@ class LimitTable:
         hands = tuple(HandGuard(hand, layout) for hand in limits.hands)
         more = tuple(turns), reach_of(limits, layout)
         return cls(layout.names, rate_channels(layout), *values, *speeds, *more, hands)
+
+    def nearest(self, values: np.ndarray) -> np.ndarray:
+        """The nearest to values [D] within low and high; where these are infinite, `LARGEST`."""
+        return np.clip(values, np.maximum(self.low, -LARGEST), np.minimum(self.high, LARGEST))
 
     def slowed(self, speed: float) -> LimitTable:
         """The limits at a fraction of the speed: as if time passed so much slower.
@@ -142,9 +146,15 @@ def _check_between(low: np.ndarray, high: np.ndarray) -> None:
 
 
 def _of(limits: Limits, layout: ActionLayout, index: int) -> ChannelLimits:
-    channel = layout.channels[index]
-    group = limits.channels.get(channel.group, ChannelLimits())
-    return limits.channels.get(channel.name, group)
+    """Of a channel, and of its group where it has none of its own."""
+    channel, none = layout.channels[index], ChannelLimits()
+    own, group = (limits.channels.get(name, none) for name in (channel.name, channel.group))
+    try:
+        return own.over(group)
+    except ValueError as error:
+        raise ValueError(
+            f"{channel.name!r}, with what its group {channel.group!r} bounds: {error}"
+        ) from error
 
 
 def _unit(layout: ActionLayout, box: Workspace) -> str:

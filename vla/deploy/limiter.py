@@ -4,6 +4,8 @@ Every command passes here on its way to the robot. Values and boxes come first, 
 acceleration: where a command is a position all of them always hold, since the speed is kept such
 that the robot can brake in time. What is commanded by rates is where it is measured to be, which
 may be too near to a wall to brake gently: then it brakes hard.
+
+What comes out is looked at once more: a command that is no number is refused, and forgotten.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ class Limiter:
         self._check_measured(measured)
         table, at = self.table, np.where(self.table.rates, 0.0, measured)
         self._check_known(at)
-        inside = np.clip(at, table.low, table.high)
+        inside = table.nearest(at)
         span = table.high - table.low
         stray = STRAY * np.where(np.isfinite(span), span, np.abs(inside))
         far = np.abs(at - inside) > np.minimum(table.velocity * self.period, stray)
@@ -114,6 +116,7 @@ class Limiter:
 
         Raises:
             LimitViolation: It is NaN or infinite, or out of limits that stop the robot.
+            FloatingPointError: No number came out for a channel; nothing counts as sent.
         """
         asked = np.asarray(command, dtype=np.float64)
         if asked.shape != self.table.low.shape or not np.isfinite(asked).all():
@@ -121,25 +124,27 @@ class Limiter:
         if self._motion is None:
             self.start(proprio)
         assert self._motion is not None
-        motion = self._known(self._motion, asked)
-        moved = motion.towards(asked, self.table, self.period)
+        wanted = self.table.nearest(asked)
+        motion = self._known(self._motion, wanted)
+        moved = motion.towards(wanted, self.table, self.period)
         turning = dict(self._turning)
         values = self._in_reach(moved.value, np.asarray(proprio, dtype=np.float64))
         is_braked = values != moved.value
         values = all_within(self.table.hands, motion.value, values)
         for turn in self.table.turns:
             before = turning[turn.part]
-            turning[turn.part] = before.towards(asked[turn.block], turn.limits, self.period)
+            turning[turn.part] = before.towards(wanted[turn.block], turn.limits, self.period)
             values[turn.block] = turning[turn.part].rot6d
+        self._check_numbers(values)
         changed = np.abs(values - asked) > TOLERANCE * (1 + np.abs(asked))
         if self._stops and changed.any():
             raise LimitViolation(
                 f"A command is out of limits: {self._list(changed, asked, values)}."
             )
         velocity = np.where(is_braked, 0.0, (values - motion.value) / self.period)
-        self._motion, self._turning = Motion(values, velocity, asked), turning
+        self._motion, self._turning = Motion(values, velocity, wanted), turning
         self._underway = self.table.reach.after(self._underway, values, self.period)
-        return LimitedCommand(values, tuple(np.array(self.table.names)[changed].tolist()))
+        return LimitedCommand(values, tuple(self._names(changed)))
 
     def rest(self) -> np.ndarray | None:
         """What holds the robot where it was last told to be: float64 [D], velocities 0.
@@ -159,21 +164,20 @@ class Limiter:
         for turn in table.turns:
             is_slow[turn.block] = True
         if (lost := is_slow & np.isnan(at)).any():
-            names = np.array(table.names)[lost].tolist()
             raise LimitViolation(
-                f"The robot does not say where {names} are, so that nothing would limit the way to "
-                "their first command. Have it tell them, or do not limit their speed."
+                f"The robot does not say where {self._names(lost)} are, so that nothing would "
+                "limit the way to their first command. Have it tell them, or do not limit their "
+                "speed."
             )
 
-    def _known(self, motion: Motion, asked: np.ndarray) -> Motion:
-        """Where the robot does not tell a channel's value, it starts where it is first asked to:
+    def _known(self, motion: Motion, wanted: np.ndarray) -> Motion:
+        """Where the robot does not tell a channel's value, it starts where it is first wanted:
         one that may be as fast as it likes."""
         unknown = np.isnan(motion.value)
         if not unknown.any():
             return motion
-        begun = np.clip(asked, self.table.low, self.table.high)
         parts = motion.value, motion.velocity, motion.target
-        begins = begun, np.zeros_like(begun), begun
+        begins = wanted, np.zeros_like(wanted), wanted
         return Motion(*(np.where(unknown, b, p) for b, p in zip(begins, parts, strict=True)))
 
     def _in_reach(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -184,11 +188,20 @@ class Limiter:
 
     def _check_measured(self, at: np.ndarray) -> None:
         if (lost := self.table.reach.is_bound & ~np.isfinite(at)).any():
-            names = np.array(self.table.names)[lost].tolist()
             raise LimitViolation(
-                f"The position of {names} is not known, but limited. Have the robot tell it: the "
-                "mapping's `proprio` fills these channels with positions."
+                f"The position of {self._names(lost)} is not known, but limited. Have the "
+                "robot tell it: the mapping's `proprio` fills these channels with positions."
             )
+
+    def _check_numbers(self, values: np.ndarray) -> None:
+        if (lost := ~np.isfinite(values)).any():
+            raise FloatingPointError(
+                f"No number came out of the limits for {self._names(lost)}: the state is far from "
+                "anything physical."
+            )
+
+    def _names(self, where: np.ndarray) -> list[str]:
+        return np.array(self.table.names)[where].tolist()
 
     def _list(self, where: np.ndarray, found: np.ndarray, allowed: np.ndarray) -> str:
         named = zip(self.table.names, found, allowed, where, strict=True)

@@ -37,6 +37,10 @@ from vla.deploy.hands import Hand
 
 OnViolation = Literal["clip", "stop"]
 
+LARGEST = 1e12
+"""Of any number here, whatever its unit: nothing physical is as large, and what is reckoned with it
+stays a number. Speeds and accelerations are no smaller than one by it."""
+
 
 @dataclass(frozen=True)
 class ChannelLimits:
@@ -62,13 +66,23 @@ class ChannelLimits:
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise ValueError(f"low must lie below high, got {self.low} and {self.high}.")
+        _check_size(self.low, self.high)
         _check_rates(self.velocity, self.acceleration)
         _check_lag(self.lag)
         low, high = self.position or (0.0, 1.0)
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"position is [lowest, highest], got {[low, high]}.")
+        _check_size(low, high)
         if self.position is None and self.lag:
             raise ValueError("lag goes with `position`, which is not given.")
+
+    def over(self, group: ChannelLimits) -> ChannelLimits:
+        """These, and those of the channel's group where these are none.
+
+        Raises:
+            ValueError: They leave nothing in between.
+        """
+        return replace(group, **_given(self))
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,7 @@ class Workspace:
                 f"A workspace has three channels, and low below high in each of x, y and z; got "
                 f"{self.channels}, {self.low}, {self.high}."
             )
+        _check_size(*self.low, *self.high)
         _check_lag(self.lag)
 
 
@@ -119,7 +134,7 @@ class Limits:
     """What a robot may be told.
 
     Attributes:
-        channels: By name of a channel or a group; a channel's own wins over its group's.
+        channels: By name of a channel or a group; a channel's own win over its group's, key by key.
         rotations: By body part.
         workspace: Boxes.
         hands: Boxes for hands that joints move.
@@ -185,11 +200,17 @@ class Limits:
 
 
 def _check_rates(velocity: float, acceleration: float) -> None:
-    if not (velocity > 0 and acceleration > 0):
+    if not (velocity >= 1 / LARGEST and acceleration >= 1 / LARGEST):
         raise ValueError(
-            f"velocity and acceleration must be positive, got {velocity} and {acceleration}. Leave "
-            "out what has no limit."
+            f"velocity and acceleration must be positive, {1 / LARGEST:g} or more; got {velocity} "
+            f"and {acceleration}. Leave out what has no limit."
         )
+    _check_size(velocity, acceleration)
+
+
+def _check_size(*limits: float) -> None:
+    if found := [limit for limit in limits if LARGEST < abs(limit) < math.inf]:
+        raise ValueError(f"{found[0]:g} is beyond {LARGEST:g}. Leave out what has no limit.")
 
 
 def _check_lag(lag: float) -> None:
@@ -222,7 +243,11 @@ def _box(data: Any, where: str) -> Workspace:
     return Workspace(texts(data["channels"], f"{where}.channels"), low, high, lag)
 
 
+def _given(entry: ChannelLimits | RotationLimits) -> dict[str, Any]:
+    """By name, without those that are none."""
+    values = {f.name: (getattr(entry, f.name), f.default) for f in fields(entry)}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
 def _stated(entry: ChannelLimits | RotationLimits) -> dict[str, Any]:
-    stated = {f.name: getattr(entry, f.name) for f in fields(entry)}
-    given = {f.name: stated[f.name] for f in fields(entry) if stated[f.name] != f.default}
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in given.items()}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in _given(entry).items()}

@@ -48,7 +48,7 @@ class Motion:
         """One period on.
 
         Args:
-            target: float64 [D], finite.
+            target: float64 [D], `table.nearest` of what is asked for.
             table: The limits; the value must lie within them.
             period: [s].
         """

@@ -19,7 +19,7 @@ from rvq_action.rotation import (
 )
 from tests.rvq_action.robots import ARM
 from vla.deploy.limiter import Limiter, LimitViolation
-from vla.deploy.limits import ChannelLimits, Limits, RotationLimits, Workspace
+from vla.deploy.limits import LARGEST, ChannelLimits, Limits, RotationLimits, Workspace
 
 RATE = 20.0
 TIGHT = Limits(
@@ -100,6 +100,43 @@ def test_no_number_that_is_none_leaves(bad):
     with pytest.raises(LimitViolation, match="4 finite numbers"):
         limiter.limit(command, np.zeros(4))
     assert limiter.limit(np.zeros(4), np.zeros(4)).clipped == ()
+
+
+@pytest.mark.parametrize("size", [1e39, 1e307, 1.7e308])
+@pytest.mark.parametrize("limits", [TIGHT, Limits({"joint_0": ChannelLimits(velocity=2.0)})])
+def test_numbers_beyond_anything_physical_are_followed_no_faster_than_others(limits, size):
+    """There and back, so that the way between two of them is no number any more."""
+    limiter = Limiter(limits, ARM, RATE)
+    sent = send(limiter, np.array([[size] * 4, [-size] * 4] * 4), np.zeros(4))
+    assert np.isfinite(sent).all() and (np.abs(sent) <= LARGEST).all()
+    assert (np.abs(np.diff(sent, axis=0)) * RATE <= limiter.table.velocity + 1e-9).all()
+    assert limiter.limit(np.full(4, size), np.zeros(4)).clipped == ARM.names
+
+
+def test_a_rotation_of_numbers_beyond_anything_physical_turns_no_faster_than_others():
+    limits = Limits(rotations={"right_arm": RotationLimits(1.5)})
+    block = slice(WALL_26.index("right_rot6d_0"), WALL_26.index("right_rot6d_5") + 1)
+    start, command = np.zeros(26), np.zeros(26)
+    start[block], command[block] = [1, 0, 0, 0, 1, 0], [1e308, -1e308, 0, 1e308, 1e200, 1e-300]
+    sent = torch.from_numpy(send(Limiter(limits, WALL_26, RATE), command[None], start)[:, block])
+    turned = geodesic_angle(*rot6d_to_matrix(sent))
+    assert float(turned) * RATE == pytest.approx(1.5)
+
+
+def test_a_robot_beyond_anything_physical_is_refused():
+    for far in (np.inf, 1e308):
+        with pytest.raises(LimitViolation, match=r"outside its limits: joint_0 (inf|1e\+308)"):
+            Limiter(Limits(), ARM, RATE).start(np.array([far, 0, 0, 0]))
+
+
+def test_what_comes_out_as_no_number_is_refused_and_forgotten():
+    """A place so far away that the way to the wall is none."""
+    told = ChannelLimits(-1.0, 1.0, velocity=10.0, position=(-1.0, 1.0))
+    limiter, rates = Limiter(Limits({"vx": told}), HAND, RATE), np.array([0.5, 0.2, 0.0])
+    sent = limiter.limit(rates, np.zeros(3)).values
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"for \['vx'\]"):
+        limiter.limit(rates, np.array([1.7e308, 0.0, 0.0]))
+    np.testing.assert_array_equal(limiter.limit(rates, np.zeros(3)).values, sent)
 
 
 def test_stopping_names_the_channels_and_what_would_be_allowed():

@@ -27,12 +27,22 @@ def test_a_file_reads_back_as_it_was(tmp_path):
     assert Limits.from_dict(limits.to_dict()) == limits and limits.on_violation == "stop"
 
 
-def test_a_channel_wins_over_its_group_and_a_box_over_neither():
-    channels = {"right_arm/position": {"velocity": 0.5, "high": 0.7}, "right_x": {"velocity": 0.1}}
+def test_a_channel_wins_over_its_group_key_by_key_and_a_box_over_neither():
+    group = {"velocity": 0.5, "acceleration": 4, "high": 0.7}
+    channels = {"right_arm/position": group, "right_x": {"velocity": 0.1, "high": 0.9}}
     table = LimitTable.build(Limits.from_dict({"channels": channels, "workspace": [HAND]}), WALL_26)
     x, y = WALL_26.index("right_x"), WALL_26.index("right_y")
     assert (table.velocity[x], table.velocity[y]) == (0.1, 0.5)
-    assert (table.high[x], table.high[y], table.low[y]) == (1.0, 0.7, -1.0)
+    assert (table.acceleration[x], table.acceleration[y]) == (4, 4)
+    assert (table.high[x], table.high[y], table.low[y]) == (0.9, 0.7, -1.0)
+
+
+def test_a_channel_of_rates_has_its_own_place_and_the_lag_of_its_group():
+    group = {"position": [-1, 1], "lag": 0.2, "velocity": 2}
+    channels = {"base/linear_velocity": group, "base_vx": {"position": [-3, 3]}}
+    reach = LimitTable.build(Limits.from_dict({"channels": channels}), WALL_26).reach
+    x, y = WALL_26.index("base_vx"), WALL_26.index("base_vy")
+    assert (reach.high[x], reach.high[y], reach.lag[x], reach.lag[y]) == (3, 1, 0.2, 0.2)
 
 
 def test_slow_is_slower_in_every_derivative():
@@ -53,6 +63,12 @@ def test_slow_is_slower_in_every_derivative():
         ({"channels": {"gripper": {"low": 1, "high": 0}}}, "low must lie below high"),
         ({"channels": {"gripper": {"velocity": 0}}}, "must be positive"),
         ({"channels": {"gripper": {"low": float("nan")}}}, "low must lie below high"),
+        ({"channels": {"gripper": {"low": -1e13}}}, r"-1e\+13 is beyond 1e\+12. Leave out"),
+        ({"channels": {"gripper": {"acceleration": 1e308}}}, r"1e\+308 is beyond"),
+        ({"channels": {"gripper": {"acceleration": 1e-13}}}, "positive, 1e-12 or more; got"),
+        ({"channels": {"base_wz": {"position": [0, 1e308]}}}, r"1e\+308 is beyond"),
+        ({"rotations": {"right_arm": {"velocity": 1e308}}}, r"1e\+308 is beyond"),
+        ({"workspace": [HAND | {"high": [1, 1e308, 1]}]}, r"1e\+308 is beyond"),
         ({"channels": {"base_wz": {"position": [1, 1]}}}, r"base_wz: position is \[lowest, hig"),
         ({"channels": {"base_wz": {"position": [0, float("inf")]}}}, r"position is \[lowest"),
         ({"channels": {"base_wz": {"position": 1}}}, "base_wz.position must be a list of numbers"),
@@ -76,6 +92,11 @@ def test_what_is_no_limit_is_refused(data, words):
             {"channels": {"joints/position": {"position": [0, 1]}}},
             ARM,
             "'joint_0' is commanded in 'rad': bound it by `low` and `high`",
+        ),
+        (
+            {"channels": {"joints/position": {"high": 1}, "joint_1": {"low": 2}}},
+            ARM,
+            "'joint_1', with what its group 'joints/position' bounds: low must lie below high",
         ),
         ({"rotations": {"arm": {"velocity": 1}}}, ARM, r"name \['arm'\]"),
         ({"channels": {"right_rot6d_0": {"low": 0}}}, WALL_26, "one number of a 6-D rotation"),

@@ -89,6 +89,7 @@ def test_reasons_that_take_turns_are_told_once_each(caplog):
     [
         (lambda n, c: c[:4], r"a chunk \[4, 4\] instead of \[10, 4\]"),
         (lambda n, c: np.full_like(c, np.inf), "gave inf"),
+        (lambda n, c: c + 1e308, "gave 1e\\+308 for 'joint_0' at frame 0"),
         (lambda n, c: 1 / 0, "ZeroDivisionError"),
         (lambda n, c: exec("raise SystemExit(3)"), "SystemExit: 3"),
         (lambda n, c: exec("raise ConnectionError('the server is gone')"), "the server is gone"),
