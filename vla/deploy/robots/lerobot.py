@@ -7,6 +7,7 @@ was recorded with the robot says which channels they are.
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -124,10 +125,11 @@ class LeRobotArm:
     def observe(self) -> RobotObservation:
         begin = self._now()
         seen = self._robot.get_observation()
-        actions = self._robot.action_features
-        self._stands = {name: float(seen[name]) for name in actions if name in seen}
         numbers = {own: seen[name] for own, name in self._names("state").items()}
         proprio = self._rows.read_proprio(numbers)
+        stands = {n: float(seen[n]) for n in self._robot.action_features if n in seen}
+        if all(map(math.isfinite, stands.values())):
+            self._stands = stands
         images = {name: np.asarray(seen[key]) for name, key in self._cameras.items()}
         return RobotObservation(begin, proprio.astype(np.float32), images)
 

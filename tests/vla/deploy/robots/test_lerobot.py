@@ -127,6 +127,18 @@ def test_it_is_held_where_it_was_told_to_be_or_where_it_stands():
     assert not robot.is_connected
 
 
+def test_a_state_that_is_not_a_number_is_never_sent_back():
+    arm, robot = made()
+    arm.connect()
+    arm.observe()
+    robot.positions["elbow_flex.pos"] = float("nan")
+    with pytest.raises(ValueError, match="'elbow_flex.pos' is nan"):
+        arm.observe()
+    arm.hold(None)
+    arm.stop()
+    assert robot.calls == [pytest.approx(START)] * 2
+
+
 def test_motors_and_cameras_of_other_names():
     names = [f"j{i}" for i in range(6)]
     motors, cameras = dict(zip(NAMES, names, strict=True)), {"wrist": "front"}
