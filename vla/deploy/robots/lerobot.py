@@ -17,6 +17,7 @@ import numpy as np
 from rvq_action.data.rows import RowMapping
 from vla.deploy.limits import Limits
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
+from vla.deploy.robots.stance import Stance
 
 POWER_OFF = "disable_torque_on_disconnect"
 """LeRobot's word for letting an arm fall when it is disconnected, which is what it does unasked."""
@@ -104,16 +105,18 @@ class LeRobotArm:
         mapping = rows.mapping
         told = mapping.embodiment, mapping.layout, rate, sizes, limits or Limits()
         self.description = RobotDescription(*told)
-        self._stands: dict[str, float] = {}
+        self._stance = Stance(mapping.layout)
 
     def connect(self) -> None:
         """Connect, without ever calibrating: that moves the arm by hand and asks questions.
 
-        LeRobot writes the motors' settings without torque: the arm may sag for a moment.
+        LeRobot writes the motors' settings without torque: the arm may sag for a moment. It is read
+        once, so that it can be stopped whenever that may be.
 
         Raises:
-            RobotError: It cannot be reached, or is not calibrated.
+            RobotError: It cannot be reached or read, or is not calibrated.
         """
+        self._stance = Stance(self.description.layout)
         try:
             self._robot.connect(calibrate=False)
         except Exception as error:
@@ -121,41 +124,59 @@ class LeRobotArm:
         if not self._robot.is_calibrated:
             self.disconnect()
             raise RobotError(f"{self._robot} is not calibrated. Run lerobot-calibrate first.")
+        try:
+            self.observe()
+        except Exception as error:
+            self.disconnect()
+            raise RobotError(f"{self._robot} cannot be read: {error}") from error
 
     def observe(self) -> RobotObservation:
         begin = self._now()
         seen = self._robot.get_observation()
         numbers = {own: seen[name] for own, name in self._names("state").items()}
         proprio = self._rows.read_proprio(numbers)
-        stands = {n: float(seen[n]) for n in self._robot.action_features if n in seen}
-        if all(map(math.isfinite, stands.values())):
-            self._stands = stands
+        self._stance.saw(proprio)
         images = {name: np.asarray(seen[key]) for name, key in self._cameras.items()}
         return RobotObservation(begin, proprio.astype(np.float32), images)
 
     def send(self, command: np.ndarray) -> None:
-        written = self._rows.write_actions(command)
-        columns = self._rows.columns
-        values = {n: v for f, row in written.items() for n, v in zip(columns[f], row, strict=True)}
-        named = {name: float(values[own]) for own, name in self._names("action").items()}
-        self._robot.send_action(named)
+        self._robot.send_action(self._named(command))
+        self._stance.told(command)
 
     def hold(self, command: np.ndarray | None) -> None:
-        """Under power, where it was told to be or, if it was told nothing, where it stands."""
-        if command is not None:
+        """Under power, where it was told to be or, if it was told nothing, where it stands.
+
+        Raises:
+            RobotError: Neither is known, and it has no velocities that could be ended.
+        """
+        if command is None:
+            self._rest()
+        else:
             self.send(command)
-        elif self._stands.keys() == self._robot.action_features.keys():
-            self._robot.send_action(dict(self._stands))
 
     def stop(self) -> None:
-        """Under power where it was last seen, which does not take reading it; an arm that is let go
-        of falls."""
-        self.hold(None)
+        """Under power where it was told to be last, which does not take reading it; an arm that is
+        let go of falls. Errors as `hold`."""
+        self._rest()
 
     def disconnect(self) -> None:
         """Under power all the same, as `build` has it."""
         if self._robot.is_connected:
             self._robot.disconnect()
+
+    def _rest(self) -> None:
+        """Where its places are not known at least its velocities are ended."""
+        named = self._named(self._stance.rest())
+        known = {name: value for name, value in named.items() if math.isfinite(value)}
+        if not known:
+            raise RobotError(f"{self._robot} does not say where it stands, and was told nothing.")
+        self._robot.send_action(known)
+
+    def _named(self, command: np.ndarray) -> dict[str, float]:
+        """A command [D] by the robot's names."""
+        written, columns = self._rows.write_actions(command), self._rows.columns
+        values = {n: v for f, row in written.items() for n, v in zip(columns[f], row, strict=True)}
+        return {name: float(values[own]) for own, name in self._names("action").items()}
 
     def _names(self, kind: str) -> dict[str, str]:
         """The mapping's numbers that are read or written -> the robot's names."""

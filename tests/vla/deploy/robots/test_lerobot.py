@@ -60,7 +60,7 @@ class StandIn:
     def __init__(self, names=NAMES, calibrated=True, config=None) -> None:
         self.config, self.has_power = config or Follower(), True
         self.is_connected, self.is_calibrated, self.calls = False, calibrated, []
-        self.positions = dict(zip(names, START.values(), strict=True))
+        self.positions = dict(zip(names, START.values(), strict=False))
 
     @property
     def observation_features(self) -> dict:
@@ -114,16 +114,108 @@ def test_it_is_held_where_it_was_told_to_be_or_where_it_stands():
     arm, robot = made()
     arm.connect()
     arm.hold(None)
-    assert robot.calls == []
-    arm.observe()
-    arm.hold(None)
-    assert robot.calls[-1] == START
+    assert robot.calls[-1] == pytest.approx(START)
     arm.hold(np.array([9.0, 2, 3, 4, 5, 1.0]))
     assert robot.calls[-1]["shoulder_pan.pos"] == 9.0
+    arm.disconnect()
+    arm.disconnect()
+    assert not robot.is_connected
+
+
+def test_it_is_stopped_where_it_was_told_to_be_however_far_it_is_from_where_it_was_seen():
+    arm, robot = made()
+    arm.connect()
+    arm.send(np.array([9.0, 2, 3, 4, 5, 1.0]))
+    robot.positions["shoulder_pan.pos"] = 4.0
+    arm.observe()
     arm.stop()
-    assert robot.calls[-1] == START and robot.is_connected
+    assert robot.calls[-1]["shoulder_pan.pos"] == 9.0 and robot.is_connected
+
+
+def test_an_arm_that_hangs_under_its_load_does_not_sink_while_it_is_held():
+    arm, robot = made()
+    arm.connect()
+    arm.observe()
+    for _ in range(3):
+        arm.hold(None)
+        robot.positions["shoulder_lift.pos"] -= 1.0
+        arm.observe()
+    arm.stop()
+    assert [call["shoulder_lift.pos"] for call in robot.calls] == pytest.approx([2.0] * 4)
+
+
+def test_an_arm_that_is_connected_again_is_held_where_it_is_then():
+    arm, robot = made()
+    arm.connect()
+    arm.send(np.array([9.0, 2, 3, 4, 5, 1.0]))
     arm.disconnect()
-    arm.disconnect()
+    robot.positions["shoulder_pan.pos"] = -50.0
+    arm.connect()
+    arm.hold(None)
+    assert robot.calls[-1]["shoulder_pan.pos"] == -50.0
+
+
+CART = ("lift.pos", "x.vel", "theta.vel")
+
+
+class Cart(StandIn):
+    """Takes a part of its numbers, too, and then keeps to what it has of the others."""
+
+    def send_action(self, action: dict) -> dict:
+        super().send_action(self.positions | action)
+        self.calls[-1] = action
+        return action
+
+
+def made_cart(*seen: str) -> tuple[lerobot.LeRobotArm, Cart]:
+    """A lift on a base that is told velocities; connected, and what it says of itself."""
+    groups = {
+        "arm/position": {"channels": ["lift"], "unit": "normalized", "delta": "raw"},
+        "base/velocity": {"channels": ["x", "theta"], "unit": "m/s", "delta": "raw"},
+    }
+    takes = {"arm/position": CART[:1], "base/velocity": CART[1:]}
+    action = {g: {"feature": "action", "take": [*names]} for g, names in takes.items()}
+    state = {
+        g: {"feature": "state", "take": [*names]}
+        for g, names in takes.items()
+        if set(names) <= set(seen)
+    }
+    layout = {"name": "cart", "groups": groups}
+    told = {"embodiment": "cart", "layout": layout, "action": action, "proprio": state}
+    rows = RowMapping(Mapping.from_dict(told).with_columns(lambda feature: CART))
+    robot = Cart(CART)
+    arm = lerobot.LeRobotArm(robot, rows, 30.0)
+    arm.connect()
+    return arm, robot
+
+
+def test_a_base_that_drives_stands_still_when_it_is_stopped():
+    arm, robot = made_cart(*CART)
+    arm.send(np.array([3.5, 0.25, 0.5]))
+    arm.observe()
+    arm.stop()
+    assert robot.calls[-1] == {"lift.pos": 3.5, "x.vel": 0.0, "theta.vel": 0.0}
+
+
+def test_a_base_stands_still_whatever_is_not_known_of_the_arm_on_it():
+    arm, robot = made_cart("x.vel", "theta.vel")
+    arm.stop()
+    assert robot.calls == [{"x.vel": 0.0, "theta.vel": 0.0}]
+
+
+def test_an_arm_that_nothing_can_be_told_says_so():
+    arm, robot = made()
+    robot.connect(calibrate=False)
+    with pytest.raises(RobotError, match="my SO-101 does not say where it stands"):
+        arm.stop()
+    assert robot.calls == []
+
+
+def test_an_arm_that_does_not_say_where_it_stands_is_not_driven():
+    robot = StandIn()
+    robot.positions["elbow_flex.pos"] = float("nan")
+    with pytest.raises(RobotError, match="my SO-101 cannot be read:.*'elbow_flex.pos' is nan"):
+        made(robot)[0].connect()
     assert not robot.is_connected
 
 
