@@ -157,7 +157,7 @@ class LeRobotConfig(RealConfig):
 
         rows = _known_rows(self.mapping, self.columns, defaults)
         rate = _known_rate(self.rate, defaults)
-        arm = build(self.robot, self.modules)
+        arm = build(self.robot, self.modules, rows.mapping)
         return LeRobotArm(arm, rows, rate, self.limits, self.motors, self.cameras, defaults.now)
 
 

@@ -6,37 +6,42 @@ was recorded with the robot says which channels they are.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from rvq_action.data.mapping import Mapping as ChannelMapping
 from rvq_action.data.rows import RowMapping
 from vla.deploy.limits import Limits
+from vla.deploy.robots.lerobot_silence import check_unit, keep_power
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
 from vla.deploy.robots.stance import Stance
 
-POWER_OFF = "disable_torque_on_disconnect"
-"""LeRobot's word for letting an arm fall when it is disconnected, which is what it does unasked."""
 
-
-def build(config: Mapping[str, Any], modules: Sequence[str] = ()) -> Any:
+def build(
+    config: Mapping[str, Any],
+    modules: Sequence[str] = (),
+    mapping: ChannelMapping | None = None,
+) -> Any:
     """A LeRobot robot from its own configuration.
 
     Args:
         config: As LeRobot writes it: `{"type": "so101_follower", "port": ..., "cameras": ...}`.
         modules: To import first, since LeRobot knows only robots and cameras that have been:
             `lerobot.robots.so_follower`, `lerobot.cameras.opencv`, a plugin of your own.
+        mapping: Of its dataset, whose unit is held against LeRobot's; see `check_unit`.
 
     Returns:
         The robot. Unless its configuration asks for it, an arm is not let go of in the end.
 
     Raises:
         ImportError: One of the modules is not installed.
-        ValueError: LeRobot is not, or refuses the configuration.
+        ValueError: LeRobot is not, or refuses the configuration; or its unit is not known.
     """
     try:
         import draccus
@@ -48,24 +53,25 @@ def build(config: Mapping[str, Any], modules: Sequence[str] = ()) -> Any:
         ) from error
     for module in modules:
         importlib.import_module(module)
-    try:
+    with _refusals(config, modules):
         decoded = draccus.decode(RobotConfig, dict(config))
-        _keep_power(decoded, config)
+    keep_power(decoded, config)
+    if mapping is not None:
+        check_unit(decoded, config, mapping)
+    with _refusals(config, modules):
         return make_robot_from_config(decoded)
+
+
+@contextlib.contextmanager
+def _refusals(config: Mapping[str, Any], modules: Sequence[str]) -> Iterator[None]:
+    """LeRobot's errors, as one that says what was asked of it."""
+    try:
+        yield
     except Exception as error:
         raise ValueError(
             f"LeRobot cannot build a robot of {dict(config)}: {type(error).__name__}: {error}. "
             f"Robots and cameras of the modules {list(modules)} are known; name the missing ones."
         ) from error
-
-
-def _keep_power(decoded: Any, given: Mapping[str, Any]) -> None:
-    """Where nothing is said the motors of an arm, or of each of its arms, stay on in the end."""
-    if hasattr(decoded, POWER_OFF) and POWER_OFF not in given:
-        setattr(decoded, POWER_OFF, False)
-    for name, part in given.items():
-        if isinstance(part, Mapping) and hasattr(decoded, name):
-            _keep_power(getattr(decoded, name), part)
 
 
 class LeRobotArm:

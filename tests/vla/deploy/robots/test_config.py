@@ -27,7 +27,10 @@ ARM = {
     "rate": 30,
     "mapping": "so101",
     "limits": {"channels": {"gripper": {"low": 0, "high": 1}}},
-    "lerobot": {"modules": ["lerobot.robots.so_follower"], "robot": {"type": "so101_follower"}},
+    "lerobot": {
+        "modules": ["lerobot.robots.so_follower"],
+        "robot": {"type": "so101_follower", "use_degrees": False},
+    },
 }
 
 
@@ -78,6 +81,7 @@ def test_what_it_does_not_say_comes_from_its_policy(tmp_path, lerobot_installed)
         ({"cameras": ["front"]}, "must be a map"),
         ({"lerobot": {"robot": {"port": "x"}}}, r"robot lacks the keys \['type'\]"),
         ({"lerobot": {"modules": []}}, r"lerobot lacks the keys \['robot'\].*as LeRobot writes it"),
+        ({"lerobot": {"robot": {"type": "so101_follower"}}}, "Say `use_degrees`"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(tmp_path, lerobot_installed, changes, words):  # noqa: F811
@@ -135,7 +139,7 @@ def test_the_examples_are_whole(lerobot_installed, monkeypatch):  # noqa: F811
     made = StandIn()
     features = dict.fromkeys(NAMES, float) | dict.fromkeys(("front", "wrist"), (48, 64, 3))
     monkeypatch.setattr(StandIn, "observation_features", features)
-    monkeypatch.setattr("vla.deploy.robots.lerobot.build", lambda config, modules: made)
+    monkeypatch.setattr("vla.deploy.robots.lerobot.build", lambda *told: made)
     assert set(load_robot("so101").description.cameras) == {"front", "wrist"}
     assert load_robot("koch").description.embodiment == "koch"
     assert load_robot("metaworld").description.layout.names == ("vx", "vy", "vz", "gripper")

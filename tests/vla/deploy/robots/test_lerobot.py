@@ -52,6 +52,16 @@ class TwoFollowers:
     right_arm_config: Follower
 
 
+@dataclass
+class FlatPair:
+    """What LeRobot's `BiSO100FollowerConfig` was: one configuration for two arms."""
+
+    left_arm_port: str = ""
+    left_arm_disable_torque_on_disconnect: bool = True
+    left_arm_use_degrees: bool = False
+    right_arm_disable_torque_on_disconnect: bool = True
+
+
 class StandIn:
     """What LeRobot's `Robot` is: features known unconnected, the rest refused until connected."""
 
@@ -309,6 +319,8 @@ def lerobot_installed(monkeypatch) -> list[dict]:
         decoded.append(data)
         if (found := data.pop("type")) == "bi_so_follower":
             return TwoFollowers(**{name: Follower(**part) for name, part in data.items()})
+        if found == "bi_so100_follower":
+            return FlatPair(**data)
         if found != "so101_follower":
             raise KeyError(found)
         return Follower(**data)
@@ -356,6 +368,44 @@ def test_each_of_two_arms_keeps_its_power(lerobot_installed):
     config = lerobot.build({"type": "bi_so_follower", **arms}).config
     assert config.left_arm_config.disable_torque_on_disconnect
     assert not config.right_arm_config.disable_torque_on_disconnect
+
+
+def test_both_arms_of_one_configuration_keep_their_power(lerobot_installed):
+    told = {"left_arm_port": "COM3", "right_arm_disable_torque_on_disconnect": True}
+    config = lerobot.build({"type": "bi_so100_follower", **told}).config
+    assert not config.left_arm_disable_torque_on_disconnect
+    assert config.right_arm_disable_torque_on_disconnect
+
+
+def in_degrees() -> Mapping:
+    """The mapping of recordings in degrees."""
+    told = mapping().mapping.to_dict()
+    told["layout"]["groups"]["arm/position"]["unit"] = "rad"
+    for terms in (told["action"], told["proprio"]):
+        terms["arm/position"]["unit"] = "deg"
+    return Mapping.from_dict(told)
+
+
+@pytest.mark.parametrize("robot", [{"type": "so101_follower"}, {"type": "bi_so100_follower"}])
+@pytest.mark.parametrize("is_in_degrees", [False, True])
+def test_a_unit_that_nobody_speaks_of_has_to_be_the_one_of_the_recordings(
+    lerobot_installed, robot, is_in_degrees
+):
+    recorded = in_degrees() if is_in_degrees else mapping().mapping
+    word = "use_degrees" if robot["type"] == "so101_follower" else "left_arm_use_degrees"
+    if is_in_degrees == (word == "use_degrees"):
+        lerobot.build(robot, mapping=recorded)
+    else:
+        with pytest.raises(ValueError, match=f"Say `{word}`, as it was when .* were made"):
+            lerobot.build(robot, mapping=recorded)
+    for said in (False, True):
+        lerobot.build({**robot, word: said}, mapping=recorded)
+
+
+def test_the_unit_of_each_of_two_arms_is_looked_at(lerobot_installed):
+    arms = {"left_arm_config": {"use_degrees": False}, "right_arm_config": {"port": "COM4"}}
+    with pytest.raises(ValueError, match="Say `right_arm_config.use_degrees`"):
+        lerobot.build({"type": "bi_so_follower", **arms}, mapping=mapping().mapping)
 
 
 @pytest.mark.parametrize("example", ["so101", "koch"])
