@@ -21,6 +21,7 @@ from tests.vla.deploy.robots.test_lerobot import (  # noqa: F401
 )
 from vla.deploy.robots.config import EXAMPLES, load_robot, read_robot
 from vla.deploy.robots.kinds import Defaults, LeRobotConfig, MetaWorldConfig, RemoteConfig
+from vla.deploy.robots.remote_guest import RemoteKeys
 
 ARM = {
     "kind": "lerobot",
@@ -149,7 +150,7 @@ def test_the_examples_are_whole(lerobot_installed, monkeypatch):  # noqa: F811
 
 def test_a_robot_elsewhere_takes_a_key_from_the_environment(tmp_path, monkeypatch):
     view = {"key": "observation/image", "size": [8, 12]}
-    remote = {"state": "observation/state", "port": 0, "key_variable": "MY_KEY"}
+    remote = {"state": "observation/state", "port": 0, "key_variable": "MY_KEY", "time": "at"}
     told = {"kind": "remote", "lerobot": None, "remote": remote, "cameras": {"front": view}}
     path = written(tmp_path, **told)
     monkeypatch.delenv("MY_KEY", raising=False)
@@ -157,3 +158,5 @@ def test_a_robot_elsewhere_takes_a_key_from_the_environment(tmp_path, monkeypatc
         load_robot(path)
     monkeypatch.setenv("MY_KEY", "secret")
     assert load_robot(path).description.cameras == {"front": (8, 12)}
+    keys = RemoteKeys("observation/state", {"front": "observation/image"}, "at")
+    assert load_robot(path)._guest._keys == keys
