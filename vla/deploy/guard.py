@@ -62,8 +62,10 @@ class GuardedRobot:
         """Command it.
 
         Raises:
+            ValueError: The command is not finite; it has not been sent.
             Stopped: It has been stopped.
         """
+        self._check(command)
         with self._commanding(), self._turn:
             if self.is_stopped:
                 raise Stopped("The robot has been stopped.")
@@ -105,6 +107,13 @@ class GuardedRobot:
         if not self.is_stopped:
             rest = None if self._last is None else np.where(self._rates, 0.0, self._last)
             self.robot.hold(rest)
+
+    def _check(self, command: np.ndarray) -> None:
+        """The last look at a command, however it was limited: motors take a NaN for a place."""
+        wrong = ~np.isfinite(command)
+        if wrong.any():
+            names = np.asarray(self.robot.description.layout.names)[wrong].tolist()
+            raise ValueError(f"The command is not a number in {names}; nothing was sent.")
 
     @contextlib.contextmanager
     def _commanding(self) -> Iterator[None]:

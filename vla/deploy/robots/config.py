@@ -20,7 +20,7 @@ Files that it names are looked for beside it. A section of its own has
     metaworld   task, seed, image_size, look_alike; `cameras` is a list of Meta-World's
     replay      dataset, episode; `cameras` is a list of the dataset's, and no rate but its own
     lerobot     robot (as LeRobot writes its configuration), modules, motors
-    remote      state (its key), host, port, key_variable, patience_s; `cameras` are
+    remote      state and time (their keys), host, port, key_variable, patience_s; `cameras` are
                 {front: {key: observation/image, size: [224, 224]}}
 """
 

@@ -170,7 +170,7 @@ class LeRobotConfig(RealConfig):
 
         rows = _known_rows(self.mapping, self.columns, defaults)
         rate = _known_rate(self.rate, defaults)
-        arm = build(self.robot, self.modules)
+        arm = build(self.robot, self.modules, rows.mapping)
         return LeRobotArm(arm, rows, rate, self.limits, self.motors, self.cameras, defaults.now)
 
 
@@ -181,17 +181,20 @@ class RemoteConfig(RealConfig):
     state: str
     keys: Mapping[str, str]
     sizes: Mapping[str, tuple[int, int]]
+    time: str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     key_variable: str | None = None
     patience_s: float = 60.0
 
     def build(self, defaults: Defaults) -> Robot:
-        from vla.deploy.robots.remote import RemoteKeys, RemoteRobot
+        from vla.deploy.robots.remote import RemoteRobot
+        from vla.deploy.robots.remote_guest import RemoteKeys
         from vla.deploy.server.access import Address
 
         rows = _known_rows(self.mapping, self.columns, defaults)
-        keys, address = RemoteKeys(self.state, self.keys), Address(self.host, self.port, self._key)
+        keys = RemoteKeys(self.state, self.keys, self.time)
+        address = Address(self.host, self.port, self._key)
         told = rows, _known_rate(self.rate, defaults), keys, self.sizes, address
         return RemoteRobot(*told, self.limits, self.patience_s, defaults.now)
 

@@ -6,37 +6,42 @@ was recorded with the robot says which channels they are.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from rvq_action.data.mapping import Mapping as ChannelMapping
 from rvq_action.data.rows import RowMapping
-from rvq_action.data.term import Term
 from vla.deploy.limits import Limits
-from vla.deploy.rates import rate_channels
+from vla.deploy.robots.lerobot_silence import check_unit, keep_power
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
-
-POWER_OFF = "disable_torque_on_disconnect"
-"""LeRobot's word for letting an arm fall when it is disconnected, which is what it does unasked."""
+from vla.deploy.robots.stance import Stance
 
 
-def build(config: Mapping[str, Any], modules: Sequence[str] = ()) -> Any:
+def build(
+    config: Mapping[str, Any],
+    modules: Sequence[str] = (),
+    mapping: ChannelMapping | None = None,
+) -> Any:
     """A LeRobot robot from its own configuration.
 
     Args:
         config: As LeRobot writes it: `{"type": "so101_follower", "port": ..., "cameras": ...}`.
         modules: To import first, since LeRobot knows only robots and cameras that have been:
             `lerobot.robots.so_follower`, `lerobot.cameras.opencv`, a plugin of your own.
+        mapping: Of its dataset, whose unit is held against LeRobot's; see `check_unit`.
 
     Returns:
         The robot. Unless its configuration asks for it, an arm is not let go of in the end.
 
     Raises:
         ImportError: One of the modules is not installed.
-        ValueError: LeRobot is not, or refuses the configuration.
+        ValueError: LeRobot is not, or refuses the configuration; or its unit is not known.
     """
     try:
         import draccus
@@ -48,24 +53,25 @@ def build(config: Mapping[str, Any], modules: Sequence[str] = ()) -> Any:
         ) from error
     for module in modules:
         importlib.import_module(module)
-    try:
+    with _refusals(config, modules):
         decoded = draccus.decode(RobotConfig, dict(config))
-        _keep_power(decoded, config)
+    keep_power(decoded, config)
+    if mapping is not None:
+        check_unit(decoded, config, mapping)
+    with _refusals(config, modules):
         return make_robot_from_config(decoded)
+
+
+@contextlib.contextmanager
+def _refusals(config: Mapping[str, Any], modules: Sequence[str]) -> Iterator[None]:
+    """LeRobot's errors, as one that says what was asked of it."""
+    try:
+        yield
     except Exception as error:
         raise ValueError(
             f"LeRobot cannot build a robot of {dict(config)}: {type(error).__name__}: {error}. "
             f"Robots and cameras of the modules {list(modules)} are known; name the missing ones."
         ) from error
-
-
-def _keep_power(decoded: Any, given: Mapping[str, Any]) -> None:
-    """Where nothing is said the motors of an arm, or of each of its arms, stay on in the end."""
-    if hasattr(decoded, POWER_OFF) and POWER_OFF not in given:
-        setattr(decoded, POWER_OFF, False)
-    for name, part in given.items():
-        if isinstance(part, Mapping) and hasattr(decoded, name):
-            _keep_power(getattr(decoded, name), part)
 
 
 class LeRobotArm:
@@ -103,17 +109,18 @@ class LeRobotArm:
         self._check_motors(set(seen), set(robot.action_features))
         sizes = {name: tuple(pictures[key][:2]) for name, key in self._cameras.items()}
         self.description = RobotDescription.mapped(rows.mapping, rate, sizes, limits)
-        self._still = self._at_rest()
-        self._stands: dict[str, float] = {}
+        self._stance = Stance(rows.mapping.layout)
 
     def connect(self) -> None:
         """Connect, without ever calibrating: that moves the arm by hand and asks questions.
 
-        LeRobot writes the motors' settings without torque: the arm may sag for a moment.
+        LeRobot writes the motors' settings without torque: the arm may sag for a moment. It is read
+        once, so that it can be stopped whenever that may be.
 
         Raises:
-            RobotError: It cannot be reached, or is not calibrated.
+            RobotError: It cannot be reached or read, or is not calibrated.
         """
+        self._stance = Stance(self.description.layout)
         try:
             self._robot.connect(calibrate=False)
         except Exception as error:
@@ -121,58 +128,64 @@ class LeRobotArm:
         if not self._robot.is_calibrated:
             self.disconnect()
             raise RobotError(f"{self._robot} is not calibrated. Run lerobot-calibrate first.")
+        try:
+            self.observe()
+        except Exception as error:
+            self.disconnect()
+            raise RobotError(f"{self._robot} cannot be read: {error}") from error
 
     def observe(self) -> RobotObservation:
         begin = self._now()
         seen = self._robot.get_observation()
-        actions = self._robot.action_features
-        stands = {name: float(seen[name]) for name in actions if name in seen}
-        self._stands = stands | self._still
         numbers = {own: seen[name] for own, name in self._names("state").items()}
         proprio = self._rows.read_proprio(numbers)
+        self._stance.saw(proprio)
         images = {name: np.asarray(seen[key]) for name, key in self._cameras.items()}
         return RobotObservation(begin, proprio.astype(np.float32), images)
 
     def send(self, command: np.ndarray) -> None:
-        self._robot.send_action(self._written(command))
+        self._robot.send_action(self._named(command))
+        self._stance.told(command)
 
     def hold(self, command: np.ndarray | None) -> None:
-        """Under power, where it was told to be or, if it was told nothing, where it stands; what is
-        told its speed at 0, however fast it is."""
-        if command is not None:
+        """Under power, where it was told to be or, if it was told nothing, where it stands.
+
+        Raises:
+            RobotError: Neither is known, and it has no velocities that could be ended.
+        """
+        if command is None:
+            self._rest()
+        else:
             self.send(command)
-        elif self._stands.keys() == self._robot.action_features.keys():
-            self._robot.send_action(dict(self._stands))
 
     def stop(self) -> None:
-        """Under power where it was last seen, which does not take reading it; an arm that is let go
-        of falls."""
-        self.hold(None)
+        """Under power where it was told to be last, which does not take reading it; an arm that is
+        let go of falls. Errors as `hold`."""
+        self._rest()
 
     def disconnect(self) -> None:
         """Under power all the same, as `build` has it."""
         if self._robot.is_connected:
             self._robot.disconnect()
 
-    def _written(self, command: np.ndarray) -> dict[str, float]:
+    def _rest(self) -> None:
+        """Where its places are not known at least its velocities are ended."""
+        named = self._named(self._stance.rest())
+        known = {name: value for name, value in named.items() if math.isfinite(value)}
+        if not known:
+            raise RobotError(f"{self._robot} does not say where it stands, and was told nothing.")
+        self._robot.send_action(known)
+
+    def _named(self, command: np.ndarray) -> dict[str, float]:
         """A command [D] by the robot's names."""
         written, columns = self._rows.write_actions(command), self._rows.columns
         values = {n: v for f, row in written.items() for n, v in zip(columns[f], row, strict=True)}
         return {name: float(values[own]) for own, name in self._names("action").items()}
 
-    def _at_rest(self) -> dict[str, float]:
-        """What those of the robot's names are told that are rates."""
-        layout = self._rows.mapping.layout
-        rates, action = rate_channels(layout), self._rows.mapping.action
-        terms = [term for term in action if rates[term.channels(layout)].all()]
-        told = self._written(np.zeros(layout.width))
-        return {name: told[name] for name in self._names("action", terms).values()}
-
-    def _names(self, kind: str, terms: Sequence[Term] | None = None) -> dict[str, str]:
+    def _names(self, kind: str) -> dict[str, str]:
         """The mapping's numbers that are read or written -> the robot's names."""
         mapping = self._rows.mapping
-        if terms is None:
-            terms = mapping.action if kind == "action" else mapping.proprio
+        terms = mapping.action if kind == "action" else mapping.proprio
         used = [
             self._rows.columns[term.feature][i]
             for term in terms

@@ -124,14 +124,21 @@ class Robot(Protocol):
 
         Args:
             command: [D] that keeps it where it was last told to be, its velocities 0; None where it
-                has not been told anything: then it stays where it stands.
+                has not been told anything: then it stays where it stood when it was first held.
+
+        Raises:
+            RobotError: It does not answer, or nobody knows where that is.
         """
         ...
 
     def stop(self) -> None:
         """End the motion for good; nothing is sent after it until it is connected again.
 
+        It stays where it was last told to be, however far it is from there, or where it stands.
         Called from any thread, even while another call has not come back.
+
+        Raises:
+            RobotError: It could not be stopped.
         """
         ...
 

@@ -13,37 +13,21 @@ one command for every period. Configure its action horizon to 1.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from rvq_action.data.rows import RowMapping
 from vla.deploy.estop import EmergencyStop
 from vla.deploy.limits import Limits
-from vla.deploy.rates import rate_channels
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
-from vla.deploy.robots.remote_server import OVER, RobotServer
+from vla.deploy.robots.remote_guest import GONE, Guest, RemoteKeys
+from vla.deploy.robots.remote_server import OVER, Answer, RobotServer
 from vla.deploy.server.access import Address
 from vla.deploy.server.stop_call import stop_pages
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RemoteKeys:
-    """Where things are in the robot's messages.
-
-    Attributes:
-        state: The key of its state: an array of the mapping's one feature, or arrays by feature.
-        cameras: Camera -> its key.
-    """
-
-    state: str
-    cameras: Mapping[str, str]
 
 
 class RemoteRobot:
@@ -77,13 +61,11 @@ class RemoteRobot:
             raise ValueError(f"Give the size and the key of each camera: {sizes}, {keys.cameras}.")
         mapping = rows.mapping
         self.description = RobotDescription.mapped(mapping, rate, dict(sizes), limits)
-        self._rows, self._keys, self._now, self._patience = rows, keys, now, patience
-        self._rates = rate_channels(mapping.layout)
-        self._news = threading.Condition()
-        self._seen: RobotObservation | None = None
+        self._patience, self._keys = patience, keys
+        self._guest = Guest(rows, keys, now)
         metadata = {"embodiment": mapping.embodiment, "rate": rate, "action_horizon": 1}
         pages = stop_pages(stop) if stop else None
-        self._server = RobotServer(address, metadata, self._receive, self._forget, pages)
+        self._server = RobotServer(address, metadata, self._guest, 1 / rate, now, pages)
 
     @property
     def port(self) -> int:
@@ -101,21 +83,14 @@ class RemoteRobot:
             "Waiting at %s for the robot's program, an openpi client that sends %s; for %g s at "
             "most, Ctrl-C ends it.",
             self._server.place,
-            self._wanted,
+            self._keys.wanted,
             self._patience,
         )
-        with self._news:
-            has_come = self._news.wait_for(lambda: self._seen is not None, self._patience)
-        if not has_come:
+        if not self._guest.wait(self._patience):
             told = self._missed()
             self.disconnect()
             raise RobotError(told)
         logger.info("The robot's program is there.")
-
-    @property
-    def _wanted(self) -> list[str]:
-        """The keys of its messages."""
-        return [self._keys.state, *self._keys.cameras.values()]
 
     def _missed(self) -> str:
         """Why there is no first observation."""
@@ -132,27 +107,28 @@ class RemoteRobot:
 
     def observe(self) -> RobotObservation:
         """What it sent last; how old that is its time says."""
-        with self._news:
-            if self._seen is None:
-                raise RobotError("The robot has gone.")
-            return self._seen
+        return self._guest.look()
 
     def send(self, command: np.ndarray) -> None:
         """Answer what it has asked, or what it asks next within the period."""
-        self._server.answer(self._written(command))
+        self._tell(self._guest.answer(command))
 
     def hold(self, command: np.ndarray | None) -> None:
-        """Tell it to stay where it was last told to be, or where it stands."""
-        self.send(self._standing(self.observe()) if command is None else command)
+        """Tell it to stay where it was last told to be, or where it stood when it was first held.
+
+        Raises:
+            RobotError: It has gone, or nobody knows where that is.
+        """
+        self._tell(self._rest() if command is None else self._guest.answer(command))
 
     def stop(self) -> None:
-        """Hold it with one last answer, and refuse whatever it asks from then on."""
-        with self._news:
-            seen = self._seen
+        """Hold it with one last answer, and refuse whatever it asks from then on.
+
+        The answer is what it fetched last, its velocities 0; where it fetched nothing it stays.
+        """
         last = None
         try:
-            if seen is not None:
-                last = self._written(self._standing(seen))
+            last = self._rest() if self._guest.is_there else None
         finally:
             self._server.refuse(OVER, last)
 
@@ -160,41 +136,13 @@ class RemoteRobot:
         """Let go of it, once it has fetched its last answer or has had two periods to do so."""
         self._server.close(2 / self.description.rate)
 
-    def _written(self, command: np.ndarray) -> dict[str, Any]:
-        """A command [D] as an answer: float32 [1, W], in its dataset's columns."""
-        written = self._rows.write_actions(command)
-        row = np.concatenate([written[feature] for feature in written])
-        return {"actions": row[None].astype(np.float32)}
+    def _tell(self, answer: Answer) -> None:
+        self._guest.is_driven = True
+        self._server.answer(answer)
 
-    def _standing(self, seen: RobotObservation) -> np.ndarray:
-        """The command that keeps it where it says it is.
-
-        Raises:
-            RobotError: It does not say that of every channel.
-        """
-        command = np.where(self._rates, 0.0, seen.proprio)
-        if not np.isfinite(command).all():
-            raise RobotError("The robot does not say where it stands, and was told nothing yet.")
-        return command
-
-    def _receive(self, message: Any) -> None:
-        """Keep an observation.
-
-        Raises:
-            ValueError: It lacks something; the robot is told.
-        """
-        if not isinstance(message, dict):
-            raise ValueError("an observation is a map")
-        if missing := [key for key in self._wanted if key not in message]:
-            raise ValueError(f"the observation lacks {missing}; it has {sorted(map(str, message))}")
-        proprio = self._rows.read_proprio(message[self._keys.state]).astype(np.float32)
-        if proprio.shape != self._rates.shape:
-            raise ValueError(f"one state is wanted, got an array {list(proprio.shape)}")
-        images = {n: np.asarray(message[key]) for n, key in self._keys.cameras.items()}
-        with self._news:
-            self._seen = RobotObservation(self._now(), proprio, images)
-            self._news.notify_all()
-
-    def _forget(self) -> None:
-        with self._news:
-            self._seen = None
+    def _rest(self) -> Answer:
+        if (answer := self._guest.rest()) is not None:
+            return answer
+        if not self._guest.is_there:
+            raise RobotError(GONE)
+        raise RobotError("The robot does not say where it stands, and was told nothing yet.")

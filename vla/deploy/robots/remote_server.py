@@ -1,8 +1,8 @@
 """RobotServer: the websocket that one robot's program talks to, in openpi's protocol.
 
 Who may come is decided in access.py. What is wrong with a message is said in a text frame, without
-a traceback, and the connection goes on. In the end the robot still gets the last answer, if it has
-not had it, and refusals after that.
+a traceback, and the connection goes on. Until the control loop answers, the robot is told to stay
+where it is. In the end it still gets the last answer, if it has not had it, and refusals after.
 """
 
 from __future__ import annotations
@@ -10,17 +10,53 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from vla.deploy.robots.remote_inbox import Inbox
 from vla.deploy.server.access import MAX_BYTES, Address, Door, Page
 from vla.deploy.wire import pack, unpack
 
 logger = logging.getLogger(__name__)
 ANSWER_S = 1.0
 """A question that the control loop does not answer for so long is refused."""
+SILENCE = "The control loop does not answer."
 OVER = "The run is over."
 TURN_S = 0.5
 """A robot that comes back may find its broken connection still being closed."""
+
+
+class Answer(NamedTuple):
+    """A command [D], and the message that tells it."""
+
+    command: np.ndarray
+    message: dict[str, Any]
+
+
+class Host(Protocol):
+    """Whoever a robot's program speaks with."""
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether the control loop answers by now."""
+        ...
+
+    def receive(self, message: Any, since: float) -> None:
+        """Take a message that came at this time [s] or later; a ValueError goes to the robot."""
+        ...
+
+    def rest(self) -> Answer | None:
+        """What keeps the robot where it is; None where that is not known."""
+        ...
+
+    def fetched(self, command: np.ndarray) -> None:
+        """The robot gets this command [D] now."""
+        ...
+
+    def gone(self) -> str:
+        """The robot has gone; why no other is answered from now on, empty where one is."""
+        ...
 
 
 class RobotServer:
@@ -29,8 +65,9 @@ class RobotServer:
     Args:
         address: Where.
         metadata: What a robot is told when it comes.
-        receive: Takes a message; a ValueError of it goes to the robot.
-        gone: Called when the robot has gone.
+        host: Whoever it speaks with.
+        period: Of the control loop [s].
+        now: The time of the loop.
         pages: Path -> what it gives without a websocket.
 
     Attributes:
@@ -41,16 +78,17 @@ class RobotServer:
         self,
         address: Address,
         metadata: dict[str, Any],
-        receive: Callable[[Any], None],
-        gone: Callable[[], None],
+        host: Host,
+        period: float,
+        now: Callable[[], float],
         pages: Mapping[str, Callable[[], Page]] | None = None,
     ) -> None:
         self._address, self._metadata = address, metadata
         self._door = Door(address, pages=pages or {})
-        self._receive, self._gone = receive, gone
+        self._host, self._period, self._now = host, period, now
         self._talking = threading.Lock()
         self._news = threading.Condition()
-        self._standing: dict[str, Any] | None = None
+        self._standing: Answer | None = None
         self._is_fresh = False
         self._refusal = self.problem = ""
         self._server: Any = None
@@ -85,17 +123,17 @@ class RobotServer:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
-    def answer(self, message: dict[str, Any]) -> None:
+    def answer(self, answer: Answer) -> None:
         """Answer the robot's question, if it has one; nothing once it is refused.
 
         The last answer stands until it is fetched.
         """
         with self._news:
             if not self._refusal:
-                self._standing, self._is_fresh = message, True
+                self._standing, self._is_fresh = answer, True
                 self._news.notify_all()
 
-    def refuse(self, reason: str, last: dict[str, Any] | None = None) -> None:
+    def refuse(self, reason: str, last: Answer | None = None) -> None:
         """Answer nothing any more, but for a last answer, once."""
         with self._news:
             self._refusal, self._standing = reason, last
@@ -123,7 +161,7 @@ class RobotServer:
 
     def _talk(self, connection: Any) -> None:
         """One robot's questions, until it goes."""
-        from websockets.exceptions import ConnectionClosed
+        from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
         if not self._talking.acquire(timeout=TURN_S):
             connection.close(1013, "Another robot is connected.")
@@ -131,45 +169,55 @@ class RobotServer:
         self._connection = connection
         try:
             connection.send(pack(self._metadata))
-            for data in connection:
-                answer = self._respond(data)
-                connection.send(answer if isinstance(answer, str) else pack(answer))
-                self._delivered(answer)
+            inbox = Inbox(connection, self._now)
+            while True:
+                self._tell(connection, self._respond(*inbox.newest()))
+        except ConnectionClosedOK:
+            logger.info("The robot has gone.")
         except ConnectionClosed:
             logger.warning("The robot's connection broke.")
         finally:
             with self._news:
                 self._connection = None
                 self._news.notify_all()
-            self._gone()
+            if reason := self._host.gone():
+                self.refuse(reason)
             self._talking.release()
 
-    def _respond(self, data: str | bytes) -> str | dict[str, Any]:
+    def _respond(self, data: str | bytes, since: float) -> str | Answer:
         """The answer to one message; a text is an error."""
         with self._news:
             self._is_fresh, is_over = False, bool(self._refusal)
-        if not is_over and (error := self._take(data)):
+        if not is_over and (error := self._take(data, since)):
             return error
+        is_driven = self._host.is_driven
         with self._news:
-            self._news.wait_for(lambda: self._is_fresh or self._refusal, ANSWER_S)
+            patience = ANSWER_S if is_driven else self._period
+            self._news.wait_for(lambda: self._is_fresh or self._refusal, patience)
             if self._standing is not None and (self._is_fresh or self._refusal):
                 return self._standing
-        return self._refusal or "The control loop does not answer."
+            refusal = self._refusal
+        return refusal or (None if is_driven else self._host.rest()) or SILENCE
 
-    def _take(self, data: str | bytes) -> str:
+    def _take(self, data: str | bytes, since: float) -> str:
         """Pass an observation on; what is wrong with it."""
         try:
             if isinstance(data, str):
                 raise ValueError("a text is no observation")
-            self._receive(unpack(data))
+            self._host.receive(unpack(data), since)
         except (ValueError, TypeError, KeyError) as error:
             self.problem = str(error)
             return f"Refused: {error}"
         self.problem = ""
         return ""
 
-    def _delivered(self, answer: str | dict[str, Any]) -> None:
-        """It no longer stands, unless a newer one came meanwhile."""
+    def _tell(self, connection: Any, answer: str | Answer) -> None:
+        """Send an answer; it no longer stands then, unless a newer one came meanwhile."""
+        if isinstance(answer, str):
+            connection.send(answer)
+            return
+        self._host.fetched(answer.command)
+        connection.send(pack(answer.message))
         with self._news:
             if self._standing is answer:
                 self._standing = None

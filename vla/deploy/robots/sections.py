@@ -108,6 +108,7 @@ def _lerobot(source: Source) -> RobotConfig:
 
 def _remote(source: Source) -> RobotConfig:
     more: dict[str, Reader] = {
+        "time": text,
         "host": text,
         "port": whole,
         "key_variable": text,

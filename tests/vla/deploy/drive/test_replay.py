@@ -37,7 +37,7 @@ def arm(lerobot_installed, monkeypatch, tmp_path) -> StandIn:
 
     monkeypatch.setattr("vla.deploy.run.InferenceThread", at_once)
     made = StandIn()
-    monkeypatch.setattr("vla.deploy.robots.lerobot.build", lambda config, modules: made)
+    monkeypatch.setattr("vla.deploy.robots.lerobot.build", lambda *told: made)
     monkeypatch.setattr(go, "MonotonicClock", SimulatedClock)
     return made
 

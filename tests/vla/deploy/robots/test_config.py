@@ -21,13 +21,17 @@ from tests.vla.deploy.robots.test_lerobot import (  # noqa: F401
 )
 from vla.deploy.robots.config import EXAMPLES, load_robot, read_robot
 from vla.deploy.robots.kinds import Defaults, LeRobotConfig, MetaWorldConfig, RemoteConfig
+from vla.deploy.robots.remote_guest import RemoteKeys
 
 ARM = {
     "kind": "lerobot",
     "rate": 30,
     "mapping": "so101",
     "limits": {"channels": {"gripper": {"low": 0, "high": 1}}},
-    "lerobot": {"modules": ["lerobot.robots.so_follower"], "robot": {"type": "so101_follower"}},
+    "lerobot": {
+        "modules": ["lerobot.robots.so_follower"],
+        "robot": {"type": "so101_follower", "use_degrees": False},
+    },
 }
 
 
@@ -78,6 +82,7 @@ def test_what_it_does_not_say_comes_from_its_policy(tmp_path, lerobot_installed)
         ({"cameras": ["front"]}, "must be a map"),
         ({"lerobot": {"robot": {"port": "x"}}}, r"robot lacks the keys \['type'\]"),
         ({"lerobot": {"modules": []}}, r"lerobot lacks the keys \['robot'\].*as LeRobot writes it"),
+        ({"lerobot": {"robot": {"type": "so101_follower"}}}, "Say `use_degrees`"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(tmp_path, lerobot_installed, changes, words):  # noqa: F811
@@ -148,7 +153,7 @@ def test_the_examples_are_whole(lerobot_installed, monkeypatch):  # noqa: F811
     made = StandIn()
     features = dict.fromkeys(NAMES, float) | dict.fromkeys(("front", "wrist"), (48, 64, 3))
     monkeypatch.setattr(StandIn, "observation_features", features)
-    monkeypatch.setattr("vla.deploy.robots.lerobot.build", lambda config, modules: made)
+    monkeypatch.setattr("vla.deploy.robots.lerobot.build", lambda *told: made)
     assert set(load_robot("so101").description.cameras) == {"front", "wrist"}
     assert load_robot("koch").description.embodiment == "koch"
     assert load_robot("metaworld").description.layout.names == ("vx", "vy", "vz", "gripper")
@@ -158,7 +163,7 @@ def test_the_examples_are_whole(lerobot_installed, monkeypatch):  # noqa: F811
 
 def test_a_robot_elsewhere_takes_a_key_from_the_environment(tmp_path, monkeypatch):
     view = {"key": "observation/image", "size": [8, 12]}
-    remote = {"state": "observation/state", "port": 0, "key_variable": "MY_KEY"}
+    remote = {"state": "observation/state", "port": 0, "key_variable": "MY_KEY", "time": "at"}
     told = {"kind": "remote", "lerobot": None, "remote": remote, "cameras": {"front": view}}
     path = written(tmp_path, **told)
     monkeypatch.delenv("MY_KEY", raising=False)
@@ -166,3 +171,5 @@ def test_a_robot_elsewhere_takes_a_key_from_the_environment(tmp_path, monkeypatc
         load_robot(path)
     monkeypatch.setenv("MY_KEY", "secret")
     assert load_robot(path).description.cameras == {"front": (8, 12)}
+    keys = RemoteKeys("observation/state", {"front": "observation/image"}, "at")
+    assert load_robot(path)._guest._keys == keys

@@ -52,6 +52,16 @@ class TwoFollowers:
     right_arm_config: Follower
 
 
+@dataclass
+class FlatPair:
+    """What LeRobot's `BiSO100FollowerConfig` was: one configuration for two arms."""
+
+    left_arm_port: str = ""
+    left_arm_disable_torque_on_disconnect: bool = True
+    left_arm_use_degrees: bool = False
+    right_arm_disable_torque_on_disconnect: bool = True
+
+
 class StandIn:
     """What LeRobot's `Robot` is: features known unconnected, the rest refused until connected."""
 
@@ -60,7 +70,7 @@ class StandIn:
     def __init__(self, names=NAMES, calibrated=True, config=None) -> None:
         self.config, self.has_power = config or Follower(), True
         self.is_connected, self.is_calibrated, self.calls = False, calibrated, []
-        self.positions = dict(zip(names, START.values(), strict=True))
+        self.positions = dict(zip(names, START.values(), strict=False))
 
     @property
     def observation_features(self) -> dict:
@@ -114,63 +124,121 @@ def test_it_is_held_where_it_was_told_to_be_or_where_it_stands():
     arm, robot = made()
     arm.connect()
     arm.hold(None)
-    assert robot.calls == []
-    arm.observe()
-    arm.hold(None)
-    assert robot.calls[-1] == START
+    assert robot.calls[-1] == pytest.approx(START)
     arm.hold(np.array([9.0, 2, 3, 4, 5, 1.0]))
     assert robot.calls[-1]["shoulder_pan.pos"] == 9.0
-    arm.stop()
-    assert robot.calls[-1] == START and robot.is_connected
     arm.disconnect()
     arm.disconnect()
     assert not robot.is_connected
 
 
-class Cart(StandIn):
-    """Is told how fast to go, and says how fast it goes, or else where it is."""
-
-    def __init__(self, seen: str) -> None:
-        super().__init__()
-        self.seen, self.positions = seen, {"x.vel": 0.0, "lift.pos": 0.2}
-
-    @property
-    def observation_features(self) -> dict:
-        return {self.seen: float, "lift.pos": float, "front": (*SIZE, 3)}
-
-    def get_observation(self) -> dict:
-        numbers = super().get_observation()
-        return {self.seen: numbers.pop("x.vel")} | numbers
-
-
-def cart_mapping(seen: str) -> RowMapping:
-    speed = {"channels": ["vx"], "unit": "m/s", "delta": "raw"}
-    height = {"channels": ["lift"], "unit": "m", "delta": "raw"}
-    names = {"action": ("x.vel", "lift.pos"), "observation.state": (seen, "lift.pos")}
-    data = {
-        "embodiment": "cart",
-        "layout": {"name": "cart", "groups": {"base/velocity": speed, "lift/height": height}},
-        "action": {"vx": {"feature": "action", "take": [0]}} | _lift("action"),
-        "proprio": {"vx": {"feature": "observation.state", "take": [0]}}
-        | _lift("observation.state"),
-    }
-    return RowMapping(Mapping.from_dict(data).with_columns(names.__getitem__))
-
-
-def _lift(feature: str) -> dict:
-    return {"lift": {"feature": feature, "take": [1]}}
-
-
-@pytest.mark.parametrize("seen", ["x.vel", "x.pos"])
-def test_what_is_told_its_speed_stands_still_when_it_is_stopped(seen):
-    robot = Cart(seen)
-    arm = lerobot.LeRobotArm(robot, cart_mapping(seen), 30.0)
+def test_it_is_stopped_where_it_was_told_to_be_however_far_it_is_from_where_it_was_seen():
+    arm, robot = made()
     arm.connect()
-    arm.observe()
-    arm.send(np.array([0.5, 0.3]))
+    arm.send(np.array([9.0, 2, 3, 4, 5, 1.0]))
+    robot.positions["shoulder_pan.pos"] = 4.0
     arm.observe()
     arm.stop()
-    assert robot.calls[-1] == pytest.approx({"x.vel": 0.0, "lift.pos": 0.3})
+    assert robot.calls[-1]["shoulder_pan.pos"] == 9.0 and robot.is_connected
+
+
+def test_an_arm_that_hangs_under_its_load_does_not_sink_while_it_is_held():
+    arm, robot = made()
+    arm.connect()
+    arm.observe()
+    for _ in range(3):
+        arm.hold(None)
+        robot.positions["shoulder_lift.pos"] -= 1.0
+        arm.observe()
+    arm.stop()
+    assert [call["shoulder_lift.pos"] for call in robot.calls] == pytest.approx([2.0] * 4)
+
+
+def test_an_arm_that_is_connected_again_is_held_where_it_is_then():
+    arm, robot = made()
+    arm.connect()
+    arm.send(np.array([9.0, 2, 3, 4, 5, 1.0]))
+    arm.disconnect()
+    robot.positions["shoulder_pan.pos"] = -50.0
+    arm.connect()
+    arm.hold(None)
+    assert robot.calls[-1]["shoulder_pan.pos"] == -50.0
+
+
+CART = ("lift.pos", "x.vel", "theta.vel")
+
+
+class Cart(StandIn):
+    """Takes a part of its numbers, too, and then keeps to what it has of the others."""
+
+    def send_action(self, action: dict) -> dict:
+        super().send_action(self.positions | action)
+        self.calls[-1] = action
+        return action
+
+
+def made_cart(*seen: str) -> tuple[lerobot.LeRobotArm, Cart]:
+    """A lift on a base that is told velocities; connected, and what it says of itself."""
+    groups = {
+        "arm/position": {"channels": ["lift"], "unit": "normalized", "delta": "raw"},
+        "base/velocity": {"channels": ["x", "theta"], "unit": "m/s", "delta": "raw"},
+    }
+    takes = {"arm/position": CART[:1], "base/velocity": CART[1:]}
+    action = {g: {"feature": "action", "take": [*names]} for g, names in takes.items()}
+    state = {
+        g: {"feature": "state", "take": [*names]}
+        for g, names in takes.items()
+        if set(names) <= set(seen)
+    }
+    layout = {"name": "cart", "groups": groups}
+    told = {"embodiment": "cart", "layout": layout, "action": action, "proprio": state}
+    rows = RowMapping(Mapping.from_dict(told).with_columns(lambda feature: CART))
+    robot = Cart(CART)
+    arm = lerobot.LeRobotArm(robot, rows, 30.0)
+    arm.connect()
+    return arm, robot
+
+
+def test_a_base_that_drives_stands_still_when_it_is_stopped():
+    arm, robot = made_cart(*CART)
+    arm.send(np.array([3.5, 0.25, 0.5]))
+    arm.observe()
+    arm.stop()
+    assert robot.calls[-1] == {"lift.pos": 3.5, "x.vel": 0.0, "theta.vel": 0.0}
+
+
+def test_a_base_stands_still_whatever_is_not_known_of_the_arm_on_it():
+    arm, robot = made_cart("x.vel", "theta.vel")
+    arm.stop()
+    assert robot.calls == [{"x.vel": 0.0, "theta.vel": 0.0}]
+
+
+def test_an_arm_that_nothing_can_be_told_says_so():
+    arm, robot = made()
+    robot.connect(calibrate=False)
+    with pytest.raises(RobotError, match="my SO-101 does not say where it stands"):
+        arm.stop()
+    assert robot.calls == []
+
+
+def test_an_arm_that_does_not_say_where_it_stands_is_not_driven():
+    robot = StandIn()
+    robot.positions["elbow_flex.pos"] = float("nan")
+    with pytest.raises(RobotError, match="my SO-101 cannot be read:.*'elbow_flex.pos' is nan"):
+        made(robot)[0].connect()
+    assert not robot.is_connected
+
+
+def test_a_state_that_is_not_a_number_is_never_sent_back():
+    arm, robot = made()
+    arm.connect()
+    arm.observe()
+    robot.positions["elbow_flex.pos"] = float("nan")
+    with pytest.raises(ValueError, match="'elbow_flex.pos' is nan"):
+        arm.observe()
+    arm.hold(None)
+    arm.stop()
+    assert robot.calls == [pytest.approx(START)] * 2
 
 
 def test_motors_and_cameras_of_other_names():
@@ -251,6 +319,8 @@ def lerobot_installed(monkeypatch) -> list[dict]:
         decoded.append(data)
         if (found := data.pop("type")) == "bi_so_follower":
             return TwoFollowers(**{name: Follower(**part) for name, part in data.items()})
+        if found == "bi_so100_follower":
+            return FlatPair(**data)
         if found != "so101_follower":
             raise KeyError(found)
         return Follower(**data)
@@ -298,6 +368,44 @@ def test_each_of_two_arms_keeps_its_power(lerobot_installed):
     config = lerobot.build({"type": "bi_so_follower", **arms}).config
     assert config.left_arm_config.disable_torque_on_disconnect
     assert not config.right_arm_config.disable_torque_on_disconnect
+
+
+def test_both_arms_of_one_configuration_keep_their_power(lerobot_installed):
+    told = {"left_arm_port": "COM3", "right_arm_disable_torque_on_disconnect": True}
+    config = lerobot.build({"type": "bi_so100_follower", **told}).config
+    assert not config.left_arm_disable_torque_on_disconnect
+    assert config.right_arm_disable_torque_on_disconnect
+
+
+def in_degrees() -> Mapping:
+    """The mapping of recordings in degrees."""
+    told = mapping().mapping.to_dict()
+    told["layout"]["groups"]["arm/position"]["unit"] = "rad"
+    for terms in (told["action"], told["proprio"]):
+        terms["arm/position"]["unit"] = "deg"
+    return Mapping.from_dict(told)
+
+
+@pytest.mark.parametrize("robot", [{"type": "so101_follower"}, {"type": "bi_so100_follower"}])
+@pytest.mark.parametrize("is_in_degrees", [False, True])
+def test_a_unit_that_nobody_speaks_of_has_to_be_the_one_of_the_recordings(
+    lerobot_installed, robot, is_in_degrees
+):
+    recorded = in_degrees() if is_in_degrees else mapping().mapping
+    word = "use_degrees" if robot["type"] == "so101_follower" else "left_arm_use_degrees"
+    if is_in_degrees == (word == "use_degrees"):
+        lerobot.build(robot, mapping=recorded)
+    else:
+        with pytest.raises(ValueError, match=f"Say `{word}`, as it was when .* were made"):
+            lerobot.build(robot, mapping=recorded)
+    for said in (False, True):
+        lerobot.build({**robot, word: said}, mapping=recorded)
+
+
+def test_the_unit_of_each_of_two_arms_is_looked_at(lerobot_installed):
+    arms = {"left_arm_config": {"use_degrees": False}, "right_arm_config": {"port": "COM4"}}
+    with pytest.raises(ValueError, match="Say `right_arm_config.use_degrees`"):
+        lerobot.build({"type": "bi_so_follower", **arms}, mapping=mapping().mapping)
 
 
 @pytest.mark.parametrize("example", ["so101", "koch"])

@@ -19,7 +19,8 @@ from vla.deploy.estop import EmergencyStop
 from vla.deploy.policy import PolicyDescription
 from vla.deploy.report import Ending
 from vla.deploy.robots.protocol import RobotError
-from vla.deploy.robots.remote import RemoteKeys, RemoteRobot
+from vla.deploy.robots.remote import RemoteRobot
+from vla.deploy.robots.remote_guest import RemoteKeys
 from vla.deploy.run import run
 from vla.deploy.server.access import Address
 from vla.deploy.settings import DeploymentSettings, SafetySettings
@@ -76,6 +77,13 @@ class Counting:
         return chunk
 
 
+def ask(robot: RemoteRobot, socket, message: bytes) -> None:
+    """Have it kept, by a robot that is waited for as if a control loop drove it."""
+    robot._guest.is_driven = True
+    socket.send(message)
+    wait_until(lambda: robot._guest.is_there)
+
+
 def be_a_robot(robot: RemoteRobot, questions: int, answers: list) -> None:
     """Ask so often, do what is answered, and go."""
     with visit(robot) as socket:
@@ -127,9 +135,7 @@ def test_what_is_no_observation_is_refused_in_words_and_nothing_breaks(robot, me
         import re
 
         assert re.search(words, refusal), refusal
-        socket.send(sight(1))
-        while robot._seen is None:
-            threading.Event().wait(0.01)
+        ask(robot, socket, sight(1))
         robot.send(np.array([1, 2, 3, 4, 5, 0.5]))
         np.testing.assert_allclose(unpack(socket.recv())["actions"], [[1, 2, 3, 4, 5, 50]])
 
@@ -154,9 +160,7 @@ def test_one_robot_at_a_time(robot):
 def test_a_stopped_robot_is_held_and_then_refused(robot):
     with visit(robot) as socket:
         socket.recv()
-        socket.send(sight(0))
-        while robot._seen is None:
-            threading.Event().wait(0.01)
+        ask(robot, socket, sight(0))
         robot.stop()
         np.testing.assert_allclose(unpack(socket.recv())["actions"], [[1, 2, 3, 4, 5, 60]])
         socket.send(sight(1))
@@ -166,8 +170,7 @@ def test_a_stopped_robot_is_held_and_then_refused(robot):
 def driven(robot: RemoteRobot, socket) -> None:
     """Asks once and is told to go on; nothing is asked after that."""
     socket.recv()
-    socket.send(sight(0))
-    wait_until(lambda: robot._seen is not None)
+    ask(robot, socket, sight(0))
     robot.send(np.array([9.0, 2, 3, 4, 5, 0.6]))
     assert unpack(socket.recv())["actions"][0, 0] == 9.0
 
@@ -180,7 +183,7 @@ def test_a_stop_reaches_a_robot_that_asks_later(robot):
         robot.stop()
         robot.send(np.array([11.0, 2, 3, 4, 5, 0.6]))
         socket.send(sight(1))
-        np.testing.assert_allclose(unpack(socket.recv())["actions"], [[1, 2, 3, 4, 5, 60]])
+        np.testing.assert_allclose(unpack(socket.recv())["actions"], [[9, 2, 3, 4, 5, 60]])
         socket.send(sight(2))
         assert socket.recv() == "The run is over."
 
@@ -189,7 +192,7 @@ def test_a_robot_that_does_not_say_where_it_stands_gets_no_older_command(robot):
     with visit(robot) as socket:
         driven(robot, socket)
         robot.send(np.array([10.0, 2, 3, 4, 5, 0.6]))
-        robot._forget()
+        robot._guest.gone()
         robot.stop()
         socket.send(sight(1))
         assert socket.recv() == "The run is over."
@@ -205,9 +208,8 @@ def test_a_hold_is_fetched_before_the_connection_closes(asks_before):
         slow.hold(np.array([7.0, 2, 3, 4, 5, 0.6]))
         end = threading.Thread(target=slow.disconnect)
         if asks_before:
-            slow._forget()
-            socket.send(sight(1))
-            wait_until(lambda: slow._seen is not None)
+            slow._guest.gone()
+            ask(slow, socket, sight(1))
             end.start()
         else:
             end.start()
