@@ -33,6 +33,7 @@ class Preflight:
         settings: How.
         is_real: Whether something may break.
         seen: float [2, D], the lowest and highest state in training; None: not known.
+        strict: Whether a state unlike any in training keeps the robot from moving.
     """
 
     robot: RobotDescription
@@ -40,6 +41,7 @@ class Preflight:
     settings: DeploymentSettings
     is_real: bool
     seen: np.ndarray | None = None
+    strict: bool = False
 
     def lines(self, now: RobotObservation) -> Iterator[str]:
         """The table."""
@@ -78,7 +80,7 @@ class Preflight:
             self._limiter.start(now.proprio)
         except LimitViolation as error:
             return [str(error)]
-        return []
+        return self._unlike_training(now.proprio) if self.strict else []
 
     def warnings(self, now: RobotObservation) -> list[str]:
         """What should be looked at again."""
@@ -87,11 +89,7 @@ class Preflight:
             for name, image in now.images.items()
             if image.mean() < DARK or image.std() < BLANK
         ]
-        if strange := self._outside(now.proprio):
-            found.append(
-                f"{', '.join(strange)}: further out than the training data ever went. Another "
-                "calibration, another unit or another arm?"
-            )
+        found += self._unlike_training(now.proprio)
         if self.is_real and (free := self._unlimited()):
             found.append(f"nothing limits the place, speed or acceleration of {', '.join(free)}")
         return found
@@ -113,13 +111,20 @@ class Preflight:
             state = _number(float(now.proprio[index]))
             yield ROW.format(channel.name, channel.unit, state, seen, limits, *rates)
 
-    def _outside(self, state: np.ndarray) -> list[str]:
+    def _unlike_training(self, state: np.ndarray) -> list[str]:
+        """What is to be said of a state that is out there, once for all its channels."""
         if self.seen is None:
             return []
         low, high = self.seen
         margin = 0.1 * (high - low)
         is_out = (state < low - margin) | (state > high + margin)
-        return [n for n, out in zip(self.robot.layout.names, is_out, strict=True) if out]
+        if not is_out.any():
+            return []
+        names = [n for n, out in zip(self.robot.layout.names, is_out, strict=True) if out]
+        return [
+            f"{', '.join(names)}: further out than the training data ever went. Another "
+            "calibration, another unit or another arm?"
+        ]
 
     def _unknown(self, state: np.ndarray) -> list[str]:
         """Channels that have a place, which the robot does not know."""

@@ -59,7 +59,7 @@ def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
     if config.is_real:
         seen = seen_states(subject.policy.tokenizer, policy.description.embodiment)
         about = robot.description, policy.description, settings
-        preflight = Preflight(*about, is_real=True, seen=seen)
+        preflight = Preflight(*about, is_real=True, seen=seen, strict=True)
         more["ready"] = lambda: look_over(preflight, robot, yes=False)
     report = run(robot, policy, settings, clock, inference, **more)
     success = _solved(config, robot, trial) if report.ending in PEACEFUL else False
