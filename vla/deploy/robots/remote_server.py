@@ -7,12 +7,15 @@ not had it, and refusals after that.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vla.deploy.server.access import MAX_BYTES, Address, Door, Page
+from vla.deploy.server.access import Address, Door, Page
+from vla.deploy.server.hosting import ServerThread
+from vla.deploy.server.listener import Listener
 from vla.deploy.wire import pack, unpack
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,9 @@ class RobotServer:
         receive: Takes a message; a ValueError of it goes to the robot.
         gone: Called when the robot has gone.
         pages: Path -> what it gives without a websocket.
+
+    Attributes:
+        port: That is listened on.
     """
 
     def __init__(
@@ -45,36 +51,22 @@ class RobotServer:
         self._address, self._metadata = address, metadata
         self._door = Door(address, pages=pages or {})
         self._receive, self._gone = receive, gone
-        self._talking = threading.Lock()
         self._news = threading.Condition()
         self._standing: dict[str, Any] | None = None
         self._is_fresh = False
         self._refusal = ""
-        self._server: Any = None
         self._connection: Any = None
-        self._thread: threading.Thread | None = None
-
-    @property
-    def port(self) -> int:
-        """That is listened on."""
-        return self._server.socket.getsockname()[1] if self._server else self._address.port
+        self._thread: ServerThread | None = None
+        self.port = address.port
 
     def start(self) -> None:
         """Listen; a second call does nothing."""
-        from websockets.sync.server import serve
-
-        if self._server is not None:
+        if self._thread is not None:
             return
-        place = self._address.host, self._address.port
-        self._server = serve(
-            self._talk,
-            *place,
-            process_request=self._door.admit,
-            compression=None,
-            max_size=MAX_BYTES,
-        )
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._talking = asyncio.Lock()
+        thread = ServerThread(Listener(self._address, self._door, self._talk), self._lost)
+        self.port = thread.start()
+        self._thread = thread
 
     def answer(self, message: dict[str, Any]) -> None:
         """Answer the robot's question, if it has one; nothing once it is refused.
@@ -98,7 +90,7 @@ class RobotServer:
         Args:
             patience: How long [s] a robot that is there may take to fetch the answer that stands.
         """
-        if self._server is None or self._thread is None:
+        if self._thread is None:
             return
         with self._news:
             self._refusal = OVER
@@ -106,25 +98,29 @@ class RobotServer:
             self._news.wait_for(
                 lambda: self._standing is None or self._connection is None, patience
             )
-        self._server.shutdown()
-        self._thread.join()
-        if (connection := self._connection) is not None:
-            connection.close()
-        self._server = self._thread = None
+        self._thread.close()
+        self._thread = None
 
-    def _talk(self, connection: Any) -> None:
+    def _lost(self, error: BaseException) -> None:
+        """The robot's program cannot come any more; what it held on to has broken."""
+        logger.error("Port %d is not listened on any more: %s.", self.port, error)
+        self._gone()
+
+    async def _talk(self, connection: Any) -> None:
         """One robot's questions, until it goes."""
         from websockets.exceptions import ConnectionClosed
 
-        if not self._talking.acquire(timeout=TURN_S):
-            connection.close(1013, "Another robot is connected.")
+        try:
+            await asyncio.wait_for(self._talking.acquire(), TURN_S)
+        except TimeoutError:
+            await connection.close(1013, "Another robot is connected.")
             return
         self._connection = connection
         try:
-            connection.send(pack(self._metadata))
-            for data in connection:
-                answer = self._respond(data)
-                connection.send(answer if isinstance(answer, str) else pack(answer))
+            await connection.send(pack(self._metadata))
+            async for data in connection:
+                answer = await asyncio.to_thread(self._respond, data)
+                await connection.send(answer if isinstance(answer, str) else pack(answer))
                 self._delivered(answer)
         except ConnectionClosed:
             logger.warning("The robot's connection broke.")

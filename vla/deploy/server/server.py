@@ -22,17 +22,13 @@ from vla.deploy.server.access import MAX_BYTES, Address, Door
 from vla.deploy.server.batching import Batcher, BatchSettings
 from vla.deploy.server.conversation import Conversation
 from vla.deploy.server.declaration import STATE, Declaration
+from vla.deploy.server.lobby import sockets_logger
 from vla.deploy.server.metrics import Metrics
 from vla.deploy.server.reading import RequestReader
 from vla.deploy.server.served import ServedPolicy, first_request
 from vla.deploy.wire import pack
 
 logger = logging.getLogger(__name__)
-sockets_logger = logging.getLogger(f"{__name__}.sockets")
-sockets_logger.setLevel(logging.ERROR)
-STRANGE = "opening handshake failed", "parser failed"
-"""Whoever speaks something else fills no log with tracebacks."""
-sockets_logger.addFilter(lambda record: record.msg not in STRANGE)
 GOING_AWAY, TRY_LATER, TOO_BIG = 1001, 1013, 1009
 OPEN_S, CLOSE_S = 5.0, 2.0
 """A client that does not open or close a connection for so long is let go of [s]."""
