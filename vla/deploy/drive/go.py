@@ -97,14 +97,14 @@ class Drive:
             ValueError: Something does not fit.
         """
         clock: Clock = SimulatedClock() if self.simulated_clock else MonotonicClock()
-        policy, robot = opened.policy, self.robot.build(replace(opened.defaults, now=clock.now))
+        stop, policy = EmergencyStop(), opened.policy
+        robot = self.robot.build(replace(opened.defaults, now=clock.now, stop=stop))
         settings = replace(settings, speed=self.speed, record=self.record)
         about = robot.description, policy.description, settings, self.robot.is_real
         preflight = Preflight(*about, opened.seen)
         inference = SimulatedInference(policy, clock) if self.simulated_clock else None
         looks: dict[str, Any] = {"is_done": is_done or done(robot), "witness": witness}
         looks["ready"] = lambda: look_over(preflight, robot, self.yes)
-        stop = EmergencyStop()
         try:
             with by_call(stop, self.stop_at) if self.stop_at else nullcontext():
                 report = run(robot, policy, settings, clock, inference, stop, **looks)

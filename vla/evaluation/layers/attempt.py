@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,13 @@ from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
 from vla.deploy.cycle import Over
 from vla.deploy.drive.preflight import Preflight, look_over
 from vla.deploy.drive.sources import seen_states
+from vla.deploy.estop import EmergencyStop
 from vla.deploy.inference import InferenceThread, SimulatedInference
 from vla.deploy.report import Ending
 from vla.deploy.robots.config import read_robot
 from vla.deploy.robots.kinds import MetaWorldConfig, RobotConfig
 from vla.deploy.run import run
+from vla.deploy.server.stop_call import by_call
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.starts import fresh_starts
@@ -37,7 +40,8 @@ def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
     if config.is_real:
         await_person(trial.word, trial.folder.name, trial.speed)
     clock: Clock = MonotonicClock() if config.is_real else SimulatedClock()
-    defaults = replace(subject.defaults(), now=clock.now)
+    stop = EmergencyStop()
+    defaults = replace(subject.defaults(), now=clock.now, stop=stop)
     robot = TrackedRobot(config.build(defaults), _tracker(config), clock.now)
     seed, wanted = told.seed + trial.number, told.seconds / trial.speed
     policy = DeployedVLA(subject.policy, robot.description.embodiment, steps=told.steps, seed=seed)
@@ -55,13 +59,14 @@ def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
         if config.is_real
         else SimulatedInference(policy, clock, told.latency_s)
     )
-    more: dict[str, Any] = {"is_done": _is_done(robot, wanted)}
+    more: dict[str, Any] = {"stop": stop, "is_done": _is_done(robot, wanted)}
     if config.is_real:
         seen = seen_states(subject.policy.tokenizer, policy.description.embodiment)
         about = robot.description, policy.description, settings
         preflight = Preflight(*about, is_real=True, seen=seen, strict=True)
         more["ready"] = lambda: look_over(preflight, robot, yes=False)
-    report = run(robot, policy, settings, clock, inference, **more)
+    with by_call(stop, told.stop_at) if told.stop_at else nullcontext():
+        report = run(robot, policy, settings, clock, inference, **more)
     success = _solved(config, robot, trial) if report.ending in PEACEFUL else False
     progress = robot.tracker.progress if robot.tracker else None
     return trial.row(report.to_dict(), success, progress)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 if TYPE_CHECKING:
     from vla.deploy.schedule_settings import ScheduleSettings
+    from vla.deploy.server.access import Address
 
 Pathway = Literal["flow", "ar"]
 LAYERS = ("sanity", "open_loop", "low_speed", "full_speed")
@@ -41,6 +42,7 @@ class EvalSettings:
         steps: Of the flow's sampler; the policy's own where None.
         seed: Of noise and starts.
         device: Of the network.
+        stop_at: Where a call of /stop is listened for while a robot is driven; nowhere where None.
     """
 
     policy: Path
@@ -60,6 +62,7 @@ class EvalSettings:
     steps: int | None = None
     seed: int = 0
     device: str = "cpu"
+    stop_at: Address | None = None
 
     def __post_init__(self) -> None:
         if self.data is None and not self.robots:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as sockets
 import sys
 from dataclasses import replace
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from tests.vla.deploy.conftest import FakePolicy, FakeRobot
+from tests.vla.deploy.server.conftest import get
 from vla.deploy.limits import ChannelLimits, Limits
+from vla.deploy.server.access import Address
 from vla.evaluation.layers import attempt, attempts, evaluate, sanity
 from vla.evaluation.layers.gates import Gates
 from vla.evaluation.layers.settings import EvalSettings
@@ -63,6 +66,31 @@ def test_a_real_robot_is_looked_over_before_every_trial(real, tmp_path, monkeypa
     with pytest.raises(ValueError, match="It must not move"):
         attempts.measure(subject, tmp_path / "low_speed", 0.5)
     assert set(robot.names()) == {"connect", "disconnect"}
+
+
+def test_a_call_stops_a_trial(real, tmp_path, monkeypatch):
+    """And a robot with a server of its own is given the same stop."""
+    subject, robot = real
+    with sockets.create_server(("127.0.0.1", 0)) as free:
+        address = Address(port=free.getsockname()[1], key="secret")
+    send, given = robot.send, []
+
+    def send_and_call(command):
+        send(command)
+        if len(robot.sent()) == 3:
+            assert get(address.port, "/stop")[0] == 401
+            assert get(address.port, "/stop", Authorization="Api-Key secret")[0] == 200
+
+    robot.send, build = send_and_call, RealConfig.build
+    monkeypatch.setattr(
+        RealConfig, "build", lambda self, defaults: given.append(defaults) or build(self, defaults)
+    )
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda words: "yes")
+    told = replace(subject, settings=replace(subject.settings, seconds=5.0, stop_at=address))
+    (row,) = attempts.measure(told, tmp_path / "low_speed", 0.5)["trials"]
+    assert (row["ending"], row["detail"]) == ("emergency stop", "a call of the server")
+    assert given[0].stop.pressed.is_set() and robot.names()[-2:] == ["stop", "disconnect"]
 
 
 def test_nobody_beside_a_real_robot_means_that_it_is_not_connected(real, monkeypatch, tmp_path):
