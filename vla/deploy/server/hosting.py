@@ -59,7 +59,7 @@ class ServerThread:
         self._ready = threading.Event()
         self._port = 0
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="policy server", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="server", daemon=True)
 
     def start(self) -> int:
         """The port, once there is somebody to answer; errors as the server's `run`."""

@@ -142,7 +142,8 @@ class Trial:
     def _left(self) -> dict[str, Any]:
         """What is known of a trial that the command did not survive."""
         report = self.folder / "report.json"
-        row = self.row(read_json(report) if report.is_file() else NO_REPORT, False)
+        told = read_json(report) if report.is_file() else {}
+        row = self.row(NO_REPORT | told, False)
         if ended(row):
             logger.warning("%s: %s.", self.folder.name, UNANSWERED)
             row["detail"] = UNANSWERED
