@@ -116,6 +116,14 @@ class DeployedVLA:
             digest.update(f"{name} {list(weight.shape)} ".encode() + some.numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    def check(self, instruction: str) -> None:
+        """Refuse what it cannot be told.
+
+        Raises:
+            ValueError: It is empty, or holds a special token of the language model.
+        """
+        self.policy.samples.prompter.check(instruction, "instruction")
+
     def act(self, request: Request) -> np.ndarray:
         """A chunk float32 [T, D], physical units, absolute; errors as `VLAPolicy.act`."""
         return self.act_many([request])[0]

@@ -100,7 +100,8 @@ class Drive:
             ValueError: Something does not fit.
         """
         clock: Clock = SimulatedClock() if self.simulated_clock else MonotonicClock()
-        robot = self.robot.build(replace(opened.defaults, now=clock.now))
+        stop = EmergencyStop()
+        robot = self.robot.build(replace(opened.defaults, now=clock.now, stop=stop))
         settings = replace(settings, speed=self.speed, record=self.record)
         fit_together(robot.description, opened.about, settings)
         policy = opened.load()
@@ -109,7 +110,6 @@ class Drive:
         inference = SimulatedInference(policy, clock) if self.simulated_clock else None
         looks: dict[str, Any] = {"is_done": is_done or done(robot), "witness": witness}
         looks["ready"] = lambda: look_over(preflight, robot, self.yes)
-        stop = EmergencyStop()
         try:
             with by_call(stop, self.stop_at) if self.stop_at else nullcontext():
                 report = run(robot, policy, settings, clock, inference, stop, **looks)

@@ -40,6 +40,7 @@ class Preflight:
         is_real: Whether something may break.
         seen: float [2, D], the lowest and highest state in training; None: not known.
         is_here: Whether the policy's network computes in this process.
+        strict: Whether a state unlike any in training keeps the robot from moving.
     """
 
     robot: RobotDescription
@@ -48,6 +49,7 @@ class Preflight:
     is_real: bool
     seen: np.ndarray | None = None
     is_here: bool = False
+    strict: bool = False
 
     def lines(self, now: RobotObservation) -> Iterator[str]:
         """The table."""
@@ -89,7 +91,7 @@ class Preflight:
             self._limiter.start(now.proprio)
         except LimitViolation as error:
             return [str(error)]
-        return []
+        return self._unlike_training(now.proprio) if self.strict else []
 
     def warnings(self, now: RobotObservation) -> list[str]:
         """What should be looked at again."""
@@ -98,11 +100,7 @@ class Preflight:
             for name, image in now.images.items()
             if image.mean() < DARK or image.std() < BLANK
         ]
-        if strange := self._outside(now.proprio):
-            found.append(
-                f"{', '.join(strange)}: further out than the training data ever went. Another "
-                "calibration, another unit or another arm?"
-            )
+        found += self._unlike_training(now.proprio)
         if strays := self._strays(now.proprio):
             found.append(
                 f"{', '.join(strays)}: outside the limits of the position, may only go back"
@@ -145,13 +143,20 @@ class Preflight:
         reach, names = self._limiter.table.reach, np.array(self.robot.layout.names)
         return names[(state < reach.low) | (state > reach.high)].tolist()
 
-    def _outside(self, state: np.ndarray) -> list[str]:
+    def _unlike_training(self, state: np.ndarray) -> list[str]:
+        """What is to be said of a state that is out there, once for all its channels."""
         if self.seen is None:
             return []
         low, high = self.seen
         margin = 0.1 * (high - low)
         is_out = (state < low - margin) | (state > high + margin)
-        return [n for n, out in zip(self.robot.layout.names, is_out, strict=True) if out]
+        if not is_out.any():
+            return []
+        names = [n for n, out in zip(self.robot.layout.names, is_out, strict=True) if out]
+        return [
+            f"{', '.join(names)}: further out than the training data ever went. Another "
+            "calibration, another unit or another arm?"
+        ]
 
     def _unknown(self, state: np.ndarray) -> list[str]:
         """Channels that have a place, which the robot does not know."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from rvq_action.data.mapping import Mapping as ChannelMapping
 from rvq_action.data.resolve import load_mapping
 from rvq_action.data.rows import RowMapping
+from vla.deploy.estop import EmergencyStop
 from vla.deploy.limits import Limits
 from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_tasks
 from vla.deploy.robots.protocol import Robot
@@ -28,7 +29,7 @@ METAWORLD_HZ, METAWORLD_PIXELS, METAWORLD_CAMERAS = 20.0, 224, ("corner3", "grip
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a policy brings along.
+    """What a policy and a run bring along.
 
     Attributes:
         rows: The mapping of the robot's dataset, as the policy's tokenizer keeps it.
@@ -36,6 +37,7 @@ class Defaults:
         cameras: Those of the robot that it looks through.
         image_size: Pixels per side of the pictures that it takes.
         now: The time of the loop.
+        stop: That of the run: a robot with a server of its own lets calls press it.
     """
 
     rows: RowMapping | None = None
@@ -43,6 +45,7 @@ class Defaults:
     cameras: tuple[str, ...] | None = None
     image_size: int | None = None
     now: Callable[[], float] = time.monotonic
+    stop: EmergencyStop | None = None
 
 
 class RobotConfig(Protocol):
@@ -196,7 +199,7 @@ class RemoteConfig(RealConfig):
         keys = RemoteKeys(self.state, self.keys, self.time)
         address = Address(self.host, self.port, self._key)
         told = rows, _known_rate(self.rate, defaults), keys, self.sizes, address
-        return RemoteRobot(*told, self.limits, self.patience_s, defaults.now)
+        return RemoteRobot(*told, self.limits, self.patience_s, defaults.now, defaults.stop)
 
     @property
     def _key(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ class Inbox:
         self._empty = now()
         """When there was nothing for sure."""
 
-    def newest(self) -> tuple[str | bytes, float]:
+    async def newest(self) -> tuple[str | bytes, float]:
         """Wait for a message; those that came before it unread are dropped.
 
         Returns:
@@ -27,17 +28,18 @@ class Inbox:
             came at any time since there was nothing.
         """
         data, since = None, self._empty
-        while (later := self._waiting()) is not None:
+        while (later := await self._waiting()) is not None:
             data = later
         self._empty = self._now()
         if data is not None:
             return data, since
-        data = self._connection.recv()
+        data = await self._connection.recv()
         self._empty = self._now()
         return data, self._empty
 
-    def _waiting(self) -> str | bytes | None:
+    async def _waiting(self) -> str | bytes | None:
         try:
-            return self._connection.recv(timeout=0)
+            async with asyncio.timeout(0):
+                return await self._connection.recv()
         except TimeoutError:
             return None

@@ -7,6 +7,7 @@ where it is. In the end it still gets the last answer, if it has not had it, and
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -15,7 +16,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from vla.deploy.robots.remote_inbox import Inbox
-from vla.deploy.server.access import MAX_BYTES, Address, Door, Page
+from vla.deploy.server.access import Address, Door, Page
+from vla.deploy.server.hosting import ServerThread
+from vla.deploy.server.listener import Listener
 from vla.deploy.wire import pack, unpack
 
 logger = logging.getLogger(__name__)
@@ -71,6 +74,7 @@ class RobotServer:
         pages: Path -> what it gives without a websocket.
 
     Attributes:
+        port: That is listened on.
         problem: What was wrong with the last message; empty where nothing was.
     """
 
@@ -86,19 +90,13 @@ class RobotServer:
         self._address, self._metadata = address, metadata
         self._door = Door(address, pages=pages or {})
         self._host, self._period, self._now = host, period, now
-        self._talking = threading.Lock()
         self._news = threading.Condition()
         self._standing: Answer | None = None
         self._is_fresh = False
         self._refusal = self.problem = ""
-        self._server: Any = None
         self._connection: Any = None
-        self._thread: threading.Thread | None = None
-
-    @property
-    def port(self) -> int:
-        """That is listened on."""
-        return self._server.socket.getsockname()[1] if self._server else self._address.port
+        self._thread: ServerThread | None = None
+        self.port = address.port
 
     @property
     def place(self) -> str:
@@ -108,20 +106,12 @@ class RobotServer:
 
     def start(self) -> None:
         """Listen; a second call does nothing."""
-        from websockets.sync.server import serve
-
-        if self._server is not None:
+        if self._thread is not None:
             return
-        place = self._address.host, self._address.port
-        self._server = serve(
-            self._talk,
-            *place,
-            process_request=self._door.admit,
-            compression=None,
-            max_size=MAX_BYTES,
-        )
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._talking = asyncio.Lock()
+        thread = ServerThread(Listener(self._address, self._door, self._talk), self._lost)
+        self.port = thread.start()
+        self._thread = thread
 
     def answer(self, answer: Answer) -> None:
         """Answer the robot's question, if it has one; nothing once it is refused.
@@ -145,7 +135,7 @@ class RobotServer:
         Args:
             patience: How long [s] a robot that is there may take to fetch the answer that stands.
         """
-        if self._server is None or self._thread is None:
+        if self._thread is None:
             return
         with self._news:
             self._refusal = OVER
@@ -153,25 +143,30 @@ class RobotServer:
             self._news.wait_for(
                 lambda: self._standing is None or self._connection is None, patience
             )
-        self._server.shutdown()
-        self._thread.join()
-        if (connection := self._connection) is not None:
-            connection.close()
-        self._server = self._thread = None
+        self._thread.close()
+        self._thread = None
 
-    def _talk(self, connection: Any) -> None:
+    def _lost(self, error: BaseException) -> None:
+        """The robot's program cannot come any more; what it held on to has broken."""
+        logger.error("Port %d is not listened on any more: %s.", self.port, error)
+        self._part()
+
+    async def _talk(self, connection: Any) -> None:
         """One robot's questions, until it goes."""
         from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
-        if not self._talking.acquire(timeout=TURN_S):
-            connection.close(1013, "Another robot is connected.")
+        try:
+            await asyncio.wait_for(self._talking.acquire(), TURN_S)
+        except TimeoutError:
+            await connection.close(1013, "Another robot is connected.")
             return
         self._connection = connection
         try:
-            connection.send(pack(self._metadata))
+            await connection.send(pack(self._metadata))
             inbox = Inbox(connection, self._now)
             while True:
-                self._tell(connection, self._respond(*inbox.newest()))
+                answer = await asyncio.to_thread(self._respond, *await inbox.newest())
+                await self._tell(connection, answer)
         except ConnectionClosedOK:
             logger.info("The robot has gone.")
         except ConnectionClosed:
@@ -180,9 +175,13 @@ class RobotServer:
             with self._news:
                 self._connection = None
                 self._news.notify_all()
-            if reason := self._host.gone():
-                self.refuse(reason)
+            self._part()
             self._talking.release()
+
+    def _part(self) -> None:
+        """Nobody is there any more."""
+        if reason := self._host.gone():
+            self.refuse(reason)
 
     def _respond(self, data: str | bytes, since: float) -> str | Answer:
         """The answer to one message; a text is an error."""
@@ -211,13 +210,13 @@ class RobotServer:
         self.problem = ""
         return ""
 
-    def _tell(self, connection: Any, answer: str | Answer) -> None:
+    async def _tell(self, connection: Any, answer: str | Answer) -> None:
         """Send an answer; it no longer stands then, unless a newer one came meanwhile."""
         if isinstance(answer, str):
-            connection.send(answer)
+            await connection.send(answer)
             return
         self._host.fetched(answer.command)
-        connection.send(pack(answer.message))
+        await connection.send(pack(answer.message))
         with self._news:
             if self._standing is answer:
                 self._standing = None

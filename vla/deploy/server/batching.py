@@ -4,15 +4,17 @@
     client b  request ──┼─ queue ─ up to max_batch, at most max_wait after the first ─ act_many
     client c  request ──┘
 
-Nobody waits for clients that are not there: one that is alone is served at once.
+Nobody waits for clients that are not there: one that is alone is served at once. What spoils a
+batch costs those who share it as much time as there are of them: so a client whose last request
+failed is computed apart until one succeeds, in turn with the batches of the others.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -47,11 +49,23 @@ class Outcome(NamedTuple):
     batch: int
 
 
+@dataclass(eq=False)
+class Asker:
+    """Whoever sends requests.
+
+    Attributes:
+        has_failed: Whether the last one did.
+    """
+
+    has_failed: bool = False
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A request in the queue."""
 
     request: Request
+    asker: Asker
     arrived: float = field(default_factory=time.monotonic)
     future: Future[Outcome] = field(default_factory=Future)
 
@@ -94,7 +108,10 @@ class Batcher:
     ) -> None:
         self._policy, self._company, self._computed = policy, company, computed
         self._settings = settings or BatchSettings()
-        self._queue: queue.Queue[Waiting | None] = queue.Queue()
+        self._news = threading.Condition()
+        self._together: deque[Waiting] = deque()
+        self._apart: deque[Waiting] = deque()
+        self._was_apart = self._is_over = False
         self._since: float | None = None
         self._thread = threading.Thread(target=self._run, name="policy", daemon=True)
         self._thread.start()
@@ -105,10 +122,12 @@ class Batcher:
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
-    def submit(self, request: Request) -> Future[Outcome]:
+    def submit(self, request: Request, asker: Asker | None = None) -> Future[Outcome]:
         """Queue a request; cancelled before its turn it is never computed."""
-        waiting = Waiting(request)
-        self._queue.put(waiting)
+        waiting = Waiting(request, asker or Asker())
+        with self._news:
+            (self._apart if waiting.asker.has_failed else self._together).append(waiting)
+            self._news.notify()
         return waiting.future
 
     def close(self, patience: float) -> bool:
@@ -120,28 +139,32 @@ class Batcher:
         Returns:
             Whether it worked; False where the policy hangs and its thread is left behind.
         """
-        self._queue.put(None)
+        with self._news:
+            self._is_over = True
+            self._news.notify()
         self._thread.join(patience)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        is_over = False
-        while not is_over and (first := self._queue.get()) is not None:
-            batch, is_over = self._gather(first)
+        while batch := self._gather():
             self._answer([w for w in batch if w.future.set_running_or_notify_cancel()])
 
-    def _gather(self, first: Waiting) -> tuple[list[Waiting], bool]:
-        """Those that are computed together, and whether none come after them."""
-        batch, end = [first], time.monotonic() + self._settings.max_wait_s
-        while len(batch) < min(self._settings.max_batch, self._company()):
-            try:
-                one = self._queue.get(timeout=max(end - time.monotonic(), 0.0))
-            except queue.Empty:
-                break
-            if one is None:
-                return batch, True
-            batch.append(one)
-        return batch, False
+    def _gather(self) -> list[Waiting]:
+        """Those that are computed together; none where it is over."""
+        with self._news:
+            self._news.wait_for(lambda: self._together or self._apart or self._is_over)
+            self._was_apart = bool(self._apart) and not (self._together and self._was_apart)
+            if self._was_apart:
+                return [self._apart.popleft()]
+            if self._together:
+                self._news.wait_for(self._is_full, self._settings.max_wait_s)
+            most = min(self._settings.max_batch, len(self._together))
+            return [self._together.popleft() for _ in range(most)]
+
+    def _is_full(self) -> bool:
+        """Whether nothing more is waited for."""
+        wanted = min(self._settings.max_batch, self._company())
+        return self._is_over or len(self._together) >= wanted
 
     def _answer(self, batch: Sequence[Waiting]) -> None:
         if not batch:
@@ -151,6 +174,7 @@ class Batcher:
         took, self._since = time.monotonic() - begin, None
         self._computed(len(batch), took)
         for waiting, chunk in zip(batch, found, strict=True):
+            waiting.asker.has_failed = not isinstance(chunk, np.ndarray)
             if isinstance(chunk, np.ndarray):
                 told = begin - waiting.arrived, took, len(batch)
                 waiting.future.set_result(Outcome(chunk, *told))

@@ -34,6 +34,7 @@ def serve_parser() -> ArgumentParser:
     add("--max_wait_ms", type=float, default=5.0, help="that a request waits for company")
     add("--max_bytes", type=int, default=MAX_BYTES, help="of a message")
     add("--max_clients", type=int, default=32, help="connected at once")
+    add("--max_per_address", type=int, default=16, help="of them, from another machine")
     add("--seconds", type=float | None, default=None, help="of a chunk (the tokenizer's)")
     add("--steps", type=int | None, default=None, help="of the flow's sampler (the policy's own)")
     add("--seed", type=int, default=0, help="of the noise, where a request does not say")
@@ -60,7 +61,8 @@ def serve(config: Namespace) -> None:
     from vla.policy import VLAPolicy
 
     batch = BatchSettings(config.max_batch, config.max_wait_ms / 1e3)
-    settings = ServerSettings(batch, config.max_bytes, config.max_clients, config.state_key)
+    crowd = config.max_clients, config.state_key, config.max_per_address
+    settings = ServerSettings(batch, config.max_bytes, *crowd)
     loaded = VLAPolicy.from_pretrained(config.policy, config.device)
     loaded = loaded.accelerated() if config.fast else loaded
     robot = config.embodiment, cameras, config.seconds, config.steps, config.seed

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from vla.deploy.policy import Request
-from vla.deploy.server.batching import Batcher, Outcome, PolicyFailed
+from vla.deploy.server.batching import Asker, Batcher, Outcome, PolicyFailed
 from vla.deploy.server.metrics import Metrics
 from vla.deploy.server.reading import RequestReader
 from vla.deploy.wire import pack, unpack
@@ -53,6 +53,7 @@ class Conversation:
         self._connection, self._reader = connection, reader
         self._batcher, self._metrics = batcher, metrics
         self._requests, self._total_s = 0, 0.0
+        self._asker = Asker()
         self._has_erred = self._is_strange = False
 
     async def send(self, message: str | bytes) -> None:
@@ -109,7 +110,7 @@ class Conversation:
 
     async def _compute(self, request: Request) -> Outcome | None:
         """Nothing where the client goes meanwhile."""
-        waiting = self._batcher.submit(request)
+        waiting = self._batcher.submit(request, self._asker)
         computed = asyncio.wrap_future(waiting)
         gone = asyncio.ensure_future(self._connection.wait_closed())
         try:

@@ -1,8 +1,8 @@
 """What a policy server counts, for Prometheus: `GET /metrics`.
 
 rvq_requests_total{outcome}         answered, refused, failed, dropped (the client had gone)
-rvq_errors_total{kind}              malformed, observation, policy, oversized, slow, busy, key,
-                                    browser
+rvq_errors_total{kind}              malformed, observation, policy, oversized, slow, busy, idle,
+                                    key, browser
 rvq_seconds{stage}                  histogram: queue, inference, total
 rvq_batch_size                      histogram
 rvq_bytes_total{direction}          in, out
@@ -20,7 +20,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 OUTCOMES = ("answered", "refused", "failed", "dropped")
 ERRORS = (
     *("malformed", "observation", "policy", "oversized"),
-    *("slow", "busy", "key", "browser"),
+    *("slow", "busy", "idle", "key", "browser"),
 )
 
 

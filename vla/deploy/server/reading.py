@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,9 +33,11 @@ class RequestReader:
 
     Attributes:
         declaration: What it wants.
+        check: Refuses an instruction that it cannot be told by a ValueError.
     """
 
     declaration: Declaration
+    check: Callable[[str], None]
 
     @cached_property
     def wanted(self) -> tuple[str, ...]:
@@ -66,7 +69,7 @@ class RequestReader:
         cameras = dict.fromkeys(self.declaration.policy.cameras.values())
         keys = {name: self.declaration.image_key(name) for name in cameras}
         images = {name: self._image(message[key], key) for name, key in keys.items()}
-        told = RobotObservation(now, state, images), _prompt(message[PROMPT])
+        told = RobotObservation(now, state, images), self._prompt(message[PROMPT])
         numbers = _whole(message.get(NUMBER, number), NUMBER)
         seed = None if message.get(SEED) is None else _whole(message[SEED], SEED)
         return Request(*told, numbers, self._committed(message), seed)
@@ -99,6 +102,16 @@ class RequestReader:
         size = self.declaration.image_size
         return view if view.shape[:2] == (size, size) else fit(np.ascontiguousarray(view), size)
 
+    def _prompt(self, value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            found = str(value)[:40]
+            raise ValueError(f"{PROMPT!r} must be a text that says what to do, got {found!r}")
+        if len(value) > MAX_PROMPT:
+            told = f"{PROMPT!r} has {len(value)} characters"
+            raise ValueError(f"{told}; at most {MAX_PROMPT} are read")
+        self.check(value)
+        return value
+
     def _committed(self, message: dict[Any, Any]) -> Committed | None:
         frames, delay = message.get(COMMITTED), message.get(DELAY)
         if frames is None and delay is None:
@@ -127,14 +140,6 @@ def _numbers(value: Any, key: str) -> np.ndarray:
         found = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
         raise ValueError(f"{key!r} must be an array of numbers, got {found}")
     return value.astype(np.float64)
-
-
-def _prompt(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{PROMPT!r} must be a text that says what to do, got {str(value)[:40]!r}")
-    if len(value) > MAX_PROMPT:
-        raise ValueError(f"{PROMPT!r} has {len(value)} characters; at most {MAX_PROMPT} are read")
-    return value
 
 
 def _whole(value: Any, key: str) -> int:

@@ -36,6 +36,14 @@ class ServedPolicy(Protocol):
         """Tells it apart from others of the same description."""
         ...
 
+    def check(self, instruction: str) -> None:
+        """Refuse what it cannot be told, before it is asked.
+
+        Raises:
+            ValueError: Says why.
+        """
+        ...
+
     def act_many(self, requests: Sequence[Request]) -> list[np.ndarray]:
         """A chunk [T, D] for each, none dependent on the others."""
         ...

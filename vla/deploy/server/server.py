@@ -22,18 +22,19 @@ from vla.deploy.server.access import MAX_BYTES, Address, Door
 from vla.deploy.server.batching import Batcher, BatchSettings
 from vla.deploy.server.conversation import Conversation
 from vla.deploy.server.declaration import STATE, Declaration
+from vla.deploy.server.guests import TRY_LATER, Guest, Guests
+from vla.deploy.server.lobby import Lobby, sockets_logger
 from vla.deploy.server.metrics import Metrics
 from vla.deploy.server.reading import RequestReader
 from vla.deploy.server.served import ServedPolicy, first_request
 from vla.deploy.wire import pack
 
 logger = logging.getLogger(__name__)
-sockets_logger = logging.getLogger(f"{__name__}.sockets")
-sockets_logger.setLevel(logging.ERROR)
-STRANGE = "opening handshake failed", "parser failed"
-"""Whoever speaks something else fills no log with tracebacks."""
-sockets_logger.addFilter(lambda record: record.msg not in STRANGE)
-GOING_AWAY, TRY_LATER, TOO_BIG = 1001, 1013, 1009
+GOING_AWAY = 1001
+ENDED = {1009: "oversized", TRY_LATER: "idle"}
+"""Why a client was let go of -> how that is counted."""
+OPENING = 64
+"""Connections that are being opened at once."""
 OPEN_S, CLOSE_S = 5.0, 2.0
 """A client that does not open or close a connection for so long is let go of [s]."""
 PING_S = 20.0
@@ -53,17 +54,22 @@ class ServerSettings:
         max_bytes: Of a message.
         max_clients: Connected at once.
         state_key: Of the state in an observation.
+        max_per_address: Of them, from one address that is not this machine's own.
     """
 
     batch: BatchSettings = field(default_factory=BatchSettings)
     max_bytes: int = MAX_BYTES
     max_clients: int = 32
     state_key: str = STATE
+    max_per_address: int = 16
 
     def __post_init__(self) -> None:
-        if self.max_bytes < 1024 or self.max_clients < 1:
-            told = self.max_bytes, self.max_clients
-            raise ValueError(f"max_bytes starts at 1024 and max_clients at 1, got {told}.")
+        if self.max_bytes < 1024 or min(self.max_clients, self.max_per_address) < 1:
+            told = self.max_bytes, self.max_clients, self.max_per_address
+            raise ValueError(
+                "max_bytes starts at 1024, max_clients and max_per_address at 1, got "
+                f"{', '.join(map(str, told))}."
+            )
 
 
 class PolicyServer:
@@ -85,11 +91,13 @@ class PolicyServer:
         self.settings = told = settings or ServerSettings()
         self.declaration = Declaration.of(policy, told.state_key, told.max_bytes)
         self.metrics = Metrics()
-        self._reader = RequestReader(self.declaration)
+        self._reader = RequestReader(self.declaration, policy.check)
         self._door = Door(
             address, self._unwell, {"/metrics": self.metrics.page}, self.metrics.error
         )
-        self._clients = self._pending = 0
+        self._guests = Guests(told.max_clients, told.max_per_address)
+        self._lobby = Lobby(OPENING)
+        self._pending = 0
         self._batcher: Batcher | None = None
         self._is_warm = self._is_closing = False
 
@@ -110,12 +118,13 @@ class PolicyServer:
         from websockets.asyncio.server import serve
 
         batch = self.settings.batch
-        self._batcher = Batcher(self.policy, batch, lambda: self._clients, self._count_batch)
+        self._batcher = Batcher(self.policy, batch, lambda: len(self._guests), self._count_batch)
         place = self.address.host, self.address.port
         told: dict[str, Any] = {"process_request": self._door.admit, "logger": sockets_logger}
         told |= {"max_size": self.settings.max_bytes, "max_queue": 1, "compression": None}
         told |= {"open_timeout": OPEN_S, "close_timeout": CLOSE_S}
         told |= {"ping_interval": PING_S, "ping_timeout": PING_S}
+        told |= {"create_connection": self._lobby.connection()}
         try:
             async with serve(self._talk, *place, **told) as server:
                 await self._warm_up()
@@ -154,24 +163,28 @@ class PolicyServer:
 
     async def _talk(self, connection: Any) -> None:
         """One client, from its coming to its going."""
-        if self._clients >= self.settings.max_clients:
+        self._lobby.leave(connection.transport)
+        guest = self._guests.admit(connection)
+        if guest is None:
             self.metrics.error("busy")
             await connection.close(TRY_LATER, "Too many clients.")
             return
-        self._count_client(1)
+        self._count_clients()
         try:
-            await self._listen(connection)
+            await self._listen(guest)
         except TimeoutError:
             self.metrics.error("slow")
             logger.warning("%s does not read what it is sent.", connection.remote_address)
             connection.transport.abort()
         finally:
-            self._count_client(-1)
+            self._guests.leave(guest)
+            self._count_clients()
 
-    async def _listen(self, connection: Any) -> None:
+    async def _listen(self, guest: Guest) -> None:
         from websockets.exceptions import ConnectionClosed
 
         assert self._batcher is not None
+        connection = guest.connection
         client = Conversation(connection, self._reader, self._batcher, self.metrics)
         try:
             await client.send(pack(self.declaration.to_metadata()))
@@ -180,17 +193,17 @@ class PolicyServer:
                     return await connection.close(GOING_AWAY, "The server is going away.")
                 self._pending += 1
                 try:
-                    await client.serve(data)
+                    with guest.asking():
+                        await client.serve(data)
                 finally:
                     self._pending -= 1
         except ConnectionClosed as closed:
-            if closed.sent is not None and closed.sent.code == TOO_BIG:
-                self.metrics.error("oversized")
+            if closed.sent is not None and closed.sent.code in ENDED:
+                self.metrics.error(ENDED[closed.sent.code])
             logger.info("The connection of %s broke: %s.", connection.remote_address, closed)
 
-    def _count_client(self, change: int) -> None:
-        self._clients += change
-        self.metrics.clients.set(self._clients)
+    def _count_clients(self) -> None:
+        self.metrics.clients.set(len(self._guests))
 
     def _count_batch(self, size: int, seconds: float) -> None:
         self.metrics.batch.observe(size)

@@ -15,15 +15,25 @@ from http import HTTPStatus
 
 from vla.deploy.estop import EmergencyStop
 from vla.deploy.server.access import Address, Door, Page
+from vla.deploy.server.hosting import ServerThread
+from vla.deploy.server.listener import Listener
 
 STOP = "/stop"
+PRESS_S = 1.0
+"""The robot's answer is waited for so long [s]; a later call must still be heard."""
 
 
 def stop_pages(stop: EmergencyStop) -> dict[str, Callable[[], Page]]:
     """The page that presses a stop, for a server that is there already."""
 
     def press() -> Page:
-        stop.press("a call of the server")
+        told = ("a call of the server",)
+        thread = threading.Thread(target=stop.press, args=told, name="stop by call", daemon=True)
+        thread.start()
+        thread.join(PRESS_S)
+        if thread.is_alive():
+            words = f"Pressed, but the robot has not come back for {PRESS_S:g} s: cut its power.\n"
+            return Page(HTTPStatus.ACCEPTED, words)
         return Page(HTTPStatus.OK, f"Stopped: {stop.reason}.\n")
 
     return {STOP: press}
@@ -33,21 +43,18 @@ def stop_pages(stop: EmergencyStop) -> dict[str, Callable[[], Page]]:
 def by_call(stop: EmergencyStop, address: Address) -> Iterator[int]:
     """Let a call press it, for any robot: `with by_call(stop, address): run(..., stop=stop)`.
 
+    A listener that ends before its time presses it, too: whoever counts on it would call in vain.
+
     Yields:
         The port that is listened on.
 
     Raises:
         OSError: The address cannot be listened on.
     """
-    from websockets.sync.server import serve
+
+    def lost(error: BaseException) -> None:
+        stop.press(f"nobody listens for {STOP} any more: {type(error).__name__}: {error}")
 
     door = Door(address, pages=stop_pages(stop), has_sockets=False)
-    place = address.host, address.port
-    server = serve(lambda connection: None, *place, process_request=door.admit, compression=None)
-    thread = threading.Thread(target=server.serve_forever, name="stop by call", daemon=True)
-    thread.start()
-    try:
-        yield server.socket.getsockname()[1]
-    finally:
-        server.shutdown()
-        thread.join()
+    with ServerThread(Listener(address, door), lost) as port:
+        yield port

@@ -51,6 +51,7 @@ def eval_parser() -> ArgumentParser:
     add("--steps", type=int | None, default=None, help="of the flow's sampler (the policy's own)")
     add("--seed", type=int, default=default.seed, help="of noise and starts")
     add("--device", type=str, default=default.device, help="of the network")
+    add("--stop_at", type=str | None, default=None, help="HOST:PORT of /stop, $RVQ_ACTION_STOP_KEY")
     parser.add_class_arguments(Gates, "gates")
     return parser
 
@@ -61,6 +62,7 @@ def eval_policy(config: Namespace) -> int:
     Raises:
         ValueError: An option is not usable; see `evaluate`.
     """
+    from vla.deploy.drive.go import read_address
     from vla.deploy.robots.protocol import RobotError
     from vla.evaluation.layers.evaluate import REPORT, evaluate
     from vla.evaluation.layers.gates import Gates
@@ -70,6 +72,7 @@ def eval_policy(config: Namespace) -> int:
     out, through, given = Path(told.pop("out")), told.pop("through"), told.pop("gates")
     gates = Gates(**{spec.name: given[spec.name] for spec in fields(Gates)})
     told |= {"policy": Path(told["policy"]), "robots": tuple(told["robots"])}
+    told["stop_at"] = told["stop_at"] and read_address(told["stop_at"])
     try:
         results = evaluate(EvalSettings(**told), out, gates, through)
     except RobotError as error:

@@ -23,7 +23,9 @@ from vla.evaluation.layers.settings import LAYERS, MOVING, EvalSettings
 from vla.evaluation.layers.subject import Subject
 
 logger = logging.getLogger(__name__)
-REPORT, FORMAT_VERSION = "eval.json", 1
+REPORT, FORMAT_VERSION = "eval.json", 2
+LEAST = {"windows": 32, "seconds": 2}
+"""Options of what a real robot moves after: with less, a layer has hardly looked."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def evaluate(
 
     Raises:
         FileNotFoundError: There is no such policy or dataset.
-        ValueError: Something is not usable, a real robot is to move without a dataset, or the
+        ValueError: Something is not usable, a robot is to move by what was not looked at, or the
             folder holds results of another policy.
         RobotError: A robot cannot be reached.
     """
@@ -117,18 +119,27 @@ def _check_robots(settings: EvalSettings, wanted: Sequence[str]) -> None:
 
 
 def _check_data(settings: EvalSettings, wanted: Sequence[str]) -> None:
-    """Nothing real moves by a policy that was not held against what was done.
+    """Nothing moves by a head that was not held against data, and nothing real by a mere glance.
 
     Raises:
         ValueError: It would.
     """
-    if settings.data is not None or not set(MOVING) & set(wanted):
+    if not set(MOVING) & set(wanted) or not settings.robots:
         return
-    if real := [word for word in settings.robots if read_robot(word).is_real]:
+    if settings.pathway == "ar":
         raise ValueError(
-            f"{', '.join(real)} moves for real, and without a dataset open loop is left out: give "
-            "--data, or look only (--through sanity)."
+            "Robots are driven by the flow head, and --pathway ar looks at tokens: leave it out, "
+            "or stop before anything moves (--through open_loop)."
         )
+    real = ", ".join(word for word in settings.robots if read_robot(word).is_real)
+    if real and settings.data is None:
+        raise ValueError(
+            f"{real} moves for real, and without a dataset open loop is left out: give --data, or "
+            "look only (--through sanity)."
+        )
+    for name, least in LEAST.items():
+        if real and (given := getattr(settings, name)) < least:
+            raise ValueError(f"{real} moves for real: --{name} is at least {least}, got {given}.")
 
 
 def _decides(settings: EvalSettings, layer: str) -> dict[str, Any]:
@@ -159,12 +170,14 @@ def _read(file: Path, claim: str) -> dict[str, Any]:
     """Layer -> what is kept of it.
 
     Raises:
-        ValueError: The file is damaged, or of another policy.
+        ValueError: The file is damaged, of another version or of another policy.
     """
     if not file.is_file():
         return {}
     found = read_json(file)
-    if found.get("format_version") != FORMAT_VERSION or found.get("policy") != claim:
+    if found.get("format_version") != FORMAT_VERSION:
+        raise ValueError(f"{file} is of another version of this command. Give another --out.")
+    if found.get("policy") != claim:
         raise ValueError(
             f"{file} is of another policy ({found.get('policy')!r}, this one is {claim!r}). Give "
             "another --out, or delete it."

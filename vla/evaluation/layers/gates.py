@@ -20,6 +20,9 @@ class Gates:
         missed: Layers 3 and 4: most control periods that missed their deadline.
         refused: Layers 3 and 4: most chunks that were unusable or came too late.
         clipped: Layers 3 and 4: most commands that limits had to change.
+        held: Layers 3 and 4: most periods of a trial, from its first chunk on, in which the robot
+            was held; a receding horizon holds it while it plans.
+        faults: Layers 3 and 4: most of them in which it was held because something was wrong.
         low_speed_success: Layer 3: least share of trials that are solved.
         success: Layer 4: least share of trials that are solved.
     """
@@ -31,6 +34,8 @@ class Gates:
     missed: float = 0.05
     refused: float = 0.05
     clipped: float = 0.5
+    held: float = 0.5
+    faults: float = 0.05
     low_speed_success: float = 0.0
     success: float = 0.5
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 if TYPE_CHECKING:
     from vla.deploy.schedule_settings import ScheduleSettings
+    from vla.deploy.server.access import Address
 
 Pathway = Literal["flow", "ar"]
 LAYERS = ("sanity", "open_loop", "low_speed", "full_speed")
 OFFLINE, MOVING = LAYERS[:2], LAYERS[2:]
+LOW = 0.5
+"""Fraction of full speed that is still low."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,11 @@ class EvalSettings:
         embodiment: The robot the policy acts as, where it knows several and there is no dataset.
         mapping: Of the dataset; its own where None.
         pathway: `flow` or `ar`: by which of its two ways it acts offline. Robots are driven by the
-            flow head.
+            flow head alone, and by no policy that was looked at otherwise.
         windows: Held-out windows, evenly spread, in layer 2.
         trials: With every robot, in layers 3 and 4; simulated ones begin from another start each.
-        seconds: Of a trial at full speed; at low speed it takes accordingly longer.
+        seconds: Of a trial at full speed, from its first command on; at low speed it takes
+            accordingly longer.
         low_speed: Fraction of full speed in layer 3.
         schedule: How chunks follow one another, see `vla.deploy.schedule`.
         execute_frames: Of every chunk before the next one; the schedule's own where None.
@@ -38,6 +42,7 @@ class EvalSettings:
         steps: Of the flow's sampler; the policy's own where None.
         seed: Of noise and starts.
         device: Of the network.
+        stop_at: Where a call of /stop is listened for while a robot is driven; nowhere where None.
     """
 
     policy: Path
@@ -49,7 +54,7 @@ class EvalSettings:
     windows: int = 64
     trials: int = 3
     seconds: float = 10.0
-    low_speed: float = 0.5
+    low_speed: float = LOW
     schedule: str = "receding"
     execute_frames: int | None = None
     latency_s: float = 0.0
@@ -57,6 +62,7 @@ class EvalSettings:
     steps: int | None = None
     seed: int = 0
     device: str = "cpu"
+    stop_at: Address | None = None
 
     def __post_init__(self) -> None:
         if self.data is None and not self.robots:
@@ -65,10 +71,10 @@ class EvalSettings:
             )
         if min(self.windows, self.trials) < 1 or self.seed < 0:
             raise ValueError("windows and trials start at 1, seed at 0.")
-        if not self.seconds > 0 or not 0 < self.low_speed < 1 or self.latency_s < 0:
+        if not self.seconds > 0 or not 0 < self.low_speed <= LOW or self.latency_s < 0:
             raise ValueError(
-                "seconds must be positive, low_speed between 0 and 1, latency_s not negative; got "
-                f"{self.seconds}, {self.low_speed} and {self.latency_s}."
+                f"seconds must be positive, low_speed above 0 and at most {LOW}, latency_s not "
+                f"negative; got {self.seconds}, {self.low_speed} and {self.latency_s}."
             )
         if self.pathway not in get_args(Pathway):
             raise ValueError(f"pathway is one of {get_args(Pathway)}, got {self.pathway!r}.")

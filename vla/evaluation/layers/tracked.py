@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,10 +17,14 @@ class TrackedRobot:
     Args:
         robot: Who moves.
         tracker: Who follows it, where the robot tells how far it is; None otherwise.
+        now: The time of the loop.
     """
 
-    def __init__(self, robot: Robot, tracker: ProgressTracker | None) -> None:
-        self.robot, self.tracker = robot, tracker
+    def __init__(
+        self, robot: Robot, tracker: ProgressTracker | None, now: Callable[[], float]
+    ) -> None:
+        self.robot, self.tracker, self._now = robot, tracker, now
+        self._moved_at = math.inf
         self._signals: Callable[[], dict[str, float]] | None = getattr(robot, "signals", None)
 
     @property
@@ -41,6 +46,11 @@ class TrackedRobot:
         """Whether there is nothing left to do: solved, or a recording that is over."""
         return self.is_solved or bool(getattr(self.robot, "is_over", False))
 
+    @property
+    def moving_s(self) -> float:
+        """The time since its first command [s]; -inf where there was none."""
+        return self._now() - self._moved_at
+
     def connect(self) -> None:
         self.robot.connect()
 
@@ -49,6 +59,7 @@ class TrackedRobot:
 
     def send(self, command: np.ndarray) -> None:
         self.robot.send(command)
+        self._moved_at = min(self._moved_at, self._now())
         self._follow()
 
     def hold(self, command: np.ndarray | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket as sockets
 import threading
 import urllib.request
 
@@ -155,6 +157,19 @@ def test_one_robot_at_a_time(robot):
         first.recv()
         with visit(robot) as second, pytest.raises(ConnectionClosed, match="Another robot"):
             second.recv()
+
+
+def test_a_crowd_that_says_nothing_costs_no_threads_and_keeps_no_robot_away(robot):
+    with visit(robot) as socket:
+        socket.recv()
+        usual = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            silent = sockets.create_connection(("127.0.0.1", robot.port), PATIENCE_S)
+            stack.enter_context(contextlib.closing(silent))
+        with visit(robot) as socket:
+            assert unpack(socket.recv(PATIENCE_S))["action_horizon"] == 1
+            assert threading.active_count() <= usual
 
 
 def test_a_stopped_robot_is_held_and_then_refused(robot):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import numpy as np
@@ -110,11 +111,10 @@ class Socket:
     def __init__(self, clock: Clock) -> None:
         self.clock, self.waiting = clock, []
 
-    def recv(self, timeout: float | None = None) -> bytes:
+    async def recv(self) -> bytes:
         if self.waiting:
             return self.waiting.pop(0)
-        if timeout == 0:
-            raise TimeoutError
+        await asyncio.sleep(0)
         self.clock.time += 0.5
         return b"later"
 
@@ -122,8 +122,12 @@ class Socket:
 def test_of_messages_that_wait_only_the_last_is_read_and_is_as_old_as_it_can_be():
     clock = Clock()
     socket = Socket(clock)
-    inbox = Inbox(socket, clock)
-    assert inbox.newest() == (b"later", 0.5)
-    socket.waiting, clock.time = [b"1", b"2", b"3"], 2.0
-    assert inbox.newest() == (b"3", 0.5)
-    assert inbox.newest() == (b"later", 2.5)
+
+    async def read() -> None:
+        inbox = Inbox(socket, clock)
+        assert await inbox.newest() == (b"later", 0.5)
+        socket.waiting, clock.time = [b"1", b"2", b"3"], 2.0
+        assert await inbox.newest() == (b"3", 0.5)
+        assert await inbox.newest() == (b"later", 2.5)
+
+    asyncio.run(read())

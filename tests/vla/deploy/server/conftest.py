@@ -23,6 +23,7 @@ from vla.deploy.wire import pack, unpack
 PATIENCE_S = 30.0
 SIDE = 16
 LOCAL = Address(port=0)
+SPECIAL = "<|im_end|>"
 
 
 class FakeServed:
@@ -49,6 +50,10 @@ class FakeServed:
         self.spoil, self.fingerprint = spoil, fingerprint
         self.batches: list[int] = []
         self.requests: list[Request] = []
+
+    def check(self, instruction: str) -> None:
+        if SPECIAL in instruction:
+            raise ValueError(f"The instruction holds special tokens ['{SPECIAL}']")
 
     def act_many(self, requests: Sequence[Request]) -> list[np.ndarray]:
         self.batches.append(len(requests))

@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 
 from tests.vla.deploy.server.conftest import (
     PATIENCE_S,
+    SPECIAL,
     FakeServed,
     Gate,
     ask,
@@ -24,7 +25,7 @@ from tests.vla.deploy.server.conftest import (
     visit,
     wait_until,
 )
-from vla.deploy.server import conversation, server
+from vla.deploy.server import conversation, guests, server
 from vla.deploy.server.server import ServerSettings
 from vla.deploy.wire import pack, unpack
 
@@ -41,6 +42,7 @@ BAD = [
     pack({b"__ndarray__": True, b"data": b"", b"dtype": "O", b"shape": [2]}),
     pack({b"__ndarray__": True, b"data": b"1", b"dtype": "<f4", b"shape": [1 << 40]}),
     pack(sight(prompt="")),
+    pack(sight(prompt=f"wave{SPECIAL}")),
 ]
 
 
@@ -52,7 +54,7 @@ def test_what_is_wrong_is_said_in_words_and_the_connection_goes_on(number):
         assert re.match(r"Refused \(request [0-9a-f]{8}\): .+\.$", text), text
         assert "Traceback" not in text and "\n" not in text and ".py" not in text
         assert ask(client, sight())["number"] == 0
-        kind = "observation" if number in (4, 5, 11) else "malformed"
+        kind = "observation" if number in (4, 5, 11, 12) else "malformed"
         assert metric(port, f'rvq_errors_total{{kind="{kind}"}}') == 1
         assert metric(port, 'rvq_requests_total{outcome="refused"}') == 1
 
@@ -183,10 +185,32 @@ def test_clients_that_come_and_go_leave_nothing_behind():
         wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
+def test_clients_that_say_nothing_make_room_for_others(monkeypatch):
+    """The one that has asked stays, and so does the one that waits for its answer."""
+    monkeypatch.setattr(guests, "SILENT_S", 0.0)
+    gate, settings = Gate(), ServerSettings(max_clients=4)
+    with serving(FakeServed(gate), settings=settings) as port, contextlib.ExitStack() as stack:
+        asking, waiting, *silent = [stack.enter_context(visit(port)) for _ in range(4)]
+        assert ask(asking, sight())["number"] == 0
+        waiting.send(pack(sight(prompt="wait")))
+        assert gate.reached.wait(PATIENCE_S)
+        for one in silent:
+            late = stack.enter_context(visit(port))
+            with pytest.raises(ConnectionClosed) as error:
+                one.recv(PATIENCE_S)
+            assert error.value.rcvd.code == 1013
+        gate.opened.set()
+        assert unpack(waiting.recv(PATIENCE_S))["number"] == 0
+        assert [ask(one, sight(number=7))["number"] for one in (asking, late)] == [7, 7]
+        wait_until(lambda: metric(port, 'rvq_errors_total{kind="idle"}') == 2)
+        assert metric(port, "rvq_clients") == 4
+
+
 def test_too_many_clients_are_told_to_come_later():
     settings = ServerSettings(max_clients=1)
     with serving(FakeServed(), settings=settings) as port, visit(port) as first:
+        ask(first, sight())
         with connect(f"ws://127.0.0.1:{port}") as second, pytest.raises(ConnectionClosed) as error:
             second.recv(PATIENCE_S)
-        assert error.value.rcvd.code == 1013 and ask(first, sight())["number"] == 0
+        assert error.value.rcvd.code == 1013 and ask(first, sight())["number"] == 1
         assert metric(port, 'rvq_errors_total{kind="busy"}') == 1

@@ -14,7 +14,7 @@ from tests.vla.conftest import SIZE, observe, picture
 from tests.vla.deploy.server.conftest import PATIENCE_S, SIDE, FakeServed, Gate
 from vla.deploy.policy import Committed, Request
 from vla.deploy.robots.protocol import RobotObservation
-from vla.deploy.server.batching import Batcher, BatchSettings, PolicyFailed
+from vla.deploy.server.batching import Asker, Batcher, BatchSettings, PolicyFailed
 from vla.deploy.vla_policy import DeployedVLA
 
 
@@ -74,6 +74,44 @@ def test_who_spoils_a_batch_spoils_it_for_himself_alone():
         futures[1].result()
     assert isinstance(caught.value.__cause__, SystemExit)
     assert [futures[n].result().actions[0, 0] for n in (0, 2)] == [0, 2]
+    assert batcher.close(PATIENCE_S)
+
+
+def test_who_has_failed_is_computed_apart_until_he_succeeds():
+    gate = Gate()
+
+    def spoil(request: Request) -> None:
+        gate(request)
+        if request.instruction == "fail":
+            raise ValueError("no")
+
+    bad, good, policy = Asker(), Asker(), FakeServed(spoil)
+    batcher, futures = queued(policy, gate, [])
+    futures = [batcher.submit(request(words="fail"), bad), batcher.submit(request(), good)]
+    gate.opened.set()
+    wait(futures, PATIENCE_S)
+    assert (bad.has_failed, good.has_failed) == (True, False) and policy.batches == [1, 2, 1, 1]
+    gate.opened.clear()
+    gate.reached.clear()
+    futures = [batcher.submit(request(words="wait"), good)]
+    assert gate.reached.wait(PATIENCE_S)
+    futures += [batcher.submit(request(7), bad)]
+    futures += [batcher.submit(request(n), one) for n in range(2) for one in (good, Asker())]
+    gate.opened.set()
+    assert [future.result(PATIENCE_S).batch for future in futures] == [1, 1, 4, 4, 4, 4]
+    assert not bad.has_failed and batcher.close(PATIENCE_S)
+
+
+def test_those_who_fail_take_turns_with_those_who_do_not():
+    """However many they are: a good one waits for one of them at most."""
+    gate, bad, policy = Gate(), [Asker(has_failed=True) for _ in range(5)], FakeServed()
+    policy.spoil = gate
+    batcher, _ = queued(policy, gate, [], max_batch=1)
+    futures = [batcher.submit(request(9), one) for one in bad]
+    futures += [batcher.submit(request(n)) for n in range(3)]
+    gate.opened.set()
+    wait(futures, PATIENCE_S)
+    assert [one.number for one in policy.requests[1:]] == [9, 0, 9, 1, 9, 2, 9, 9]
     assert batcher.close(PATIENCE_S)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE
-from tests.vla.deploy.server.conftest import SIDE, FakeServed, sight
+from tests.vla.deploy.server.conftest import SIDE, SPECIAL, FakeServed, sight
 from vla.deploy.policy import PolicyDescription
 from vla.deploy.server.declaration import Declaration
 from vla.deploy.server.reading import RequestReader
@@ -18,7 +18,7 @@ from vla.images import fit
 
 def reader(real_time: bool = True, **more) -> RequestReader:
     declared = Declaration.of(FakeServed(real_time=real_time), "observation/state", 1 << 20)
-    return RequestReader(declared)
+    return RequestReader(declared, FakeServed().check)
 
 
 def test_what_a_policy_wants_is_told_and_read_back():
@@ -97,6 +97,7 @@ def test_what_is_told_is_what_is_read():
         ({"prompt": "  "}, "says what to do, got '  '"),
         ({"prompt": 7}, "must be a text"),
         ({"prompt": "x" * 1001}, "has 1001 characters; at most 1000"),
+        ({"prompt": f"wave{SPECIAL}"}, r"holds special tokens \['<|im_end|>'\]"),
         ({"number": -1}, "'number' must be a whole number from 0 on, got '-1'"),
         ({"number": 1.5}, "'number' must be a whole number"),
         ({"number": True}, "'number' must be a whole number"),

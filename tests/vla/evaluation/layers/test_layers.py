@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from tests.vla.deploy.conftest import FakePolicy, FakeRobot
 from vla import cli
-from vla.deploy.limits import ChannelLimits, Limits
+from vla.deploy.report import Reason
 from vla.evaluation.layers import attempts, evaluate, sanity
 from vla.evaluation.layers.gates import Check, Gates
 from vla.evaluation.layers.settings import EvalSettings
@@ -20,6 +17,7 @@ from vla.evaluation.layers.subject import Subject
 TRIAL = {
     "name": "arm-000", "ending": "time is up", "detail": "", "success": True, "periods": 100,
     "missed_deadlines": 1, "sent": 100, "chunks": 10, "refused_chunks": 0, "clipped": 5,
+    "held": {}, "watchdog_trips": 0, "problems": [],
 }  # fmt: skip
 
 
@@ -44,12 +42,40 @@ def told(saved, recordings, *more: str) -> list[str]:
         ({"clipped": 80}, ["commands changed by limits"]),
         ({"success": False}, ["solved"]),
         ({"success": None}, ["solved"]),
+        ({"sent": 0, "clipped": 0}, ["every trial was moved by chunks"]),
+        ({"chunks": 0}, ["every trial was moved by chunks"]),
+        ({"held": {Reason.LATE: 60}}, ["periods held after the start"]),
+        ({"held": {Reason.ROBOT: 6}}, ["periods held by a fault"]),
+        ({"held": {Reason.LATE: 45, Reason.OBSERVATION: 5}}, []),
+        ({"held": {Reason.STARTING: 90}, "missed_deadlines": 0}, []),
+        ({"held": {Reason.STARTING: 90, Reason.LATE: 6}}, ["periods held after the start"]),
+        ({"watchdog_trips": 1}, ["watchdog trips"]),
+        ({"problems": ["The inference hangs."]}, ["nothing else went wrong"]),
     ],
 )
 def test_what_goes_wrong_on_a_robot_closes_the_gate(changed, wrong):
     checks = attempts.judge({"trials": [TRIAL | changed]}, Gates(), 0.5)
     assert [check.name for check in checks if not check.passed] == wrong
     assert all(changed.get("detail", "") in check.detail for check in checks if not check.passed)
+
+
+def test_a_trial_does_not_hide_among_others():
+    """What holds for each of them holds for the worst."""
+    still = {"name": "arm-001", "sent": 0, "clipped": 0, "held": {Reason.LATE: 100}}
+    checks = attempts.judge({"trials": [TRIAL] * 5 + [TRIAL | still]}, Gates(), 0.5)
+    wrong = [check.name for check in checks if not check.passed]
+    assert wrong == ["every trial was moved by chunks", "periods held after the start"]
+    assert "arm-001" in next(check.detail for check in checks if not check.passed)
+
+
+def test_the_time_of_a_trial_counts_from_its_first_command(sawyer_policy, tmp_path):
+    """A policy whose chunk takes nearly as long as the trial moves the robot as long as any."""
+    settings = EvalSettings(
+        "p", robots=("metaworld:reach-v3",), trials=1, seconds=0.5, latency_s=0.4, steps=2
+    )
+    (trial,) = attempts.measure(Subject(sawyer_policy, settings), tmp_path / "f", 1.0)["trials"]
+    assert trial["ending"] == "time is up" and trial["held"][Reason.STARTING] == 8
+    assert trial["periods"] == 18
 
 
 def test_at_low_speed_nothing_has_to_be_solved():
@@ -107,7 +133,8 @@ def test_results_of_another_policy_are_not_gone_on_with(saved, recordings, capsy
     [
         ({"data": None}, "give a dataset"),
         ({"windows": 0}, "windows and trials start at 1"),
-        ({"low_speed": 1.0}, "low_speed between 0 and 1"),
+        ({"low_speed": 0.0}, "low_speed above 0 and at most 0.5"),
+        ({"low_speed": 0.999}, "low_speed above 0 and at most 0.5"),
         ({"pathway": "words"}, "pathway is one of"),
         ({"schedule": "never"}, "mode is one of"),
     ],
@@ -173,82 +200,6 @@ def test_trials_with_other_settings_are_neither_mixed_nor_lost(subject, recordin
         attempts.measure(other, tmp_path / "low_speed", 0.5)
 
 
-class RealConfig:
-    """A stand-in for an arm that can break."""
-
-    is_real, instruction = True, "wave"
-
-    def __init__(self, robot: FakeRobot) -> None:
-        self.robot = robot
-
-    def build(self, defaults):
-        return self.robot
-
-
-@pytest.fixture
-def real(subject, monkeypatch):
-    """A subject in front of a robot of metal, and that robot."""
-    robot = FakeRobot()
-    monkeypatch.setattr(attempts, "read_robot", lambda word: RealConfig(robot))
-    monkeypatch.setattr(attempts, "robot_digest", lambda word: word)
-    monkeypatch.setattr(attempts, "DeployedVLA", lambda *args, **more: FakePolicy())
-    seen = np.array([[-1.0] * 4, [1.0] * 4])
-    monkeypatch.setattr(attempts, "seen_states", lambda tokenizer, embodiment: seen)
-    settings = replace(subject.settings, robots=("arm",), trials=2, seconds=0.2, instruction="go")
-    return replace(subject, settings=settings), robot
-
-
-def test_nobody_beside_a_real_robot_means_that_it_does_not_move(real, tmp_path):
-    subject, robot = real
-    with pytest.raises(ValueError, match="arm moves for real: run this in a terminal"):
-        attempts.measure(subject, tmp_path / "low_speed", 0.5)
-    assert robot.calls == []
-
-
-def test_a_real_robot_is_looked_over_before_every_trial(real, tmp_path, monkeypatch, capsys):
-    """As `rvq-vla drive` does: one that stands where it may not, or without a yes, stays there."""
-    subject, robot = real
-    said = iter(["", "no", ""])
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda words: next(said))
-    with pytest.raises(ValueError, match="Not confirmed; nothing has moved"):
-        attempts.measure(subject, tmp_path / "low_speed", 0.5)
-    told = capsys.readouterr().out
-    assert "seen in training" in told and "speed          0.5 of full speed" in told
-    tight = Limits({"joint_0": ChannelLimits(-1, 1, 2.0, 8.0)})
-    robot.description, robot.state[0] = replace(robot.description, limits=tight), 3.0
-    with pytest.raises(ValueError, match="It must not move"):
-        attempts.measure(subject, tmp_path / "low_speed", 0.5)
-    assert set(robot.names()) == {"connect", "disconnect"}
-
-
-def test_nobody_beside_a_real_robot_means_that_it_is_not_connected(real, monkeypatch, tmp_path):
-    """Not even to be looked at; and that is no figure of the policy's."""
-    subject, robot = real
-    for module in ("sanity", "subject"):
-        monkeypatch.setattr(
-            f"vla.evaluation.layers.{module}.read_robot", lambda w: RealConfig(robot)
-        )
-    alone = replace(subject, settings=replace(subject.settings, data=None))
-    with pytest.raises(ValueError, match="run this in a terminal"):
-        sanity.measure(alone)
-    assert robot.calls == []
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or "")
-    sanity.measure(alone)
-    assert robot.names() == ["connect", "disconnect"] and "connected and looked at" in asked[0]
-
-
-def test_without_a_dataset_nothing_real_moves(monkeypatch, tmp_path):
-    monkeypatch.setattr(evaluate, "read_robot", lambda word: RealConfig(FakeRobot()))
-    told = EvalSettings(tmp_path / "policy", robots=("arm",))
-    with pytest.raises(ValueError, match="arm moves for real, and without a dataset"):
-        evaluate.evaluate(told, tmp_path / "out")
-    with pytest.raises(FileNotFoundError, match="There is no policy"):
-        evaluate.evaluate(told, tmp_path / "out", through="sanity")
-
-
 @pytest.mark.parametrize(
     ("robot", "words"),
     [
@@ -265,57 +216,18 @@ def test_what_is_no_robot_is_refused_before_the_policy_is_looked_for(
         evaluate.evaluate(told, tmp_path / "out")
 
 
-def test_somebody_says_when_it_begins_and_whether_it_was_solved(real, tmp_path, monkeypatch):
-    subject, robot = real
-    said, asked = iter(["", "yes", "y", "", "yes", "perhaps", "n"]), []
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or next(said))
-    figures = attempts.measure(subject, tmp_path / "low_speed", 0.5)
-    assert [row["success"] for row in figures["trials"]] == [True, False]
-    assert "at 0.5 of full speed. Scene in order?" in asked[0] and len(asked) == 7
-    assert "send" in robot.names() and not figures["cut_short"]
-
-
-def test_after_a_trial_that_did_not_end_in_peace_somebody_has_to_look(real, tmp_path, monkeypatch):
-    """It is the last one; given again the command repeats it, and keeps what went wrong."""
-    subject, robot = real
-    robot.lost_from, asked = 2, []
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or "yes")
-    told = replace(subject, settings=replace(subject.settings, seconds=1.3))
-    figures = attempts.measure(told, tmp_path / "low_speed", 0.5)
-    assert figures["cut_short"] and len(figures["trials"]) == 1 and len(asked) == 2
-    assert not attempts.judge(figures, Gates(), 0.0)[0].passed
-    (aborted,) = figures["trials"]
-    folder = tmp_path / "low_speed" / aborted["name"]
-    assert folder.name == "arm-000-aborted-1" and (folder / "steps.jsonl").stat().st_size
-    robot.lost_from = None
-    answers = iter(["", "yes", "y"])
-    monkeypatch.setattr("builtins.input", lambda words: next(answers))
-    once = replace(told, settings=replace(told.settings, trials=1))
-    again = attempts.measure(once, tmp_path / "low_speed", 0.5)
-    names = [row["name"] for row in again["trials"]]
-    assert names == [folder.name, "arm-000"] and not again["cut_short"]
-    assert (folder / "steps.jsonl").stat().st_size, "the evidence is still there"
-    check, *_ = attempts.judge(again, Gates(), 0.0)
-    assert not check.passed and "arm-000-aborted-1: held too long" in check.detail
-
-
-def test_a_recording_that_nobody_wrote_a_result_of_is_kept_and_counted(real, tmp_path, monkeypatch):
-    """That of a command that was killed; nothing at all is kept of one that did not move."""
-    subject, _ = real
-    left = [tmp_path / "low_speed" / f"arm-00{number}" for number in range(2)]
-    for folder, lines in zip(left, ("{}\n", ""), strict=True):
-        folder.mkdir(parents=True)
-        (folder / "steps.jsonl").write_text(lines)
-    answers = iter(["", "yes", "y"] * 2)
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda words: next(answers))
-    figures = attempts.measure(subject, tmp_path / "low_speed", 0.5)
-    names = [row["name"] for row in figures["trials"]]
-    assert names == ["arm-000-aborted-1", "arm-000", "arm-001"]
-    assert (tmp_path / "low_speed" / names[0] / "steps.jsonl").read_text() == "{}\n"
-    assert "interrupted" in attempts.judge(figures, Gates(), 0.0)[0].detail
+def test_a_trial_that_another_version_wrote_does_not_pass_for_one_of_this(
+    subject, recordings, tmp_path
+):
+    robots = (f"replay:{recordings}#1",)
+    told = replace(subject, settings=replace(subject.settings, robots=robots, trials=1))
+    attempts.measure(told, tmp_path / "low_speed", 0.5)
+    (file,) = (tmp_path / "low_speed").glob("*.json")
+    row = json.loads(file.read_text())
+    del row["format_version"]
+    file.write_text(json.dumps(row))
+    with pytest.raises(ValueError, match="is of another version"):
+        attempts.measure(told, tmp_path / "low_speed", 0.5)
 
 
 def test_trials_of_another_policy_or_another_robot_do_not_pass_for_those_of_this_one(
