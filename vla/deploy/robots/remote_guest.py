@@ -59,6 +59,7 @@ class Guest:
         self._rows, self._keys, self._now = rows, keys, now
         self._news = threading.Condition()
         self.is_driven = self._is_known = False
+        self._seen: RobotObservation | None = None
         self._begin()
 
     def wait(self, patience: float) -> bool:
@@ -127,7 +128,7 @@ class Guest:
 
     def _begin(self) -> None:
         """Nothing is known of whoever comes."""
-        self._seen: RobotObservation | None = None
+        self._seen = None
         self._stance = Stance(self._rows.mapping.layout)
         self._ahead = math.inf
 
