@@ -20,7 +20,7 @@ import numpy as np
 
 from vla.deploy.checks import ObservationChecks
 from vla.deploy.guard import GuardedRobot, Stopped
-from vla.deploy.hold import Hold, Problem
+from vla.deploy.hold import USUAL, Hold, Problem
 from vla.deploy.inference import Answer, Inference
 from vla.deploy.limiter import LimitedCommand, Limiter, LimitViolation
 from vla.deploy.period import Period
@@ -32,8 +32,6 @@ from vla.deploy.settings import DeploymentSettings
 from vla.deploy.whereabouts import displaced
 
 logger = logging.getLogger(__name__)
-USUAL = (Reason.STARTING, Reason.LATE)
-"""What holds a robot without anything being wrong: whoever plans stands still."""
 BRIDGED = 3
 """Periods that may be missing without what was planned before them being forgotten."""
 PACE = 0.5
@@ -151,7 +149,7 @@ class Cycle:
         for witness in self.witnesses:
             witness.step(step)
         if problem and self.held and self.held.is_too_long(now, self.settings.safety):
-            raise Over(Ending.HELD_TOO_LONG, str(problem))
+            raise Over(Ending.HELD_TOO_LONG, str(self.held.cause))
         return period
 
     def _look(self, period: Period) -> tuple[RobotObservation | None, Problem | None]:

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from vla.deploy.report import Reason
 from vla.deploy.settings import SafetySettings
 
+USUAL = (Reason.STARTING, Reason.LATE)
+"""What holds a robot without anything being wrong: whoever plans stands still."""
+
 
 class Problem(NamedTuple):
     """Why the robot is not moved."""
@@ -30,11 +33,13 @@ class Hold:
         since: When they began [s].
         trouble: Since when anything but the first chunk has been missing; None: nothing else is.
         told: Reasons that were told: each once, however they take turns.
+        cause: The last problem that is not usual; where all were, the last one.
     """
 
     since: float
     trouble: float | None = None
     told: set[Reason] = field(default_factory=set)
+    cause: Problem | None = None
 
     def goes_on(self, problem: Problem, now: float) -> bool:
         """Another period; whether its reason is a new one."""
@@ -42,6 +47,8 @@ class Hold:
             self.trouble = None
         elif self.trouble is None:
             self.trouble = now
+        if self.cause is None or self.cause.reason in USUAL or problem.reason not in USUAL:
+            self.cause = problem
         is_new = problem.reason not in self.told
         self.told.add(problem.reason)
         return is_new

@@ -69,12 +69,9 @@ def run(
         FileExistsError: The folder of the recording exists.
         KeyboardInterrupt: A signal came before anything has moved, or a second one later.
     """
-    stop = stop or EmergencyStop()
+    stop, problems = stop or EmergencyStop(), list[str]()
     plan = _Plan.of(robot, policy, settings, clock or MonotonicClock())
-    problems: list[str] = []
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(logging_aside())
-        stack.enter_context(by_signal(stop))
+    with logging_aside(), by_signal(stop), contextlib.ExitStack() as stack:
         recorder = plan.recorder()
         if recorder is not None:
             stack.callback(recorder.close)
@@ -87,23 +84,16 @@ def run(
             inference = inference or InferenceThread(policy)
             cycle = plan.cycle(inference, tuple(w for w in (recorder, witness) if w is not None))
             stop.on_press(cycle.robot.stop)
-            if settings.keys:
-                connected.enter_context(by_key(stop))
+            connected.enter_context(by_key(stop) if settings.keys else contextlib.nullcontext())
             over, seconds, trips = _drive(plan, cycle, stop, is_done)
             if not inference.close():
                 problems.append("The inference hangs and was left behind.")
-            if over.ending in PEACEFUL and stop.pressed.is_set():
-                over = _stopped(plan, cycle.robot, Over(Ending.EMERGENCY_STOP, stop.reason))
-        if over.ending in PEACEFUL and stop.pressed.is_set():
-            over = Over(Ending.EMERGENCY_STOP, stop.reason)
+            if (pressed := _pressed(over, stop)) is not over:
+                over = _stopped(plan, cycle.robot, pressed)
+        over = _pressed(over, stop)
         if recorder is not None:
             recorder.event(plan.clock.now(), "end", f"{over.ending}: {over.detail}")
-    dataset = _finalize(recorder, problems)
-    left = trips, settings.record, dataset, tuple(problems), settings.speed
-    report = plan.tally.report(over.ending, over.detail, seconds, *left)
-    if recorder is not None and not recorder.problem:
-        write_json(report.to_dict(), recorder.folder / "report.json")
-    return report
+    return _reported(plan, recorder, (over, seconds, trips), problems)
 
 
 class Fit(NamedTuple):
@@ -186,6 +176,32 @@ def _drive(
     level = logging.INFO if over.ending in PEACEFUL else logging.ERROR
     logger.log(level, "Over: %s.", over.ending, exc_info=failure)
     return over, plan.clock.now() - begin, trips
+
+
+def _pressed(over: Over, stop: EmergencyStop) -> Over:
+    """A stop that is pressed after a peaceful end counts all the same."""
+    is_late = over.ending in PEACEFUL and stop.pressed.is_set()
+    return Over(Ending.EMERGENCY_STOP, stop.reason) if is_late else over
+
+
+def _reported(
+    plan: _Plan, recorder: Recorder | None, driven: tuple[Over, float, int], problems: list[str]
+) -> RunReport:
+    """Finish the recording, and put the report beside it.
+
+    Args:
+        plan: What was driven.
+        recorder: Of the run.
+        driven: What `_drive` returned.
+        problems: That arose beside it.
+    """
+    over, seconds, trips = driven
+    dataset, settings = _finalize(recorder, problems), plan.settings
+    left = trips, settings.record, dataset, tuple(problems), settings.speed
+    report = plan.tally.report(over.ending, over.detail, seconds, *left)
+    if recorder is not None and not recorder.problem:
+        write_json(report.to_dict(), recorder.folder / "report.json")
+    return report
 
 
 def _held(robot: GuardedRobot, over: Over) -> Over:

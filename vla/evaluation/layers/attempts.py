@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vla.deploy.cycle import USUAL
+from vla.deploy.hold import USUAL
 from vla.deploy.report import Reason
 from vla.deploy.robots.config import read_robot, robot_digest
 from vla.evaluation.layers.attempt import attempt
