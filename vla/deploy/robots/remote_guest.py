@@ -50,6 +50,8 @@ class Guest:
         is_driven: Whether the control loop answers by now.
     """
 
+    _seen: RobotObservation | None
+
     def __init__(self, rows: RowMapping, keys: RemoteKeys, now: Callable[[], float]) -> None:
         self._rows, self._keys, self._now = rows, keys, now
         self._news = threading.Condition()
@@ -124,7 +126,7 @@ class Guest:
 
     def _begin(self) -> None:
         """Nothing is known of whoever comes."""
-        self._seen: RobotObservation | None = None
+        self._seen = None
         self._stance = Stance(self._rows.mapping.layout)
         self._ahead = math.inf
 
