@@ -55,6 +55,8 @@ class Guest:
         is_driven: Whether the control loop answers by now.
     """
 
+    _seen: RobotObservation | None
+
     def __init__(self, rows: RowMapping, keys: RemoteKeys, now: Callable[[], float]) -> None:
         self._rows, self._keys, self._now = rows, keys, now
         self._news = threading.Condition()

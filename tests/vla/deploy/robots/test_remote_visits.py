@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.vla.deploy.robots.test_remote import KEYS, robot, rows, sight, visit  # noqa: F401
+from tests.vla.deploy.robots.test_remote import ask, robot, rows, sight, visit  # noqa: F401
 from tests.vla.deploy.server.conftest import wait_until
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.robots.remote_guest import Guest, RemoteKeys
@@ -40,8 +40,8 @@ def test_one_that_sinks_under_its_load_is_held_where_it_stood(robot):  # noqa: F
     with visit(robot) as socket:
         socket.recv()
         for number, state in enumerate([LOW, LOWER]):
-            socket.send(sight(number, state))
-            wait_until(lambda: robot._guest.is_there)
+            ask(robot, socket, sight(number, state))
+            wait_until(lambda state=state: robot.observe().proprio[1] == state[1])
             robot.hold(None)
             np.testing.assert_allclose(unpack(socket.recv())["actions"][0], LOW, rtol=1e-6)
 
