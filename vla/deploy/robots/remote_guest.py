@@ -61,7 +61,6 @@ class Guest:
         self._rows, self._keys, self._now = rows, keys, now
         self._news = threading.Condition()
         self.is_driven = self._is_known = False
-        self._seen: RobotObservation | None = None
         self._begin()
 
     def wait(self, patience: float) -> bool:
