@@ -20,6 +20,10 @@ from vla.deploy.chunking import straight
 from vla.deploy.cycle import Step
 from vla.deploy.policy import PolicyDescription, Request
 from vla.deploy.rates import rate_channels, state_unit
+from vla.deploy.report import Reason
+
+MISSED = 3
+"""The last periods of an episode that may pass without a command."""
 
 
 class RecordedPolicy:
@@ -82,18 +86,26 @@ class Tracking:
     Attributes:
         policy: What is played.
         errors: float64 [D] of every period of the episode: where it was less where it had been.
-        is_over: Whether the last frame has been told.
+        is_over: Whether the last frame has been told, or was due where no command was.
+        told: The last frame that was told.
+        stride: Frames from that one to the one before.
     """
 
     policy: RecordedPolicy
     errors: list[np.ndarray] = field(default_factory=list)
     is_over: bool = False
+    told: float = 0.0
+    stride: float = 0.0
     problem = ""
 
     def step(self, step: Step) -> None:
+        last = self.policy.description.horizon - 1
+        if step.due is None and step.problem and step.problem.reason is Reason.LATE:
+            self.is_over |= self.told + MISSED * self.stride > last
         if step.due is None or step.observation is None:
             return
-        self.is_over |= step.due.frame >= self.policy.description.horizon - 1
+        self.told, self.stride = step.due.frame, step.due.frame - self.told
+        self.is_over |= self.told >= last
         frame = step.due.frame - self.policy.approach
         if frame < 0:
             return

@@ -20,11 +20,15 @@ from tests.vla.deploy.robots.test_config import ARM
 from tests.vla.deploy.robots.test_lerobot import NAMES, START, StandIn
 from vla.cli import main
 from vla.deploy.clock import SimulatedClock
+from vla.deploy.cycle import Step
 from vla.deploy.drive import go
 from vla.deploy.drive.recorded import RecordedPolicy, Tracking
+from vla.deploy.hold import Problem
 from vla.deploy.inference import SimulatedInference
 from vla.deploy.policy import Request
+from vla.deploy.report import Reason
 from vla.deploy.robots.protocol import RobotObservation
+from vla.deploy.schedule import Due
 
 
 @pytest.fixture
@@ -197,3 +201,15 @@ def test_a_replay_that_was_interrupted_does_not_go_back_to_its_beginning(recordi
     policy = RecordedPolicy(RobotDataset.open(recording / "dataset"))
     with pytest.raises(ValueError, match="Replay it from where it begins"):
         policy.act(Request(RobotObservation(0.0, np.zeros(6), {}), "go", number=1))
+
+
+@pytest.mark.parametrize(("told", "over"), [((15.0, 16.5, 18.0), True), ((0.0, 1.5, 3.0), False)])
+def test_an_episode_whose_last_frame_lies_between_two_periods_ends(recording, told, over):
+    policy = RecordedPolicy(RobotDataset.open(recording / "dataset"))
+    tracking, late = Tracking(policy), Problem(Reason.LATE, "nothing is due")
+    seen = RobotObservation(0.0, np.zeros(6, dtype=np.float32), {})
+    for frame in told:
+        tracking.step(Step(0.0, seen, Due(np.zeros(6), 0, frame), np.zeros(6), (), None))
+    assert not tracking.is_over and policy.description.horizon == 20
+    tracking.step(Step(0.0, seen, None, None, (), late))
+    assert tracking.is_over is over
