@@ -85,7 +85,7 @@ class Cycle:
     """The parts of a run, and what they remember from period to period.
 
     Attributes:
-        is_starting: Whether the first chunk is still waited for.
+        is_starting: Whether the first chunk is still waited for, of all or after a gap.
         held: The present hold.
         well: Number of the last period in which all was well to look at.
         seen: float32 [D], where the robot was then.
@@ -173,8 +173,8 @@ class Cycle:
         """The robot is to be believed: go on from where it was left, or anew from where it is."""
         missing, self.well = period.number - self.well - 1, period.number
         seen, self.seen = self.seen, observation.proprio
-        if missing > 1:
-            self.limiter.rest()
+        if missing > 1 and self.held is None:
+            self.limiter.coast()
         names: tuple[str, ...] = ()
         if missing and seen is not None and self.told is not None:
             about = self.limiter.table, period.length, seen, self.told
@@ -183,7 +183,7 @@ class Cycle:
             self._begin_anew(observation, period.begin, names)
         if names or missing > BRIDGED:
             self.schedule.clear()
-            self.valid_from = self.requests
+            self.valid_from, self.is_starting = self.requests, True
 
     def _begin_anew(
         self, observation: RobotObservation, now: float, names: tuple[str, ...]
@@ -235,6 +235,8 @@ class Cycle:
             return
         self.tally.refused_chunks += 1
         told = f"chunk {answer.request.number} is of what was seen {age:.3f} s ago"
+        if answer.request.number < self.valid_from:
+            told += ", before a gap"
         self._tell(now, "chunk refused", told)
 
     def _send(

@@ -56,6 +56,11 @@ class EmergencyStop:
         """Have something done at once, in the thread that presses."""
         self._owed.append(call)
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether something is still to be done, or being done."""
+        return bool(self._owed)
+
     def press(self, reason: str) -> None:
         """Stop. From any thread; another call does what has failed before, and nothing else."""
         with self._naming:

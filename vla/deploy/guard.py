@@ -23,7 +23,8 @@ class GuardedRobot:
     """One robot, one call at a time.
 
     The control loop commands it; the watchdog and the emergency stop may hold or stop it at any
-    time. Neither waits for ever: where a call hangs, they go ahead beside it.
+    time. Neither waits for ever for a command: where one hangs, they go ahead beside it. Stops wait
+    for one another: a robot never gets two at a time.
 
     Args:
         robot: The robot.
@@ -95,13 +96,17 @@ class GuardedRobot:
         """
         with self._ending:
             self.stopped.set()
-            if self._has_ended:
-                return
-            try:
-                self._beside(self.robot.stop)
-                self._has_ended = True
-            finally:
-                self.owes_stop = not self._has_ended
+            if not self._has_ended:
+                self._end()
+
+    def _end(self) -> None:
+        """Stop it, whatever it was told before; what fails is owed."""
+        self._has_ended = False
+        try:
+            self._beside(self.robot.stop)
+            self._has_ended = True
+        finally:
+            self.owes_stop = not self._has_ended
 
     def _hold(self) -> None:
         if not self.is_stopped:
@@ -124,7 +129,7 @@ class GuardedRobot:
         finally:
             if self.is_stopped and not was_stopped:
                 with self._ending:
-                    self.robot.stop()
+                    self._end()
 
     def _beside(self, call: Callable[[], None]) -> None:
         has_turn = self._turn.acquire(timeout=self.patience)

@@ -103,8 +103,9 @@ class Limiter:
                     f"outside its box {hand.hand.low} to {hand.hand.high}. Bring it back by hand, "
                     "or correct the box."
                 )
+        if self._motion is None:
+            self._underway = table.reach.at_rest(self.period)
         self._motion = Motion.at_rest(inside)
-        self._underway = table.reach.at_rest(self.period)
         self._turning = {turn.part: Turning.at_rest(at[turn.block]) for turn in table.turns}
 
     def limit(self, command: np.ndarray, proprio: np.ndarray) -> LimitedCommand:
@@ -157,6 +158,14 @@ class Limiter:
         self._motion = Motion.at_rest(held)
         self._turning = {t.part: Turning.at_rest(held[t.block]) for t in self.table.turns}
         return held
+
+    def coast(self) -> None:
+        """Nobody has told the robot anything for a while: what was told where to be rests there,
+        what was told its speed goes on at it."""
+        if self._motion is not None:
+            values = self._motion.value
+            self.rest()
+            self._motion = Motion.at_rest(values)
 
     def _check_known(self, at: np.ndarray) -> None:
         table = self.table

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
+from vla.deploy.policy import Request
 from vla.deploy.recorder import Recorder
 from vla.deploy.report import Ending, Reason
 from vla.deploy.robots.protocol import RobotError, RobotObservation
@@ -79,3 +83,24 @@ def test_what_was_not_recorded_for_a_while_is_planned_anew(tmp_path, monkeypatch
     report, robot, _ = drive(execute_frames=10, periods=14, record=tmp_path / "run")
     assert report.held == {Reason.RECORDING: 5}
     assert robot.sent()[:, :2].tolist()[2:5] == [[0, 2], [1, 0], [1, 1]]
+
+
+class Thinks(FakePolicy):
+    """Plans five seconds ahead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.description = replace(self.description, horizon=100)
+
+    def act(self, request: Request) -> np.ndarray:
+        return np.repeat(super().act(request), 10, axis=0)
+
+
+@pytest.mark.parametrize("latency", [1.2, 1.9])
+def test_a_gap_is_over_for_a_policy_that_is_slow_too(latency):
+    """It waits for a whole chunk then, as at the beginning: nothing is wrong any more."""
+    safety = SafetySettings(stop_after_s=2.0)
+    told = {"latency": latency, "execute_frames": 20, "periods": 240, "safety": safety}
+    report, *_ = drive(Blinks(*range(100, 104)), Thinks(), **told)
+    assert report.ending is Ending.TIME and report.held[Reason.ROBOT] == 4
+    assert report.chunks > 1

@@ -279,3 +279,17 @@ def test_a_position_that_was_never_known_moves_nothing():
     report, robot, _ = drive(robot, Outwards())
     assert report.ending is Ending.OUT_OF_LIMITS and "['elbow'] is not known" in report.detail
     assert "send" not in robot.names() and "stop" in robot.names()
+
+
+@pytest.mark.parametrize("begins", range(4, 12))
+def test_what_is_still_to_come_is_not_forgotten_where_the_robot_begins_anew(begins):
+    """Another joint was pushed: what this one was told before comes out all the same."""
+    limiter, joints, places = Limiter(limits(lag=LAG), LAYOUT, RATE), Joints(delay=6), []
+    for number in range(60):
+        if number == begins:
+            limiter.start(joints.at.astype(np.float32))
+            limiter.rest()
+        rates = limiter.limit(np.array([1.0, 1.0, 1.0, 0.0]), joints.at.astype(np.float32)).values
+        joints.move(rates)
+        places.append(joints.at)
+    assert outside(np.array(places)) < 1e-6

@@ -117,7 +117,7 @@ class RemoteRobot:
         """Tell it to stay where it was last told to be, or where it stood when it was first held.
 
         Raises:
-            RobotError: It has gone, or nobody knows where that is.
+            RobotError: Told nothing, it has gone, or nobody knows where it stands.
         """
         self._tell(self._rest() if command is None else self._guest.answer(command))
 

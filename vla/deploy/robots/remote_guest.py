@@ -21,6 +21,9 @@ from vla.deploy.robots.stance import Stance
 
 GONE = "The robot has gone; one that comes back is not driven in this run."
 
+DRIFT = 2e-4
+"""By so much a robot's clock may be slower than ours."""
+
 
 @dataclass(frozen=True)
 class RemoteKeys:
@@ -131,7 +134,7 @@ class Guest:
         """Nothing is known of whoever comes."""
         self._seen = None
         self._stance = Stance(self._rows.mapping.layout)
-        self._ahead = math.inf
+        self._ahead, self._heard = math.inf, self._now()
 
     def _sent(self, told: float) -> float:
         """When by our clock something was sent: the quickest message so far took no time.
@@ -141,5 +144,7 @@ class Guest:
         """
         if not math.isfinite(told):
             raise ValueError(f"the time {told} is not a number")
-        self._ahead = min(self._ahead, self._now() - told)
+        now = self._now()
+        drifted = self._ahead + DRIFT * (now - self._heard)
+        self._ahead, self._heard = min(drifted, now - told), now
         return told + self._ahead

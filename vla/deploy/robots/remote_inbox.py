@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+BEAT_S = 0.02
+"""It is looked so often whether there is really nothing [s]."""
+
 
 class Inbox:
     """Messages of one connection, of which only the newest counts.
@@ -24,20 +27,30 @@ class Inbox:
         """Wait for a message; those that came before it unread are dropped.
 
         Returns:
-            The message, and when it may have come at the earliest [s]: one that had been waiting
-            came at any time since there was nothing.
+            The message, and when it may have come at the earliest [s]: at any time since there was
+            nothing, for this process may have stood still meanwhile.
         """
-        data, since = None, self._empty
-        while (later := await self._waiting()) is not None:
-            data = later
-        self._empty = self._now()
-        if data is not None:
-            return data, since
-        data = await self._connection.recv()
-        self._empty = self._now()
-        return data, self._empty
+        while True:
+            begin, waiting = self._now(), await self._waiting()
+            since, self._empty = self._empty, begin
+            if waiting is not None:
+                return waiting, since
+            try:
+                async with asyncio.timeout(BEAT_S):
+                    return await self._connection.recv(), begin
+            except TimeoutError:
+                continue
 
     async def _waiting(self) -> str | bytes | None:
+        """The last message that is there, once what has reached this machine has been taken in."""
+        newest = None
+        for _ in range(2):
+            await asyncio.sleep(0)
+        while (later := await self._next()) is not None:
+            newest = later
+        return newest
+
+    async def _next(self) -> str | bytes | None:
         try:
             async with asyncio.timeout(0):
                 return await self._connection.recv()

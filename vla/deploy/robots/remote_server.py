@@ -215,6 +215,11 @@ class RobotServer:
         if isinstance(answer, str):
             await connection.send(answer)
             return
+        with self._news:
+            refusal = "" if self._standing is answer else self._refusal
+        if refusal:
+            await connection.send(refusal)
+            return
         self._host.fetched(answer.command)
         await connection.send(pack(answer.message))
         with self._news:

@@ -31,9 +31,10 @@ def stop_pages(stop: EmergencyStop) -> dict[str, Callable[[], Page]]:
         thread = threading.Thread(target=stop.press, args=told, name="stop by call", daemon=True)
         thread.start()
         thread.join(PRESS_S)
-        if thread.is_alive():
-            words = f"Pressed, but the robot has not come back for {PRESS_S:g} s: cut its power.\n"
-            return Page(HTTPStatus.ACCEPTED, words)
+        if thread.is_alive() or stop.is_owed:
+            return Page(
+                HTTPStatus.ACCEPTED, "Pressed, but the robot is not stopped: cut its power.\n"
+            )
         return Page(HTTPStatus.OK, f"Stopped: {stop.reason}.\n")
 
     return {STOP: press}

@@ -63,7 +63,7 @@ def attempt(subject: Subject, trial: Trial) -> dict[str, Any]:
     if config.is_real:
         seen = seen_states(subject.policy.tokenizer, policy.description.embodiment)
         about = robot.description, policy.description, settings
-        preflight = Preflight(*about, is_real=True, seen=seen, strict=True)
+        preflight = Preflight(*about, is_real=True, seen=seen, is_here=True, strict=True)
         more["ready"] = lambda: look_over(preflight, robot, yes=False)
     with by_call(stop, told.stop_at) if told.stop_at else nullcontext():
         report = run(robot, policy, settings, clock, inference, **more)

@@ -11,7 +11,7 @@ import pytest
 from tests.vla.deploy.robots.test_remote import ask, robot, rows, sight, visit  # noqa: F401
 from tests.vla.deploy.server.conftest import wait_until
 from vla.deploy.robots.protocol import RobotError
-from vla.deploy.robots.remote_guest import Guest, RemoteKeys
+from vla.deploy.robots.remote_guest import DRIFT, Guest, RemoteKeys
 from vla.deploy.robots.remote_inbox import Inbox
 from vla.deploy.wire import unpack
 
@@ -93,7 +93,7 @@ def test_the_age_of_news_is_told_by_the_robots_own_clock():
         clock.time = sent + way
         guest.receive({"s": np.array(LOW), "t": 100.0 + sent}, since=0.0)
         ages.append(clock.time - guest.look().time)
-    np.testing.assert_allclose(ages, [0, 0, 0, 1.98, 0], atol=1e-9)
+    np.testing.assert_allclose(ages, [0, 0, 0, 1.98, 0], atol=3 * DRIFT)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,18 @@ def test_of_messages_that_wait_only_the_last_is_read_and_is_as_old_as_it_can_be(
 
     async def read() -> None:
         inbox = Inbox(socket, clock)
-        assert await inbox.newest() == (b"later", 0.5)
+        assert await inbox.newest() == (b"later", 0.0)
         socket.waiting, clock.time = [b"1", b"2", b"3"], 2.0
-        assert await inbox.newest() == (b"3", 0.5)
-        assert await inbox.newest() == (b"later", 2.5)
+        assert await inbox.newest() == (b"3", 0.0)
+        assert await inbox.newest() == (b"later", 2.0)
 
     asyncio.run(read())
+
+
+def test_a_robots_clock_may_be_a_little_slower():
+    clock = Clock()
+    guest = Guest(rows(), RemoteKeys("s", {}, "t"), clock)
+    for second in range(0, 7200, 60):
+        clock.time = float(second)
+        guest.receive({"s": np.array(LOW), "t": np.float64(second * (1 - 1e-4))}, since=0.0)
+        assert clock.time - guest.look().time < 0.01

@@ -88,3 +88,18 @@ def test_a_call_stops_any_robot():
     assert (report.ending, report.detail) == (Ending.EMERGENCY_STOP, "a call of the server")
     assert robot.names()[-2:] == ["stop", "disconnect"]
     assert all(looks == 5 for looks, name, _ in robot.calls if name == "stop")
+
+
+def test_a_call_never_says_that_a_robot_is_stopped_that_is_not():
+    stop, tries = EmergencyStop(), []
+
+    def fails_once() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("the bus is busy")
+
+    stop.on_press(fails_once)
+    with by_call(stop, Address(port=0, key=KEY)) as port:
+        status, words = get(port, "/stop", **SHOWN)[:2]
+        assert status == 202 and "cut its power" in words
+        assert get(port, "/stop", **SHOWN)[0] == 200 and len(tries) == 2
