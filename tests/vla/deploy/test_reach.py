@@ -293,3 +293,14 @@ def test_what_is_still_to_come_is_not_forgotten_where_the_robot_begins_anew(begi
         joints.move(rates)
         places.append(joints.at)
     assert outside(np.array(places)) < 1e-6
+
+
+def test_a_joint_that_nobody_told_anything_for_a_while_still_has_its_speed():
+    """It is braked from there, not taken to stand; what is told where to be stands."""
+    slow = dict.fromkeys(("shoulder", "lift"), ChannelLimits(-2.0, 2.0, velocity=4.0))
+    limiter = Limiter(Limits(slow), LAYOUT, RATE)
+    for _ in range(20):
+        limiter.limit(np.array([1.0, 0.0, 0.0, 0.5]), START.astype(np.float32))
+    limiter.coast()
+    told = limiter.limit(np.array([0.0, 0.0, 0.0, 0.5]), START.astype(np.float32)).values
+    np.testing.assert_allclose(told[[0, 3]], [1.0 - 4.0 / RATE, 0.5])
