@@ -199,6 +199,9 @@ def benchmark_parser() -> ArgumentParser:
     parser.add_argument("--data", **many, help="datasets whose held-out windows are encoded")
     parser.add_argument("--threads", type=int, default=1, help="of torch and of FAST's encoder")
     parser.add_argument("--compiled", type=bool, default=True, help="also time compiled modules")
+    parser.add_argument(
+        "--onnx", type=bool | None, default=None, help="also time exported files (if installed)"
+    )
     parser.add_argument("--passes", type=int, default=7, help="passes that the medians are of")
     parser.add_argument("--mapping", help="mapping file or name, for all datasets")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
@@ -215,6 +218,7 @@ def run_benchmark(arguments: Namespace) -> None:
             arguments.data,
             arguments.threads,
             arguments.compiled,
+            arguments.onnx,
             passes=arguments.passes,
             mapping=arguments.mapping,
         )

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -15,13 +16,15 @@ from analysis.evalset import Batch, EvalSet
 from rvq_action.baselines.fast import FastTokenizer
 from rvq_action.chunk import ActionChunk
 from rvq_action.deploy import ChunkDecoder, ChunkEncoder
+from rvq_action.export import export
 from rvq_action.tokenizer import ActionTokenizer
 
-PUBLIC, MODEL, COMPILED, BF16 = "public", "model", "compiled", "bf16"
+PUBLIC, MODEL, COMPILED, ONNX, BF16 = "public", "model", "compiled", "onnx", "bf16"
 WAYS = {
     PUBLIC: "`ActionTokenizer`: input checked, physical units in and out",
     MODEL: "the network and its codebooks alone, in model space",
     COMPILED: "`ChunkEncoder` and `ChunkDecoder` under `torch.compile`, physical units",
+    ONNX: "what `rvq-action export` writes, run by onnxruntime, physical units",
     BF16: "`ActionTokenizer` under bf16 autocast, quantising in float32",
 }
 
@@ -58,6 +61,11 @@ class Robot:
             for b in self.batches
         ]
 
+    def told_proprios(self) -> list[Tensor]:
+        """The same, NaN too where a dataset has none."""
+        blank = [torch.full_like(batch.actions[:, 0], torch.nan) for batch in self.batches]
+        return [b if p is None else p for b, p in zip(blank, self.proprios(), strict=True)]
+
 
 def fast_runner(fast: FastTokenizer, batches: list[Batch]) -> Runner:
     """FAST on chunks in scored space, as it is published."""
@@ -72,8 +80,8 @@ def fast_runner(fast: FastTokenizer, batches: list[Batch]) -> Runner:
 
 def runner(robot: Robot, way: str) -> Runner:
     """One of the ways to ask a tokenizer."""
-    make = {PUBLIC: _public, BF16: _public, MODEL: _model, COMPILED: _compiled}[way]
-    return make(robot, _precision(robot, way))
+    ways = {PUBLIC: _public, BF16: _public, MODEL: _model, COMPILED: _compiled, ONNX: _onnx}
+    return ways[way](robot, _precision(robot, way))
 
 
 def _precision(robot: Robot, way: str) -> Callable[[], AbstractContextManager]:
@@ -133,8 +141,7 @@ def _compiled(robot: Robot, precision: Callable[[], AbstractContextManager]) -> 
         for module in (ChunkEncoder(*fixed), ChunkDecoder(*fixed))
     )
     actions = [batch.actions.to(device) for batch in robot.batches]
-    unknown = torch.full_like(actions[0][:, 0], torch.nan)
-    proprios = [unknown if p is None else p.to(device) for p in robot.proprios()]
+    proprios = [proprio.to(device) for proprio in robot.told_proprios()]
 
     @torch.inference_mode()
     def encode(number: int) -> Tensor:
@@ -145,3 +152,29 @@ def _compiled(robot: Robot, precision: Callable[[], AbstractContextManager]) -> 
         return decoder(codes, proprios[number])
 
     return Runner(encode, decode, device.type)
+
+
+def _onnx(robot: Robot, precision: Callable[[], AbstractContextManager]) -> Runner:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    data = robot.data
+    with TemporaryDirectory() as folder:
+        files = export(robot.tokenizer, folder, "onnx", data.horizon, data.embodiment, data.fps)
+        encoder, decoder = (
+            InferenceSession(file, options, providers=["CPUExecutionProvider"])
+            for file in files[:2]
+        )
+    actions = [batch.actions.numpy() for batch in robot.batches]
+    proprios = [proprio.numpy() for proprio in robot.told_proprios()]
+
+    def encode(number: int) -> Tensor:
+        given = {"actions": actions[number], "proprio": proprios[number]}
+        return torch.from_numpy(encoder.run(None, given)[0])
+
+    def decode(number: int, codes: Tensor) -> Tensor:
+        given = {"codes": codes.numpy(), "proprio": proprios[number]}
+        return torch.from_numpy(decoder.run(None, given)[0])
+
+    return Runner(encode, decode, "cpu")

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,16 @@ import torch
 from tqdm.auto import tqdm
 
 from analysis.benchmark.race import CALLS, PASSES, Runner, Times, race
-from analysis.benchmark.runners import BF16, COMPILED, MODEL, PUBLIC, Robot, fast_runner, runner
+from analysis.benchmark.runners import (
+    BF16,
+    COMPILED,
+    MODEL,
+    ONNX,
+    PUBLIC,
+    Robot,
+    fast_runner,
+    runner,
+)
 from analysis.codecs import FAST_SCALES, FastCodec, bits_per_window
 from analysis.evalset import Batch, EvalSet, load_eval_sets
 from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
@@ -26,6 +36,8 @@ from rvq_action.tokenizer import ActionTokenizer
 
 BATCHES = (1, 64, 4096)
 FAST = "FAST"
+EXPORTING = ("onnx", "onnxscript", "onnxruntime")
+"""What the exported files take to be written and run."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,7 @@ def compute(
     data: Sequence[Path],
     threads: int,
     compiled: bool = True,
+    onnx: bool | None = None,
     batches: Sequence[int] = BATCHES,
     passes: int = PASSES,
     mapping: str | None = None,
@@ -108,6 +121,8 @@ def compute(
         data: Datasets; the held-out windows are encoded.
         threads: Of torch and of FAST's byte-pair encoder.
         compiled: Also time the compiled modules (a minute of compiling for each).
+        onnx: Also time the exported files (seconds of exporting for each); None: where that can be
+            done.
         batches: Chunks per call.
         passes: Passes that count, at least 5.
         mapping: Of the datasets; None to find each one's own.
@@ -118,13 +133,15 @@ def compute(
     """
     if threads < 1 or passes < 5:
         raise ValueError(f"Give at least 1 thread and 5 passes, not {threads} and {passes}.")
+    onnx = all(map(find_spec, EXPORTING)) if onnx is None else onnx
+    ways = [PUBLIC, MODEL, *[COMPILED] * compiled, *[ONNX] * onnx]
     _use_threads(threads)
     loaded = load_tokenizers(tokenizers, closed_forms=False)
     sets = load_eval_sets(data, (), mapping, splits_of(loaded))
     done = []
     with tqdm(total=len(sets) * len(batches), unit="batch", disable=quiet) as progress:
         for eval_set in sets:
-            done.append(_benchmark(eval_set, loaded, compiled, batches, passes, progress))
+            done.append(_benchmark(eval_set, loaded, ways, batches, passes, progress))
     return Benchmark(_machine(), threads, done)
 
 
@@ -154,7 +171,7 @@ def _has_gpu() -> bool:
 def _benchmark(
     data: EvalSet,
     loaded: Sequence[LoadedTokenizer],
-    compiled: bool,
+    ways: Sequence[str],
     batches: Sequence[int],
     passes: int,
     progress: tqdm,
@@ -173,7 +190,7 @@ def _benchmark(
         drawn = _draw(data, size)
         racers = {(codec.name, FAST): fast_runner(codec.tokenizer, drawn)}
         for entry in known:
-            racers |= _racers(entry, Robot(entry.tokenizer, data, drawn), compiled)
+            racers |= _racers(entry, Robot(entry.tokenizer, data, drawn), ways)
         entries += _timed(racers, drawn, passes)
         progress.update()
     horizon, channels = data.batch.scored.shape[1:]
@@ -205,13 +222,15 @@ def _draw(data: EvalSet, size: int) -> list[Batch]:
     return [data.batch.take(row) for row in indices]
 
 
-def _racers(entry: LoadedTokenizer, robot: Robot, compiled: bool) -> dict[tuple[str, str], Runner]:
+def _racers(
+    entry: LoadedTokenizer, robot: Robot, ways: Sequence[str]
+) -> dict[tuple[str, str], Runner]:
     """A tokenizer in every way and on every device; cuda's names carry it."""
-    ways = [PUBLIC, MODEL, *([COMPILED] if compiled else [])]
     racers = {(entry.name, way): runner(robot, way) for way in ways}
     if _has_gpu():
         there = robot.on("cuda")
-        racers |= {(entry.name, f"{way} cuda"): runner(there, way) for way in (*ways, BF16)}
+        graphic = [*(way for way in ways if way != ONNX), BF16]
+        racers |= {(entry.name, f"{way} cuda"): runner(there, way) for way in graphic}
     return racers
 
 
