@@ -32,15 +32,19 @@ SUITE_OPTIONS :=
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 
 PLUGIN := vla/lerobot_policy_rvq
+PYTHON_LATEST ?= $(or $(shell command -v python3.12),$(shell command -v python3.13))
 LEROBOT := .venv-lerobot
+LATEST := .venv-lerobot-latest
+LATEST_EXTRAS := training,core-scripts,async,peft,pi,feetech,dynamixel
 LEROBOT_NEEDS := draccus diffusers accelerate datasets deepdiff opencv-python-headless rerun-sdk wandb \
                  grpcio protobuf pandas jsonlines pyserial imageio-ffmpeg termcolor toml einops scipy pytest \
                  feetech-servo-sdk dynamixel-sdk
 
-.PHONY: help install system test test-lerobot test-cuda stress soak lint format demo policy suite tokens ablation
+.PHONY: help install system test test-lerobot test-lerobot-latest test-cuda stress soak lint format demo policy suite \
+        tokens ablation
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 21
 
 install: $(STAMP)  ## Build .venv with every extra from constraints.txt (a no-op when up to date)
 
@@ -66,6 +70,25 @@ system: $(STAMP)  ## Make off-screen rendering possible, where that can be done 
 test: install system  ## Run the CPU test suite
 	$(BIN)/python -m pytest
 
+# The tests of draccus, which it installs in place of ours, go; torchvision comes to terms with a CPU's torch.
+define finish_lerobot
+	rm -rf $(@D)/lib/python3.*/site-packages/tests
+	cp $(PLUGIN)/tests/torchvision_schemas.py $(@D)/lib/python3.*/site-packages/
+	echo "import torchvision_schemas" > $$(echo $(@D)/lib/python3.*/site-packages)/torchvision_schemas.pth
+	@touch $@
+endef
+
+define test_lerobot
+	@$(1)/bin/python -c 'import torchcodec' 2>/dev/null \
+	  && $(1)/bin/python -m vla.deploy.robots.rendering --quiet || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends ffmpeg $(SYSTEM_PACKAGES) >/dev/null; \
+	  else echo "LeRobot decodes videos with the system's FFmpeg; install ffmpeg $(SYSTEM_PACKAGES)."; \
+	    exit 1; fi; }
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -c $(PLUGIN)/pyproject.toml --rootdir . $(PLUGIN)/tests
+endef
+
 $(LEROBOT)/.installed: constraints-lerobot.txt pyproject.toml $(PLUGIN)/pyproject.toml
 	@test -x $(LEROBOT)/bin/pip || "$(PYTHON)" -m venv $(LEROBOT) || { rm -rf $(LEROBOT); \
 	  echo "The venv module is missing; on Debian: apt-get install python3.11-venv"; exit 1; }
@@ -73,20 +96,23 @@ $(LEROBOT)/.installed: constraints-lerobot.txt pyproject.toml $(PLUGIN)/pyprojec
 	  $(LEROBOT_NEEDS)
 	$(LEROBOT)/bin/pip install --quiet --no-deps -c constraints-lerobot.txt lerobot torchvision torchcodec
 	$(LEROBOT)/bin/pip install --quiet --no-deps -e $(PLUGIN)
-	rm -rf $(LEROBOT)/lib/python3.*/site-packages/tests  # draccus installs its tests in place of ours
-	cp $(PLUGIN)/tests/torchvision_schemas.py $(LEROBOT)/lib/python3.*/site-packages/
-	echo "import torchvision_schemas" > $$(echo $(LEROBOT)/lib/python3.*/site-packages)/torchvision_schemas.pth
-	@touch $@
+	$(finish_lerobot)
+
+$(LATEST)/.installed: constraints-lerobot-latest.txt pyproject.toml $(PLUGIN)/pyproject.toml
+	@"$(PYTHON_LATEST)" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || { \
+	  echo "LeRobot's newest release needs Python 3.12 or newer. Install it, or:"; \
+	  echo "  make test-lerobot-latest PYTHON_LATEST=/path/to/python3.12"; exit 1; }
+	@test -x $(LATEST)/bin/pip || "$(PYTHON_LATEST)" -m venv $(LATEST) || { rm -rf $(LATEST); \
+	  echo "The venv module is missing; on Debian: apt-get install python3.12-venv"; exit 1; }
+	$(LATEST)/bin/pip install --quiet -c constraints-lerobot-latest.txt 'lerobot[$(LATEST_EXTRAS)]' \
+	  -e '.[hub,data,train,vla,sim]' -e $(PLUGIN) pytest
+	$(finish_lerobot)
 
 test-lerobot: $(LEROBOT)/.installed  ## Run our tests of LeRobot's own programs, in an environment of its own
-	@$(LEROBOT)/bin/python -c 'import torchcodec' 2>/dev/null \
-	  && $(LEROBOT)/bin/python -m vla.deploy.robots.rendering --quiet || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	      apt-get install -y -qq --no-install-recommends ffmpeg $(SYSTEM_PACKAGES) >/dev/null; \
-	  else echo "LeRobot decodes videos with the system's FFmpeg; install ffmpeg $(SYSTEM_PACKAGES)."; \
-	    exit 1; fi; }
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(LEROBOT)/bin/python -m pytest -c $(PLUGIN)/pyproject.toml --rootdir . $(PLUGIN)/tests
+	$(call test_lerobot,$(LEROBOT))
+
+test-lerobot-latest: $(LATEST)/.installed  ## The same with LeRobot's newest release, on Python 3.12
+	$(call test_lerobot,$(LATEST))
 
 test-cuda: install  ## Run the tests that need a GPU
 	$(BIN)/python -m pytest -m cuda

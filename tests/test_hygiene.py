@@ -12,7 +12,7 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 TEXT = {".py", ".yaml", ".toml", ".md", ".txt", ".html", ".css", ".js"}
 TOP_LEVEL = (
     *("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml"),
-    *("constraints.txt", "constraints-lerobot.txt"),
+    *("constraints.txt", "constraints-lerobot.txt", "constraints-lerobot-latest.txt"),
 )
 ABSOLUTE_PATH = re.compile(r"(?<![\w./:*-])/(work|home|root|tmp|Users|mnt|opt|usr|var)/\w")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,12 @@ def load_model(name: str | Path, dtype: torch.dtype | str) -> Any:
     Raises:
         ValueError: Some are missing, left over, or of another shape.
     """
-    from transformers import Qwen2_5_VLForConditionalGeneration
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
+    shape = _as_written(name, Qwen2_5_VLConfig.from_pretrained(name))
     load: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained
-    model, report = load(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    told = {"config": shape, "dtype": dtype, "use_safetensors": True}
+    model, report = load(name, **told, output_loading_info=True)
     wrong = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
     if wrong:
         text = "; ".join(f"{kind}: {names[:3]} ({len(names)})" for kind, names in wrong.items())
@@ -138,6 +141,29 @@ def backbone_shape(name: str) -> Any:
         raise ValueError(
             f"{name!r} is a {shape.model_type}, but the VL Expert is a Qwen2.5-VL ({KIND})."
         )
+    return _as_written(name, shape)
+
+
+def _as_written(name: str | Path, shape: Any) -> Any:
+    """The configuration as the transformers meant it that wrote it.
+
+    Version 4 says of the text's part alone whether its embeddings are tied, where 5 does not look;
+    it takes rotary settings and tokenizers of 5 for something else.
+
+    Raises:
+        ValueError: A later major version wrote the folder than is installed.
+    """
+    written = shape.get_config_dict(name)[0]
+    writer, reader = written.get("transformers_version") or "0", version("transformers")
+    major = int(writer.split(".")[0])
+    if major > int(reader.split(".")[0]):
+        raise ValueError(
+            f"{str(name)!r} was saved by transformers {writer}, which {reader} cannot read. "
+            f"Install transformers>={major}, or save it where transformers is as old as here."
+        )
+    tied = written.get("text_config", {}).get("tie_word_embeddings")
+    if tied is not None and "tie_word_embeddings" not in written:
+        shape.tie_word_embeddings = tied
     return shape
 
 

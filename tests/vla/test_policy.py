@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -356,6 +357,16 @@ def test_an_image_size_that_the_backbone_would_change_is_refused(tokenizer, size
 def test_an_unknown_backbone_is_refused(tokenizer, tmp_path):
     with pytest.raises(ValueError, match="no backbone.*packaged shapes"):
         start(tokenizer, backbone=str(tmp_path))
+
+
+def test_what_a_later_transformers_saved_is_refused(policy, tmp_path):
+    """Read by an earlier one, its rotary settings would silently be others."""
+    policy.save_pretrained(tmp_path / "policy")
+    file = tmp_path / "policy/vl_expert/config.json"
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps({**told, "transformers_version": "99.1.0"}))
+    with pytest.raises(ValueError, match="vl_expert' was saved by transformers 99.1.0.*>=99"):
+        VLAPolicy.from_pretrained(tmp_path / "policy")
 
 
 def test_a_policy_comes_from_the_hub_by_its_id(policy, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from lerobot.configs.types import NormalizationMode
 from lerobot.policies.rtc.configuration_rtc import RTCConfig
 
 from lerobot_policy_rvq.optimization import RvqVlaOptimizerConfig, RvqVlaSchedulerConfig
+from lerobot_policy_rvq.refusals import said_aloud
 from lerobot_policy_rvq.tokens import find_embodiment, tokens_of
 from rvq_action.chunk import MAX_HORIZON, MIN_HORIZON
 from rvq_action.data.windows import horizon_frames
@@ -81,6 +82,10 @@ class RvqVlaConfig(PreTrainedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        with said_aloud():
+            self._check()
+
+    def _check(self) -> None:
         if self.action_tokenizer_name and self.base_policy:
             raise ValueError(
                 "action_tokenizer_name and base_policy: give one of them. A policy brings its own "

@@ -11,6 +11,7 @@ from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.envs.configs import EnvConfig
 from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 
+from lerobot_policy_rvq.refusals import said_aloud
 from vla.deploy.robots.metaworld import ACTION_NAMES, STATE_NAMES, MetaWorldRobot
 from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_task
 
@@ -39,7 +40,8 @@ class SawyerEnvConfig(EnvConfig):
     features_map: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_task(str(self.task))
+        with said_aloud():
+            check_task(str(self.task))
         shape = (self.image_size, self.image_size, 3)
         self.features = {
             ACTION: PolicyFeature(FeatureType.ACTION, (len(ACTION_NAMES),)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -40,15 +41,15 @@ def guide_towards(
         seen: B observations.
         left: float32 [n, D] or [B, n, D], physical, absolute: the frames from now on.
         horizon: T, of the new chunk.
-        delay: Frames that last until it arrives; those of `left` among them will have been
-            executed.
+        delay: Frames that last until it arrives, as LeRobot expects of the slowest so far; those of
+            `left` among them will have been executed.
         most: β of the guidance; the library's where None.
 
     Returns:
         None where nothing is left to go on from.
 
     Raises:
-        ValueError: Frames of another number of channels, or a chunk is over before it arrives.
+        ValueError: Frames of another number of channels, or a delay below 0.
     """
     frames = left.expand(len(seen), *left.shape[-2:])[:, :horizon]
     width = policy.tokenizer.layout(seen[0].embodiment).width
@@ -57,10 +58,13 @@ def guide_towards(
             f"prev_chunk_left_over must be frames of {width} channels, as predict_action_chunk "
             f"returned them, got {list(left.shape)}."
         )
-    if not 0 <= delay <= horizon:
-        raise ValueError(
-            f"inference_delay={delay} must be 0 to chunk_size ({horizon}) frames: a chunk that "
-            "arrives later has nothing left to execute."
+    if delay < 0:
+        raise ValueError(f"inference_delay={delay} must be 0 or more frames.")
+    if delay >= horizon:
+        warnings.warn(
+            f"inference_delay={delay}, but a chunk has {horizon} frames: if it does arrive so "
+            "late, nothing of it is left to execute. Lower --fps, or take a faster device.",
+            stacklevel=2,
         )
     count = frames.shape[1]
     if not count:

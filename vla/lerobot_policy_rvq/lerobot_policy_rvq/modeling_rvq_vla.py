@@ -101,6 +101,10 @@ class RvqVlaPolicy(PreTrainedPolicy):
         """An episode begins: nothing is left to execute."""
         self._queue: deque[Tensor] = deque()
 
+    def drop_queued_actions(self) -> None:
+        """The task is another from now on: the next action is of a new chunk."""
+        self._queue.clear()
+
     def forward(
         self, batch: dict[str, Any], reduction: str = "mean"
     ) -> tuple[Tensor, dict[str, float]]:
@@ -194,7 +198,9 @@ class RvqVlaPolicy(PreTrainedPolicy):
     def _save_pretrained(
         self, save_directory: Path, state_dict: Mapping[str, Tensor] | None = None
     ) -> None:
-        """The weights are those of the state dict, where one is given."""
+        """By the first process alone; the weights are a state dict's, where one is given."""
+        if _rank():
+            return
         self.config._save_pretrained(save_directory)
         weights = None
         if state_dict is not None:

@@ -113,3 +113,5 @@ def test_lerobot_train_says_it_before_the_first_step(run, demos, tokens, tmp_pat
     named = f"--policy.action_tokenizer_name={tokens}"
     done = run("lerobot-train", *there, named, "--policy.n_action_steps=21", fails=True)
     assert "n_action_steps must be 1 to chunk_size (20)" in done.stderr
+    done = run("lerobot-train", *there, "--env.type=rvq_sawyer", "--env.task=fly-v3", fails=True)
+    assert "Meta-World has no task 'fly-v3'" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,29 @@ def test_a_new_chunk_is_asked_for_every_n_action_steps(policy, pipelines, monkey
     assert all(torch.equal(t[0], w) for t, w in zip(taken, wanted, strict=True))
 
 
+def test_one_slow_answer_does_not_end_a_run(policy, pipelines):
+    """LeRobot tells the longest delay so far, which may be that of a cold start; it is said."""
+    given = pipelines[0](observation())
+    torch.manual_seed(0)
+    left = policy.predict_action_chunk(given)[0, 5:12]
+    with pytest.warns(UserWarning, match=f"inference_delay={2 * FRAMES}, but a chunk has {FRAMES}"):
+        late = real_time(policy, given, left, 2 * FRAMES)
+    assert torch.equal(late, real_time(policy, given, left, 7))
+
+
+def test_a_new_task_ends_the_chunk_that_was_made_for_the_old_one(policy, pipelines):
+    """As LeRobot's main asks for it when an operator gives another instruction."""
+    given = pipelines[0](observation())
+    policy.reset()
+    torch.manual_seed(0)
+    policy.select_action(given)
+    policy.drop_queued_actions()
+    torch.manual_seed(1)
+    taken = policy.select_action(given)
+    torch.manual_seed(1)
+    assert torch.equal(taken, policy.predict_action_chunk(given)[:, 0])
+
+
 def test_real_time_chunks_are_those_of_our_own_loop(policy, pipelines):
     """Asked for in LeRobot's words, also within `inference_mode`, where its programs call it."""
     seen = observation()
@@ -174,8 +198,8 @@ def test_real_time_chunks_are_those_of_our_own_loop(policy, pipelines):
             chunks.append(policy.predict_action_chunk(given, execution_horizon=15, **told)[0])
     free, guided = chunks
     assert robots.equal(guided, torch.from_numpy(ours)) and not robots.equal(free, guided)
-    with pytest.raises(ValueError, match="inference_delay=40"):
-        policy.predict_action_chunk(given, inference_delay=40, prev_chunk_left_over=left[0])
+    with pytest.raises(ValueError, match="inference_delay=-1"):
+        policy.predict_action_chunk(given, inference_delay=-1, prev_chunk_left_over=left[0])
 
 
 def real_time(policy, given, left: torch.Tensor, delay: int) -> torch.Tensor:
@@ -214,10 +238,28 @@ def test_gathered_weights_are_saved_in_place_of_its_own(policy, tmp_path):
         assert torch.equal(weight, given[name]), name
 
 
+def test_one_process_of_several_writes(policy, tmp_path, monkeypatch):
+    """LeRobot's main has all of them save."""
+    monkeypatch.setattr("lerobot_policy_rvq.modeling_rvq_vla._rank", lambda: 1)
+    policy.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_pictures_of_another_size_are_brought_to_the_policys(policy, pipelines):
     seen = observation()
     seen[CAMERA] = torch.rand(1, 3, 48, 64)
     assert policy.predict_action_chunk(pipelines[0](seen)).isfinite().all()
+
+
+def test_what_transformers_4_saved_is_read(policy, tmp_path):
+    """As with LeRobot 0.4: it says of the text's part alone that the embeddings are tied."""
+    policy.save_pretrained(tmp_path)
+    file = tmp_path / "policy/vl_expert/config.json"
+    told = json.loads(file.read_text()) | {"transformers_version": "4.57.6"}
+    assert told.pop("tie_word_embeddings", True) and told["text_config"]["tie_word_embeddings"]
+    file.write_text(json.dumps(told))
+    for name, weight in RvqVlaPolicy.from_pretrained(tmp_path).state_dict().items():
+        assert torch.equal(weight, policy.state_dict()[name]), name
 
 
 def test_the_way_to_lerobot_and_back(policy, tmp_path):
