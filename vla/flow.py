@@ -7,6 +7,9 @@
 The loss is taken in *action space*, ‖Â - A‖², which is the velocity's (1 - τ)²‖f - (A - ε)‖²: a
 velocity's error weighs as much as it will move the action. In training 1 - τ/0.999 ~ Beta(1.5, 1),
 so that most steps look at noisy chunks, where the decisions fall.
+
+Time may differ from frame to frame. A frame at τ = 1 is *given*: it is the data, no noise is drawn
+so near to it, and there is nothing to predict in it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from torch import Tensor
 
 from rvq_action.metrics import masked_mean_per_chunk
 
+DATA = 1.0
+"""Flow time of frames that are given; that of all others ends at a time_scale below it."""
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(actions [B, T, D], time [B]) -> velocities [B, T, D]."""
 Guide = Callable[[Velocity], Velocity]
@@ -32,7 +37,7 @@ class FlowDraw:
 
     Attributes:
         noise: float32 [B, T, D], standard normal.
-        time: float32 [B], or [B, T] frame by frame: flow time in 0..time_scale.
+        time: float32 [B], or [B, T] frame by frame: flow time in 0..time_scale, or DATA.
     """
 
     noise: Tensor
@@ -47,6 +52,12 @@ class FlowDraw:
         noise = torch.randn(actions.shape, generator=generator, device=device)
         uniform = torch.rand(len(actions), generator=generator, device=device)
         return cls(noise, scale * (1 - uniform ** (1 / alpha)))
+
+    def give(self, frames: Tensor) -> FlowDraw:
+        """The same draw, but that the first frames are given: int64 [B], of each sample."""
+        places = torch.arange(self.noise.shape[1], device=frames.device)
+        given = places < frames[:, None]
+        return FlowDraw(self.noise, torch.where(given, DATA, per_frame(self.time)[..., 0]))
 
     def noisy(self, actions: Tensor, mask: Tensor) -> Tensor:
         """A_τ, float32 [B, T, D]; masked entries 0."""
@@ -68,6 +79,8 @@ def flow_loss(
 ) -> Tensor:
     """Mean squared error of every sample, over real channels of real frames: [B]; 0 without any.
 
+    Frames that are given do not count.
+
     Args:
         velocity: [B, T, D], predicted at the noisy actions.
         actions: [B, T, D], the data.
@@ -80,7 +93,7 @@ def flow_loss(
         error = draw.noisy(actions, mask) + left * velocity - actions
     else:
         error = velocity - draw.target(actions)
-    return masked_mean_per_chunk(error.square(), mask)
+    return masked_mean_per_chunk(error.square(), mask & (per_frame(draw.time) < DATA))
 
 
 def integrate(velocity: Velocity, noise: Tensor, steps: int, scale: float) -> Tensor:

@@ -146,7 +146,7 @@ class VLAModel(nn.Module):
 
         Args:
             batch: Any mixture of robots' samples and others.
-            draw: Noise and flow time; drawn where not given.
+            draw: Noise and flow time; drawn where not given, with no frame given away.
         """
         config, flow = self.config, None
         if draw is None:
