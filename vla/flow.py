@@ -55,8 +55,7 @@ class FlowDraw:
 
     def give(self, frames: Tensor) -> FlowDraw:
         """The same draw, but that the first frames are given: int64 [B], of each sample."""
-        places = torch.arange(self.noise.shape[1], device=frames.device)
-        given = places < frames[:, None]
+        given = first_frames(frames, self.noise.shape[1])
         return FlowDraw(self.noise, torch.where(given, DATA, per_frame(self.time)[..., 0]))
 
     def noisy(self, actions: Tensor, mask: Tensor) -> Tensor:
@@ -67,6 +66,45 @@ class FlowDraw:
     def target(self, actions: Tensor) -> Tensor:
         """The velocity that leads from the noise to the actions."""
         return actions - self.noise
+
+
+@dataclass(frozen=True)
+class Given:
+    """First frames that a sampler is given: what robots are committed to.
+
+    The frames stay as they are while the others come out of their noise, and their own flow time
+    says so. It takes a model that was trained so, see `VLAConfig.committed_frames`.
+
+    Attributes:
+        actions: float32 [B, T, D] in the space of the flow; anything where not given.
+        frames: int64 [B], how many first frames of each chunk are given.
+    """
+
+    actions: Tensor
+    frames: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """bool [B, T, 1], True = given."""
+        return first_frames(self.frames, self.actions.shape[1])[..., None]
+
+    def start(self, noise: Tensor) -> Tensor:
+        """Where the sampler starts, given its noise [B, T, D]."""
+        return torch.where(self.mask, self.actions, noise)
+
+    def __call__(self, velocity: Velocity) -> Velocity:
+        """The same velocity field, in which given frames are the data and stay."""
+
+        def field(actions: Tensor, time: Tensor) -> Tensor:
+            times = torch.where(self.mask, DATA, per_frame(time))
+            return torch.where(self.mask, 0.0, velocity(actions, times[..., 0]))
+
+        return field
+
+
+def first_frames(counts: Tensor, horizon: int) -> Tensor:
+    """int64 [B] -> bool [B, T], True for so many first frames."""
+    return torch.arange(horizon, device=counts.device) < counts[:, None]
 
 
 def per_frame(time: Tensor) -> Tensor:

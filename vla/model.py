@@ -21,7 +21,7 @@ from vla.action_head import ActionHead, ProprioToken
 from vla.backbone import recompute
 from vla.config import VLAConfig
 from vla.experts import ActionLayer
-from vla.flow import FlowDraw, Guide, flow_loss, integrate
+from vla.flow import FlowDraw, Given, Guide, flow_loss, integrate
 from vla.losses import Losses, SampleLosses, token_losses
 from vla.masks import flow_mask, vl_mask
 from vla.mot import Cache, Entrance, JointLayer, MixtureOfTransformers
@@ -224,6 +224,7 @@ class VLAModel(nn.Module):
         steps: int | None = None,
         cached: bool = True,
         guide: Guide | None = None,
+        given: Given | None = None,
     ) -> Tensor:
         """Act: from noise to a chunk.
 
@@ -233,6 +234,7 @@ class VLAModel(nn.Module):
             steps: Of Euler's method; the configuration's where not given.
             cached: Read the prompt once, or with every step.
             guide: Makes another velocity field of the model's: `RealTimeGuidance`.
+            given: First frames that are there already.
 
         Returns:
             float32 [B, T, D] in model space, masked entries 0.
@@ -243,13 +245,15 @@ class VLAModel(nn.Module):
         def velocity(actions: Tensor, time: Tensor) -> Tensor:
             return self.velocity(batch, actions, time, past)
 
+        if noise is None:
+            noise = torch.randn_like(batch.actions)
         field = velocity if guide is None else guide(velocity)
+        if given is not None:
+            noise, field = given.start(noise), given(field)
 
         def masked(actions: Tensor, time: Tensor) -> Tensor:
             return torch.where(mask, field(actions, time), 0.0)
 
-        if noise is None:
-            noise = torch.randn_like(batch.actions)
         start = torch.where(mask, noise, 0.0)
         return integrate(masked, start, steps or self.config.denoise_steps, self.config.time_scale)
 
