@@ -169,12 +169,12 @@ class DeployedVLA:
         told = request.observation.proprio, request.instruction, self.embodiment, self.fps
         return Observation(scaled, *told)
 
+    def is_given(self, frames: int) -> bool:
+        """Whether so many committed frames are given to the sampler; else it is guided to them."""
+        return 1 <= frames <= min(self.committed_frames, self.horizon - 1)
+
     def _is_guided(self, request: Request) -> bool:
-        """Whether it goes on from frames, but not from given ones."""
-        if request.committed is None:
-            return False
-        most = min(self.committed_frames, self.horizon - 1)
-        return not 1 <= request.committed.delay <= most
+        return request.committed is not None and not self.is_given(request.committed.delay)
 
     def _given(self, seen: Sequence[Observation], committed: Sequence[Committed | None]) -> Given:
         """The frames that will have been executed; none where nothing is committed."""
