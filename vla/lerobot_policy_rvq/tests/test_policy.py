@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,8 +158,17 @@ def test_a_new_chunk_is_asked_for_every_n_action_steps(policy, pipelines, monkey
     assert all(torch.equal(t[0], w) for t, w in zip(taken, wanted, strict=True))
 
 
-def test_real_time_chunks_are_those_of_our_own_loop(policy, pipelines):
-    """Asked for in LeRobot's words, also within `inference_mode`, where its programs call it."""
+@pytest.mark.parametrize("committed_frames", [0, 4])
+def test_real_time_chunks_are_those_of_our_own_loop(
+    policy, pipelines, committed_frames, monkeypatch
+):
+    """Asked for in LeRobot's words, also within `inference_mode`, where its programs call it.
+
+    Frames are given to a policy that was trained so; else it is guided towards them.
+    """
+    own = policy.policy
+    trained = replace(own, config=replace(own.config, committed_frames=committed_frames))
+    monkeypatch.setattr(policy, "policy", trained)
     seen = observation()
     given = pipelines[0](dict(seen))
     torch.manual_seed(0)
@@ -172,8 +182,9 @@ def test_real_time_chunks_are_those_of_our_own_loop(policy, pipelines):
         torch.manual_seed(seeded(0, 3).initial_seed())
         with torch.inference_mode():
             chunks.append(policy.predict_action_chunk(given, execution_horizon=15, **told)[0])
-    free, guided = chunks
-    assert robots.equal(guided, torch.from_numpy(ours)) and not robots.equal(free, guided)
+    free, going_on = chunks
+    assert robots.equal(going_on, torch.from_numpy(ours)) and not robots.equal(free, going_on)
+    assert robots.equal(going_on[:4], left[0][:4]) == (committed_frames == 4)
     with pytest.raises(ValueError, match="inference_delay=40"):
         policy.predict_action_chunk(given, inference_delay=40, prev_chunk_left_over=left[0])
 
