@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -241,12 +242,8 @@ class VLAModel(nn.Module):
         """
         mask = batch.action_mask
         past = self.read(batch)[1] if cached else None
-
-        def velocity(actions: Tensor, time: Tensor) -> Tensor:
-            return self.velocity(batch, actions, time, past)
-
-        if noise is None:
-            noise = torch.randn_like(batch.actions)
+        velocity = partial(self.velocity, batch, past=past)
+        noise = torch.randn_like(batch.actions) if noise is None else noise
         field = velocity if guide is None else guide(velocity)
         if given is not None:
             noise, field = given.start(noise), given(field)
