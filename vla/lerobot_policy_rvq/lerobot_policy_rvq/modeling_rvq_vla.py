@@ -251,17 +251,25 @@ def _start(config: RvqVlaConfig) -> VLAPolicy:
     if config.base_policy:
         policy = VLAPolicy.from_pretrained(config.base_policy, dtype=dtype)
         check_cameras(policy.config.cameras[str(config.embodiment)], found)
-        return policy
+        changed = replace(policy.config, **_changes(config, "committed_frames"))
+        policy.model.config = changed
+        parts = policy.model, policy.tokenizer, policy.backbone, policy.vocabulary
+        return VLAPolicy.assemble(changed, *parts)
     tokens = tokens_of(*_sources(config))
     cameras: Mapping[str, tuple[str, ...]] = {
         name: tuple(found) if name == config.embodiment else () for name in tokens.embodiments
     }
     shape = VLAConfig.named(config.shape)
-    if config.image_size is not None:
-        shape = replace(shape, image_size=config.image_size)
+    shape = replace(shape, **_changes(config, "image_size", "committed_frames"))
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         return VLAPolicy.start(shape.for_tokenizer(tokens, cameras), tokens, dtype)
+
+
+def _changes(config: RvqVlaConfig, *names: str) -> dict[str, Any]:
+    """Fields of VLAConfig that the options set."""
+    given = {name: getattr(config, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _of_rows(each: SampleLosses, config: RvqVlaConfig) -> Tensor:

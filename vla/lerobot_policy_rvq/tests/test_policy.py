@@ -189,6 +189,19 @@ def test_real_time_chunks_are_those_of_our_own_loop(
         policy.predict_action_chunk(given, inference_delay=40, prev_chunk_left_over=left[0])
 
 
+def test_frames_are_given_away_in_training_where_it_is_asked_for(policy, tokenizer, tmp_path):
+    policy.policy.save_pretrained(tmp_path / "policy")
+    base = {"action_tokenizer_name": None, "base_policy": str(tmp_path / "policy")}
+    for told, most in (
+        (base, 0),
+        (base | {"committed_frames": 3}, 3),
+        ({"committed_frames": 2}, 2),
+    ):
+        started = RvqVlaPolicy(config(tokenizer, **told))
+        assert started.policy.config.committed_frames == most
+        assert started.model.config is started.policy.samples.config is started.policy.config
+
+
 def real_time(policy, given, left: torch.Tensor, delay: int) -> torch.Tensor:
     """The chunk that goes on from these frames, from the same noise every time."""
     torch.manual_seed(1)
