@@ -37,7 +37,7 @@ LEROBOT_NEEDS := draccus diffusers accelerate datasets deepdiff opencv-python-he
                  grpcio protobuf pandas jsonlines pyserial imageio-ffmpeg termcolor toml einops scipy pytest \
                  feetech-servo-sdk dynamixel-sdk
 
-.PHONY: help install system test test-lerobot stress soak lint format demo policy suite tokens ablation
+.PHONY: help install system test test-lerobot test-cuda stress soak lint format demo policy suite tokens ablation
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -87,6 +87,9 @@ test-lerobot: $(LEROBOT)/.installed  ## Run our tests of LeRobot's own programs,
 	  else echo "LeRobot decodes videos with the system's FFmpeg; install ffmpeg $(SYSTEM_PACKAGES)."; \
 	    exit 1; fi; }
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(LEROBOT)/bin/python -m pytest -c $(PLUGIN)/pyproject.toml --rootdir . $(PLUGIN)/tests
+
+test-cuda: install  ## Run the tests that need a GPU
+	$(BIN)/python -m pytest -m cuda
 
 stress: install  ## Decode 100,000 random and 100,000 corrupted token sequences a robot
 	$(BIN)/python -m pytest -m stress -s

@@ -87,7 +87,7 @@ class _Deployed(nn.Module, ABC):
         self.model = frozen(tokenizer.model)
         # What is computed once and kept must not be born inside of somebody's graph.
         with torch.no_grad():
-            self(**self.example(batch=1))
+            self(**{n: t.to(tokenizer.device) for n, t in self.example(batch=1).items()})
 
     @abstractmethod
     def example(self, batch: int) -> dict[str, Tensor]:

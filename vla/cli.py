@@ -25,6 +25,7 @@ from vla.evaluation.progress.command import rubrics, rubrics_parser
 from vla.evaluation.schedules.command import schedules, schedules_parser
 from vla.evaluation.suites.command import suite, suite_parser
 from vla.inference.bench.command import bench, bench_parser
+from vla.training.bench.command import bench_training, bench_training_parser
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -178,6 +179,7 @@ COMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace], in
     "serve": (serve_parser, serve),
     "ablate": (ablate_parser, ablate),
     "bench": (bench_parser, bench),
+    "bench-training": (bench_training_parser, bench_training),
     "schedules": (schedules_parser, schedules),
     "drive": (drive_parser, drive),
     "replay": (replay_parser, replay),

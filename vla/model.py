@@ -29,6 +29,7 @@ from vla.mot import Cache, Entrance, JointLayer, MixtureOfTransformers
 from vla.rotary import RotarySettings
 from vla.sequence import UNLABELLED, Batch, shift_labels
 from vla.tokens import TokenType
+from vla.vision import PicturePlans, attend_side_by_side, see
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class VLAModel(nn.Module):
         vl_layers = list(vl_expert.model.language_model.layers)
         action_layers = [ActionLayer(*shape) for _ in vl_layers]
         vl_expert.model.language_model.layers = nn.ModuleList()
-        self.vl_expert = vl_expert
+        self.vl_expert, self.picture_plans = vl_expert, PicturePlans()
+        attend_side_by_side(vl_expert.model.visual)
         self.mot = MixtureOfTransformers(
             vl_layers, action_layers, self.rotary.head_dim, config.stop_gradient
         )
@@ -272,21 +274,18 @@ class VLAModel(nn.Module):
             seen: The pictures' tokens, where the vision tower has run already.
         """
         embedded = self.vl_expert.get_input_embeddings()(batch.ids)
-        if batch.pixels is not None:
+        if batch.pixels is not None and batch.grids is not None:
+            if seen is None:
+                visual = self.vl_expert.model.visual
+                plan = self.picture_plans.of(visual, batch.grids, batch.pixels.device)
+                seen = see(visual, batch.pixels, plan)
             place = (batch.types == TokenType.IMAGE).unsqueeze(-1)
-            seen = self._see(batch.pixels, batch.grids) if seen is None else seen
             embedded = embedded.masked_scatter(place, seen.to(embedded.dtype))
         if self.proprio_token is not None:
             state = self.proprio_token(batch.proprio, batch.proprio_mask).to(embedded.dtype)
             place = (batch.types == TokenType.PROPRIO).unsqueeze(-1)
             embedded = torch.where(place, state.unsqueeze(1), embedded)
         return embedded
-
-    def _see(self, pixels: Tensor, grids: Tensor | None) -> Tensor:
-        """The vision tower's tokens of all pictures; transformers 4 returns them bare."""
-        visual = self.vl_expert.model.visual
-        seen = visual(pixels.to(self.dtype), grid_thw=grids)
-        return getattr(seen, "pooler_output", seen)
 
 
 def backbone_name(name: str) -> str:

@@ -71,7 +71,8 @@ class Batch:
         positions: int64 [3, B, L], temporal, height and width; 0 at padding.
         slot_positions: int64 [3, B, T], of the flow slots.
         pixels: float32 [P, patch], patches of all pictures, sample by sample; None without any.
-        grids: int64 [I, 3], patches of every picture; None without any.
+        grids: int64 [I, 3], patches of every picture; None without any. They decide shapes, and so
+            they stay on the host.
         proprio: float32 [B, D], normalised; 0 where unknown.
         proprio_mask: bool [B, D], True = known.
         actions: float32 [B, T, D] in the tokenizer's model space; 0 where masked. T may be 0.
@@ -106,8 +107,9 @@ class Batch:
         return self.action_mask.any(-1)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
-        found = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        """The same batch on another device, but for the sizes of its pictures."""
+        names = (entry.name for entry in fields(self) if entry.name != "grids")
+        found = {name: getattr(self, name) for name in names}
         moved: dict[str, Any] = {n: t.to(device) for n, t in found.items() if isinstance(t, Tensor)}
         return replace(self, **moved)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from rvq_action import ActionChunk, ActionTokenizer
 from rvq_action.cli import main
 from rvq_action.deploy import ChunkDecoder, ChunkEncoder
 from rvq_action.export import export
+from rvq_action.training_range import BISECTIONS
 from tests.rvq_action.robots import arm_chunk, wall_chunk
 
 CHUNKS = {"arm": arm_chunk, "wall": wall_chunk}
@@ -128,7 +130,8 @@ def test_a_rotations_range_is_kept_in_the_graph(networked, monkeypatch):
     inside = networked.embodiments["wall"].range.clamp(anything)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert torch.allclose(decoder(drawn, proprio_of(chunk)), frames, **TOLERANCE)
-    assert torch.allclose(networked.embodiments["wall"].range.clamp(anything), inside, atol=1e-5)
+    step = math.pi * 2**-BISECTIONS  # that rounding may decide, in the last bisection of a turn
+    assert torch.allclose(networked.embodiments["wall"].range.clamp(anything), inside, atol=step)
 
 
 def test_onnx_runs_at_any_batch(networked, tmp_path):

@@ -19,10 +19,10 @@ from vla.inference.attention import Turn, grouped_mask
 from vla.inference.expert import FusedExpert
 from vla.inference.prompt import read_prompt, room_for
 from vla.inference.replay import Replay, make_replay
-from vla.inference.vision import Grid, PicturePlan
 from vla.masks import flow_mask
 from vla.model import VLAModel
 from vla.sequence import Batch
+from vla.vision import Grid, PicturePlan
 
 BUCKET = 32
 """Where something is recorded or compiled, prompts are padded so that prompt and slots together are

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from vla.experts import KeyValue, finish, project
 from vla.inference.attention import attend_causally
-from vla.inference.vision import PicturePlan, see
 from vla.model import VLAModel
 from vla.mot import Cache, JointLayer
 from vla.sequence import Batch
+from vla.vision import PicturePlan, see
 
 
 def room_for(model: VLAModel, batch: Batch) -> Cache:

@@ -35,10 +35,14 @@ class GraphReplay:
     Args:
         graph: What was recorded.
         output: Where it leaves its result.
+        run: What it was recorded of. The graph reads the tensors that this holds, and does not keep
+            them itself.
     """
 
-    def __init__(self, graph: torch.cuda.CUDAGraph, output: Tensor) -> None:
-        self.graph, self.output = graph, output
+    def __init__(
+        self, graph: torch.cuda.CUDAGraph, output: Tensor, run: Callable[[], Tensor]
+    ) -> None:
+        self.graph, self.output, self.run = graph, output, run
 
     def __call__(self) -> Tensor:
         self.graph.replay()
@@ -78,4 +82,4 @@ def record(run: Callable[[], Tensor], device: torch.device) -> GraphReplay:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             output = run()
-    return GraphReplay(graph, output)
+    return GraphReplay(graph, output, run)

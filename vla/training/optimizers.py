@@ -93,8 +93,17 @@ def build_optimizer(
     ]
     betas = settings.beta1, settings.beta2
     if settings.name == "adamw":
-        return torch.optim.AdamW(described, betas=betas)
+        return adamw(described, betas)
     return MuonWithAdamW(described, betas)
+
+
+def adamw(groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.AdamW:
+    """torch's AdamW, on a GPU in one kernel: the others take room for a copy of all weights."""
+    on_gpu = all(weight.is_cuda for group in groups for weight in group["params"])
+    optimizer = torch.optim.AdamW(groups, betas=betas, fused=True if on_gpu else None)
+    # It offers to undo a scaler's factor itself; then nobody may clip. Let the scaler do that.
+    optimizer._step_supports_amp_scaling = False
+    return optimizer
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -115,7 +124,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
                 muon = torch.optim.Muon(own, momentum=betas[0], adjust_lr_fn="match_rms_adamw")
                 self._parts[name] = muon
             elif own:
-                self._parts[name] = torch.optim.AdamW(own, betas=betas)
+                self._parts[name] = adamw(own, betas)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -64,7 +64,7 @@ def complete(batch: Batch, patch: int, merge: int) -> Batch:
             slot_positions=batch.slot_positions.new_zeros(3, len(batch), 1),
         )
     if batch.pixels is None:
-        grid = torch.tensor([[1, merge, merge]], device=batch.ids.device)
+        grid = torch.tensor([[1, merge, merge]])
         blank = torch.zeros(merge**2, patch, device=batch.ids.device)
         batch = replace(batch, pixels=blank, grids=grid)
     return batch

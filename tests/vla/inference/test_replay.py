@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from contextlib import contextmanager
 
 import pytest
@@ -66,6 +68,26 @@ def test_warm_up_runs_beside_and_one_run_is_recorded(monkeypatch):
     assert cuda.notes == ["device begins", *side, *graph, "device ends"]
     cuda.notes.clear()
     assert recorded() is output and cuda.notes == ["replay"]
+
+
+def test_what_the_graph_reads_stays(monkeypatch):
+    """A graph knows addresses; the tensors there are kept by nobody else."""
+    monkeypatch.setattr(replay.torch, "cuda", Recorder())
+
+    def plan():
+        table = torch.ones(3)
+
+        def run() -> torch.Tensor:
+            return table.sum()
+
+        return record(run, GPU), weakref.ref(table)
+
+    recorded, table = plan()
+    gc.collect()
+    assert table() is not None
+    del recorded
+    gc.collect()
+    assert table() is None
 
 
 def test_where_nothing_can_be_recorded_it_says_so_and_goes_on(monkeypatch):

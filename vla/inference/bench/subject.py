@@ -49,7 +49,36 @@ def random_model(config: VLAConfig, device: torch.device, dtype: torch.dtype) ->
 
 
 def random_batch(model: VLAModel, settings: BenchSettings, views: int, size: int) -> Batch:
-    """One observation: a prompt with pictures in the middle, and flow slots.
+    """One observation, on the model's device.
+
+    Raises:
+        ValueError: The network does not see pictures of that size.
+    """
+    draw = torch.Generator().manual_seed(settings.seed)
+    sample = random_sample(model, views, size, settings.words, settings.horizon, 0, draw)
+    merge = model.vl_expert.config.vision_config.spatial_merge_size
+    return collate([sample], merge).to(model.device)
+
+
+def random_sample(
+    model: VLAModel,
+    views: int,
+    size: int,
+    words: int,
+    horizon: int,
+    answer: int,
+    draw: torch.Generator,
+) -> Sample:
+    """A prompt with pictures in the middle, action tokens to predict, and flow slots.
+
+    Args:
+        model: Who is to read it.
+        views: Pictures.
+        size: Pixels per side.
+        words: Tokens of text.
+        horizon: T, flow slots.
+        answer: Action tokens; none where it is to act.
+        draw: Source of the numbers.
 
     Raises:
         ValueError: The network does not see pictures of that size.
@@ -58,22 +87,22 @@ def random_batch(model: VLAModel, settings: BenchSettings, views: int, size: int
     side, unit = vision.patch_size, vision.patch_size * vision.spatial_merge_size
     if size % unit:
         raise ValueError(f"{size} is no multiple of {unit}")
-    draw = torch.Generator().manual_seed(settings.seed)
     rows, channels = size // side, vision.in_channels * vision.temporal_patch_size
     pixels = torch.randn(views * rows**2, channels * side**2, generator=draw)
     grids = torch.tensor([[1, rows, rows]] * views, dtype=torch.int64).reshape(views, 3)
     seen = views * (size // unit) ** 2
-    before, width = settings.words // 2, model.config.action_width
+    before, width = words // 2, model.config.action_width
     kinds = {TokenType.TEXT: before, TokenType.IMAGE: seen}
     types = [kind for kind, count in kinds.items() for _ in range(count)]
     types += [TokenType.PROPRIO] * model.config.proprio_token
-    types += [TokenType.TEXT] * (settings.words - before)
+    types += [TokenType.TEXT] * (words - before) + [TokenType.ACTION] * answer
     ids = torch.randint(0, 256, (len(types),), generator=draw)
+    labels = torch.full_like(ids, UNLABELLED)
+    labels[len(ids) - answer :] = ids[len(ids) - answer :]
     state, known = torch.randn(width, generator=draw), torch.ones(width, dtype=torch.bool)
-    frames = torch.zeros(settings.horizon, width)
-    labels, real = torch.full_like(ids, UNLABELLED), torch.ones_like(frames, dtype=torch.bool)
-    sample = Sample(ids, torch.tensor(types), labels, pixels, grids, state, known, frames, real)
-    return collate([sample], vision.spatial_merge_size).to(model.device)
+    frames = torch.randn(horizon, width, generator=draw) if answer else torch.zeros(horizon, width)
+    real = torch.ones_like(frames, dtype=torch.bool)
+    return Sample(ids, torch.tensor(types), labels, pixels, grids, state, known, frames, real)
 
 
 def sized(config: VLAConfig, size: int, steps: int) -> VLAConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vla.inference.vision import PicturePlan, Segments, see
+from vla.vision import PicturePlan, Segments, see
 
 WINDOW = 4
 """Patches per side of a window, of the backbone for tests."""
