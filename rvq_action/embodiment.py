@@ -190,7 +190,12 @@ class Embodiment:
         return Condition(*given, embodiment, duration, path)
 
     def from_model(
-        self, x: Tensor, anchor: Tensor | None, relative: bool, fps: float | None = None
+        self,
+        x: Tensor,
+        anchor: Tensor | None,
+        relative: bool,
+        fps: float | None = None,
+        sets_off: bool = True,
     ) -> Tensor:
         """Model space [B, T, D_model] -> physical [B, T, D].
 
@@ -203,17 +208,24 @@ class Embodiment:
             anchor: [B, D] proprio; may be None only where nothing is relative to it.
             relative: Whether to leave the actions relative to the anchor.
             fps: Frames per second; the training data's where omitted.
+            sets_off: Whether chunks begin with their first frame. One that goes on from frames of
+                another set off with that one's: the range of first frames is not for it.
         """
         physical = self.actions.denormalize(x[..., : self.layout.width])
-        return self.to_physical(physical, anchor, relative, fps)
+        return self.to_physical(physical, anchor, relative, fps, sets_off)
 
     def to_physical(
-        self, motion: Tensor, anchor: Tensor | None, relative: bool, fps: float | None = None
+        self,
+        motion: Tensor,
+        anchor: Tensor | None,
+        relative: bool,
+        fps: float | None = None,
+        sets_off: bool = True,
     ) -> Tensor:
         """The second half of `from_model`: a relative motion [B, T, D] kept in range, absolute."""
         with full_precision(motion):
             inside = self.range.clamp(motion)
-            if fps is None or fps >= self.fps * (1 - RATE_TOLERANCE):
+            if sets_off and (fps is None or fps >= self.fps * (1 - RATE_TOLERANCE)):
                 inside = self.start.join(inside)
             mask = None if self.is_whole else self.valid.to(motion.device).expand_as(inside)
             if not relative:

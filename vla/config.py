@@ -17,6 +17,8 @@ CONFIGS = Path(__file__).with_name("configs")
 ProprioForm = Literal["text", "token", "both"]
 FlowObjective = Literal["action", "velocity"]
 TokenOrder = Literal["level_major", "slot_major"]
+LATER = ("committed_frames",)
+"""Fields that came after version 1: a folder without them is of a policy with their defaults."""
 CHOICES = {"proprio": ProprioForm, "flow_objective": FlowObjective, "token_order": TokenOrder}
 
 
@@ -43,6 +45,8 @@ class VLAConfig:
         time_alpha: Of the Beta(time_alpha, 1) that 1 - flow_time / time_scale follows.
         time_scale: The largest flow_time.
         denoise_steps: Euler steps of the sampler.
+        committed_frames: Up to how many first frames of a chunk training gives away, so that the
+            flow goes on from what a robot is committed to (`real_time_chunking.py`); 0 = none.
         stop_gradient: Keep the flow loss out of the VL Expert (knowledge insulation).
     """
 
@@ -62,6 +66,7 @@ class VLAConfig:
     time_alpha: float = 1.5
     time_scale: float = 0.999
     denoise_steps: int = 10
+    committed_frames: int = 0
     stop_gradient: bool = False
 
     def __post_init__(self) -> None:
@@ -176,7 +181,7 @@ class VLAConfig:
                 f"{path} has format version {version}; this rvq-action reads {FORMAT_VERSION}. "
                 "Install the version that wrote it."
             )
-        missing = sorted({entry.name for entry in fields(cls)} - set(data))
+        missing = sorted({entry.name for entry in fields(cls)} - set(data) - set(LATER))
         if missing:
             raise ValueError(f"{path} lacks {missing}; it was not written by this version.")
         return cls.from_dict(data, str(path))
@@ -195,8 +200,9 @@ def tokenizer_shape(tokenizer: ActionTokens) -> dict[str, Any]:
 
 
 def _check(name: str, kind: str, value: Any) -> None:
-    if kind == "int" and (type(value) is not int or value < 1):
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    least = 0 if name == "committed_frames" else 1
+    if kind == "int" and (type(value) is not int or value < least):
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
     if kind == "float" and (not isinstance(value, float) or value <= 0):
         raise ValueError(f"{name} must be a positive number, got {value!r}.")
     if kind == "bool" and type(value) is not bool:

@@ -7,6 +7,9 @@
 The loss is taken in *action space*, ‖Â - A‖², which is the velocity's (1 - τ)²‖f - (A - ε)‖²: a
 velocity's error weighs as much as it will move the action. In training 1 - τ/0.999 ~ Beta(1.5, 1),
 so that most steps look at noisy chunks, where the decisions fall.
+
+Time may differ from frame to frame. A frame at τ = 1 is *given*: it is the data, no noise is drawn
+so near to it, and there is nothing to predict in it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from torch import Tensor
 
 from rvq_action.metrics import masked_mean_per_chunk
 
+DATA = 1.0
+"""Flow time of frames that are given; that of all others ends at a time_scale below it."""
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(actions [B, T, D], time [B]) -> velocities [B, T, D]."""
 Guide = Callable[[Velocity], Velocity]
@@ -32,7 +37,7 @@ class FlowDraw:
 
     Attributes:
         noise: float32 [B, T, D], standard normal.
-        time: float32 [B], or [B, T] frame by frame: flow time in 0..time_scale.
+        time: float32 [B], or [B, T] frame by frame: flow time in 0..time_scale, or DATA.
     """
 
     noise: Tensor
@@ -48,6 +53,11 @@ class FlowDraw:
         uniform = torch.rand(len(actions), generator=generator, device=device)
         return cls(noise, scale * (1 - uniform ** (1 / alpha)))
 
+    def give(self, frames: Tensor) -> FlowDraw:
+        """The same draw, but that the first frames are given: int64 [B], of each sample."""
+        given = first_frames(frames, self.noise.shape[1])
+        return FlowDraw(self.noise, torch.where(given, DATA, per_frame(self.time)[..., 0]))
+
     def noisy(self, actions: Tensor, mask: Tensor) -> Tensor:
         """A_τ, float32 [B, T, D]; masked entries 0."""
         time = per_frame(self.time)
@@ -56,6 +66,45 @@ class FlowDraw:
     def target(self, actions: Tensor) -> Tensor:
         """The velocity that leads from the noise to the actions."""
         return actions - self.noise
+
+
+@dataclass(frozen=True)
+class Given:
+    """First frames that a sampler is given: what robots are committed to.
+
+    The frames stay as they are while the others come out of their noise, and their own flow time
+    says so. It takes a model that was trained so, see `VLAConfig.committed_frames`.
+
+    Attributes:
+        actions: float32 [B, T, D] in the space of the flow; anything where not given.
+        frames: int64 [B], how many first frames of each chunk are given.
+    """
+
+    actions: Tensor
+    frames: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """bool [B, T, 1], True = given."""
+        return first_frames(self.frames, self.actions.shape[1])[..., None]
+
+    def start(self, noise: Tensor) -> Tensor:
+        """Where the sampler starts, given its noise [B, T, D]."""
+        return torch.where(self.mask, self.actions, noise)
+
+    def __call__(self, velocity: Velocity) -> Velocity:
+        """The same velocity field, in which given frames are the data and stay."""
+
+        def field(actions: Tensor, time: Tensor) -> Tensor:
+            times = torch.where(self.mask, DATA, per_frame(time))
+            return torch.where(self.mask, 0.0, velocity(actions, times[..., 0]))
+
+        return field
+
+
+def first_frames(counts: Tensor, horizon: int) -> Tensor:
+    """int64 [B] -> bool [B, T], True for so many first frames."""
+    return torch.arange(horizon, device=counts.device) < counts[:, None]
 
 
 def per_frame(time: Tensor) -> Tensor:
@@ -67,6 +116,8 @@ def flow_loss(
     velocity: Tensor, actions: Tensor, mask: Tensor, draw: FlowDraw, objective: str
 ) -> Tensor:
     """Mean squared error of every sample, over real channels of real frames: [B]; 0 without any.
+
+    Frames that are given do not count.
 
     Args:
         velocity: [B, T, D], predicted at the noisy actions.
@@ -80,7 +131,7 @@ def flow_loss(
         error = draw.noisy(actions, mask) + left * velocity - actions
     else:
         error = velocity - draw.target(actions)
-    return masked_mean_per_chunk(error.square(), mask)
+    return masked_mean_per_chunk(error.square(), mask & (per_frame(draw.time) < DATA))
 
 
 def integrate(velocity: Velocity, noise: Tensor, steps: int, scale: float) -> Tensor:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -21,7 +22,7 @@ from vla.action_head import ActionHead, ProprioToken
 from vla.backbone import recompute
 from vla.config import VLAConfig
 from vla.experts import ActionLayer
-from vla.flow import FlowDraw, Guide, flow_loss, integrate
+from vla.flow import FlowDraw, Given, Guide, flow_loss, integrate
 from vla.losses import Losses, SampleLosses, token_losses
 from vla.masks import flow_mask, vl_mask
 from vla.mot import Cache, Entrance, JointLayer, MixtureOfTransformers
@@ -148,7 +149,7 @@ class VLAModel(nn.Module):
 
         Args:
             batch: Any mixture of robots' samples and others.
-            draw: Noise and flow time; drawn where not given.
+            draw: Noise and flow time; drawn where not given, with no frame given away.
         """
         config, flow = self.config, None
         if draw is None:
@@ -226,6 +227,7 @@ class VLAModel(nn.Module):
         steps: int | None = None,
         cached: bool = True,
         guide: Guide | None = None,
+        given: Given | None = None,
     ) -> Tensor:
         """Act: from noise to a chunk.
 
@@ -235,23 +237,22 @@ class VLAModel(nn.Module):
             steps: Of Euler's method; the configuration's where not given.
             cached: Read the prompt once, or with every step.
             guide: Makes another velocity field of the model's: `RealTimeGuidance`.
+            given: First frames that are there already.
 
         Returns:
             float32 [B, T, D] in model space, masked entries 0.
         """
         mask = batch.action_mask
         past = self.read(batch)[1] if cached else None
-
-        def velocity(actions: Tensor, time: Tensor) -> Tensor:
-            return self.velocity(batch, actions, time, past)
-
+        velocity = partial(self.velocity, batch, past=past)
+        noise = torch.randn_like(batch.actions) if noise is None else noise
         field = velocity if guide is None else guide(velocity)
+        if given is not None:
+            noise, field = given.start(noise), given(field)
 
         def masked(actions: Tensor, time: Tensor) -> Tensor:
             return torch.where(mask, field(actions, time), 0.0)
 
-        if noise is None:
-            noise = torch.randn_like(batch.actions)
         start = torch.where(mask, noise, 0.0)
         return integrate(masked, start, steps or self.config.denoise_steps, self.config.time_scale)
 

@@ -17,7 +17,7 @@ from vla import artifact
 from vla.action_tokens import ActionTokens
 from vla.backbone import Backbone, load_backbone
 from vla.config import VLAConfig
-from vla.flow import Guide, draw_noise
+from vla.flow import Given, Guide, draw_noise
 from vla.generation import continue_greedily, in_groups
 from vla.images import Image
 from vla.inference.fast import FastSampler
@@ -152,6 +152,7 @@ class VLAPolicy:
         steps: int | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
         guide: Guide | None = None,
+        given: Given | None = None,
     ) -> list[np.ndarray]:
         """The flow head's actions for several robots at once.
 
@@ -161,6 +162,7 @@ class VLAPolicy:
             steps: Of the sampler; the configuration's where not given.
             generator: Of the noise; with one for every robot none depends on the others.
             guide: Of the sampler, see `VLAModel.sample_actions`.
+            given: First frames that chunks go on from; `SampleBuilder.in_flow_space` makes them.
 
         Returns:
             float32 [T, D] each: physical units, absolute, within the training range.
@@ -173,10 +175,11 @@ class VLAPolicy:
         batch = self.batch([self.samples.to_act(o, horizon) for o in observations])
         noise = draw_noise(batch.actions, generator).to(self.model.device)
         sampler = self.model if self.fast is None else self.fast
-        moved = sampler.sample_actions(batch, noise, steps, guide=guide).cpu()
+        moved = sampler.sample_actions(batch, noise, steps, guide=guide, given=given).cpu()
         if not moved.isfinite().all():
             raise FloatingPointError("The policy gave actions that are not finite; do not move.")
-        return [self._physical(o, x) for o, x in zip(observations, moved, strict=True)]
+        goes_on = [False] * len(moved) if given is None else (given.frames > 0).tolist()
+        return [self._physical(*row) for row in zip(observations, moved, goes_on, strict=True)]
 
     def generate_flow_action(
         self,
@@ -275,12 +278,11 @@ class VLAPolicy:
         ids = continue_greedily(self.model, batch, lambda _: words, end, max_tokens)[0]
         return prompter.read(ids)
 
-    def _physical(self, observation: Observation, moved: Tensor) -> np.ndarray:
+    def _physical(self, seen: Observation, moved: Tensor, goes_on: bool = False) -> np.ndarray:
         """Model space [T, D_model] -> physical [T, D]."""
-        name = self.samples.embodiment(observation.embodiment)
-        anchor = torch.as_tensor(observation.proprio, dtype=torch.float32).nan_to_num(0.0)
-        known = self.tokenizer.embodiments[name]
-        return known.from_model(moved[None], anchor[None], relative=False)[0].numpy()
+        known = self.tokenizer.embodiments[self.samples.embodiment(seen.embodiment)]
+        anchor = torch.as_tensor(seen.proprio, dtype=torch.float32).nan_to_num(0.0)
+        return known.from_model(moved[None], anchor[None], False, sets_off=not goes_on)[0].numpy()
 
     @classmethod
     def assemble(

@@ -9,7 +9,9 @@ last one. The sampler is drawn towards these frames Y, as strongly as the mask W
 
     W:   1 1 1 | .8 .5 .3 .1 | 0 0 0      executed meanwhile | still in the last chunk | new
 
-The gradient of Â is taken through the network, once in every step of the sampler.
+The gradient of Â is taken through the network, once in every step of the sampler. A policy that was
+trained for it needs none: the executed frames are given to it (`vla.flow.Given`; Black, Ren, Equi,
+Levine, *Training-Time Action Conditioning for Efficient Real-Time Chunking*, arXiv 2512.05964).
 """
 
 from __future__ import annotations

@@ -108,7 +108,8 @@ class PicturePlan:
         )
         tensors = order, order.argsort(), angles.cos(), angles.sin()
         ends = torch.tensor([0, len(angles)])
-        return cls(*(tensor.to(device) for tensor in tensors), windows, pictures, ends)
+        placed: list[Any] = [tensor.to(device) for tensor in tensors]
+        return cls(*placed, windows, pictures, ends)
 
 
 class PicturePlans:
@@ -173,8 +174,10 @@ def _attend(
     Without segments, as transformers' own forward pass calls it, all patches see one another.
     """
     segments = segments or Segments(1)
-    spread = (segments.spread(x[0].transpose(0, 1)).transpose(1, 2) for x in (query, key, value))
-    attended = scaled_dot_product_attention(*spread, attn_mask=segments.mask)
+    query, key, value = (
+        segments.spread(x[0].transpose(0, 1)).transpose(1, 2) for x in (query, key, value)
+    )
+    attended = scaled_dot_product_attention(query, key, value, attn_mask=segments.mask)
     return segments.gather(attended.transpose(1, 2)).unsqueeze(0), None
 
 

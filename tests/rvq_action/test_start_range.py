@@ -76,6 +76,16 @@ def test_no_later_frame_jumps_instead(tokenizer, name):
     assert ((shift - even).abs() <= 1e-5 + (shift[:, :1].abs() - even.abs())).all()
 
 
+def test_a_chunk_that_goes_on_from_another_may_begin_anywhere_in_the_range(tokenizer):
+    for name in ROBOTS:
+        known = tokenizer.embodiments[name]
+        wide = torch.linspace(-0.9, 0.9, 5)[:, None, None].expand(5, 6, tokenizer.config.width)
+        begun, going_on = (known.from_model(wide, None, True, sets_off=s) for s in (True, False))
+        expected = known.range.clamp(known.actions.denormalize(wide[..., : known.layout.width]))
+        torch.testing.assert_close(going_on, torch.where(known.valid, expected, 0.0))
+        assert (begun[:, 0] != going_on[:, 0]).any()
+
+
 def test_what_a_training_chunk_did_is_left_alone(tokenizer):
     for name, (layout, chunk) in ROBOTS.items():
         relative = to_relative(chunk.actions, chunk.anchor, layout, chunk.mask)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vla.flow import FlowDraw, flow_loss, integrate
+from vla.flow import DATA, FlowDraw, flow_loss, integrate
 
 SHAPE = (2, 5, 3)
 
@@ -78,6 +78,36 @@ def test_masked_entries_cost_nothing_and_hold_no_noise(objective):
     assert (draw.noisy(actions, mask)[~mask] == 0).all()
     nothing = torch.zeros_like(mask)
     assert not flow_loss(velocity, actions, nothing, draw, objective).any()
+
+
+def test_given_frames_are_the_data_and_the_others_as_drawn():
+    actions, mask, draw = some()
+    given = draw.give(torch.tensor([0, 2]))
+    assert (given.time[1, :2] == DATA).all()
+    for row, first in ((0, 0), (1, 2)):
+        assert torch.equal(given.time[row, first:], draw.time[row].expand(5 - first))
+    noisy = given.noisy(actions, mask)
+    assert torch.equal(noisy[1, :2], actions[1, :2])
+    assert torch.equal(noisy[0], draw.noisy(actions, mask)[0])
+    assert torch.equal(noisy[1, 2:], draw.noisy(actions, mask)[1, 2:])
+    assert torch.equal(given.give(torch.tensor([1, 0])).time[1, :2], given.time[1, :2])
+
+
+@pytest.mark.parametrize("objective", ["action", "velocity"])
+def test_given_frames_neither_count_nor_dilute(objective):
+    """The loss is the mean over the others, and has no gradient in what is given."""
+    actions, mask, draw = some()
+    velocity = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    told = actions, mask, draw.give(torch.tensor([2, 2])), objective
+    found = flow_loss(velocity, *told)
+    alone = FlowDraw(draw.noise[:, 2:], draw.time)
+    torch.testing.assert_close(
+        found, flow_loss(velocity[:, 2:], actions[:, 2:], mask[:, 2:], alone, objective)
+    )
+    found.sum().backward()
+    assert not velocity.grad[:, :2].any() and velocity.grad[:, 2:][mask[:, 2:]].all()
+    everything = draw.give(torch.tensor([5, 5]))
+    assert not flow_loss(velocity, actions, mask, everything, objective).any()
 
 
 def test_flow_times_follow_their_distribution():

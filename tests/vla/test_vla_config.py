@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from rvq_action.json_file import read_json, write_json
 from tests.vla.conftest import CAMERAS
 from vla.config import VLAConfig
 from vla.vocabulary import VLAVocabulary
@@ -20,6 +21,7 @@ def test_packaged_configurations_survive_the_way_through_json(name, tmp_path):
     ("field", "value", "message"),
     [
         ("action_hidden", 0, "action_hidden must be a whole number"),
+        ("committed_frames", -1, "committed_frames must be a whole number of at least 0"),
         ("denoise_steps", 2.5, "denoise_steps must be a whole number"),
         ("flow_objective", "score", "flow_objective must be one of"),
         ("proprio", "words", "proprio must be one of"),
@@ -53,6 +55,15 @@ def test_unknown_keys_files_and_versions_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(text.replace('"proprio": "both",', ""))
     with pytest.raises(ValueError, match="lacks .'proprio'"):
         VLAConfig.load(tmp_path / "config.json")
+
+
+def test_a_folder_from_before_frames_were_committed_is_of_a_policy_without(tmp_path):
+    VLAConfig.tiny(committed_frames=4).save(tmp_path / "config.json")
+    assert VLAConfig.load(tmp_path / "config.json").committed_frames == 4
+    data = read_json(tmp_path / "config.json")
+    del data["committed_frames"]
+    write_json(data, tmp_path / "config.json")
+    assert VLAConfig.load(tmp_path / "config.json") == VLAConfig.tiny()
 
 
 def test_a_configuration_follows_its_tokenizer(tokenizer):

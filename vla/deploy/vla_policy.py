@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -10,16 +11,18 @@ import numpy as np
 import torch
 
 from rvq_action.data.windows import horizon_frames
+from rvq_action.embodiment import ModelInput
 from vla.action_tokens import ActionTokens, robot_of
 from vla.config import VLAConfig
 from vla.deploy.policy import Committed, PolicyDescription, Request
-from vla.flow import seeded
+from vla.flow import Given, seeded
 from vla.generation import in_groups
 from vla.images import fit
 from vla.policy import VLAPolicy
 from vla.real_time_chunking import MAX_GUIDANCE, RealTimeGuidance, soft_mask
 from vla.samples import Observation
 
+logger = logging.getLogger(__name__)
 SAMPLED = 16
 """Numbers of every weight that tell policies apart."""
 
@@ -67,7 +70,9 @@ class DeployedVLA:
         seconds: Of a chunk; the action tokenizer's where None, else one.
         steps: Of the sampler; the policy's own where None.
         seed: Of the noise.
-        max_guidance: Of real-time chunking.
+        max_guidance: Of real-time chunking, where it takes guidance.
+        committed_frames: Up to so many frames that it is committed to are given to the sampler;
+            towards more it is guided. As many as the policy was trained for where None.
 
     Raises:
         KeyError: The policy has no normalisation for such a robot.
@@ -83,8 +88,17 @@ class DeployedVLA:
         steps: int | None = None,
         seed: int = 0,
         max_guidance: float = MAX_GUIDANCE,
+        committed_frames: int | None = None,
     ) -> None:
         check_sampling(steps, seed)
+        trained = policy.config.committed_frames
+        self.committed_frames = trained if committed_frames is None else committed_frames
+        if not 0 <= self.committed_frames <= trained:
+            raise ValueError(
+                f"The policy was trained to go on from {trained} given frames at most, got "
+                f"committed_frames={committed_frames}."
+            )
+        self._has_told = False
         self.policy, self.steps, self.seed = policy, steps, seed
         self.max_guidance = max_guidance
         known = policy.config, policy.tokenizer
@@ -131,18 +145,22 @@ class DeployedVLA:
     def act_many(self, requests: Sequence[Request]) -> list[np.ndarray]:
         """Chunks for several robots of the kind at once, none dependent on the others.
 
-        Those that go on from committed frames are computed one by one: their gradients would make
-        more of the rounding of a batch than may be.
+        Those that are guided are computed one by one: their gradients would make more of the
+        rounding of a batch than may be.
         """
-        keys = [-1 if r.committed is None else place for place, r in enumerate(requests)]
+        keys = [place if self._is_guided(r) else -1 for place, r in enumerate(requests)]
         return in_groups(requests, keys, lambda alike, _: self._act_alike(alike))
 
     def _act_alike(self, requests: Sequence[Request]) -> list[np.ndarray]:
-        """Any number that are free, or one that goes on from committed frames."""
-        seen, committed = [self._observe(r) for r in requests], requests[0].committed
-        guide = None if committed is None else self._guidance(seen[0], committed)
+        """Any number that are free or go on from given frames, or one that is guided."""
+        seen, guide, given = [self._observe(r) for r in requests], None, None
+        if self._is_guided(requests[0]):
+            assert requests[0].committed is not None
+            guide = self._guidance(seen[0], requests[0].committed)
+        elif any(r.committed is not None for r in requests):
+            given = self._given(seen, [r.committed for r in requests])
         noise = [seeded(self.seed if r.seed is None else r.seed, r.number) for r in requests]
-        return self.policy.act(seen, self.horizon, self.steps, noise, guide)
+        return self.policy.act(seen, self.horizon, self.steps, noise, guide, given)
 
     def _observe(self, request: Request) -> Observation:
         size = self.image_size
@@ -151,11 +169,43 @@ class DeployedVLA:
         told = request.observation.proprio, request.instruction, self.embodiment, self.fps
         return Observation(scaled, *told)
 
+    def is_given(self, frames: int) -> bool:
+        """Whether so many committed frames are given to the sampler; else it is guided to them."""
+        return 1 <= frames <= min(self.committed_frames, self.horizon - 1)
+
+    def _is_guided(self, request: Request) -> bool:
+        return request.committed is not None and not self.is_given(request.committed.delay)
+
+    def _given(self, seen: Sequence[Observation], committed: Sequence[Committed | None]) -> Given:
+        """The frames that will have been executed; none where nothing is committed."""
+        frames = [0 if c is None else c.delay for c in committed]
+        width, device = self.policy.config.action_width, self.policy.model.device
+        actions = torch.zeros(len(seen), self.horizon, width)
+        for row, (now, told) in enumerate(zip(seen, committed, strict=True)):
+            if told is not None:
+                actions[row] = self._from_here(now, told).x[0]
+        return Given(actions.to(device), torch.tensor(frames, device=device))
+
     def _guidance(self, seen: Observation, committed: Committed) -> RealTimeGuidance:
-        """Towards the committed frames as they look from here: relative to the state of now."""
+        """Towards the committed frames."""
+        self._tell(committed.delay)
+        target, known = self._from_here(seen, committed), len(committed.actions)
+        weights = soft_mask(self.horizon, committed.delay, min(known, self.horizon))
+        mask, device = weights[:, None] * target.mask, self.policy.model.device
+        return RealTimeGuidance(target.x.to(device), mask.to(device), self.max_guidance)
+
+    def _from_here(self, seen: Observation, committed: Committed) -> ModelInput:
+        """A chunk of the committed frames, relative to the state of now; the last one stays."""
         frames = committed.actions[: self.horizon]
         filled = np.pad(frames, ((0, self.horizon - len(frames)), (0, 0)), mode="edge")
-        given = self.policy.samples.in_flow_space(seen, filled)
-        mask = soft_mask(self.horizon, committed.delay, len(frames))[:, None] * given.mask
-        device = self.policy.model.device
-        return RealTimeGuidance(given.x.to(device), mask.to(device), self.max_guidance)
+        return self.policy.samples.in_flow_space(seen, filled)
+
+    def _tell(self, delay: int) -> None:
+        """Say once that chunks take longer than they would have to, and why."""
+        if not self._has_told:
+            logger.info(
+                "Chunks are guided, which takes a gradient in every step: they go on from %d "
+                "committed frames, and this policy is given 1 to %d.",
+                *(delay, min(self.committed_frames, self.horizon - 1)),
+            )
+        self._has_told = True

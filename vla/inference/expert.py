@@ -20,6 +20,7 @@ from torch.nn.functional import linear, rms_norm, silu
 
 from vla.action_head import ActionHead, sinusoids
 from vla.experts import ActionLayer, KeyValue, RMSNorm
+from vla.flow import DATA
 from vla.inference.attention import Turn, attend_grouped
 from vla.model import VLAModel
 from vla.mot import JointLayer
@@ -97,6 +98,7 @@ class FusedEntrance(NamedTuple):
         mix: [width, width].
         mix_bias: Of `mix`.
         clock: [steps, width], what each step's flow time adds.
+        data_clock: [width], what that of given frames adds.
     """
 
     enter: Tensor
@@ -105,10 +107,12 @@ class FusedEntrance(NamedTuple):
     mix: Tensor
     mix_bias: Tensor
     clock: Tensor
+    data_clock: Tensor
 
     @classmethod
     def of(cls, head: ActionHead, times: Tensor) -> FusedEntrance:
         """For the flow times [steps]; products are worked out in float64."""
+        times = torch.cat([times, times.new_full((1,), DATA)])
         first, last = cast(nn.Linear, head.mix[0]), cast(nn.Linear, head.mix[2])
         of_action, of_clock = first.weight.double().chunk(2, dim=1)
         maps = of_action @ head.enter.weight.double()
@@ -116,14 +120,20 @@ class FusedEntrance(NamedTuple):
         clock = sinusoids(times, of_clock.shape[1]).double() @ of_clock.T
         worked_out = (*maps.chunk(2, dim=1), bias, clock)
         enter, fixed, bias, clock = (x.to(first.weight.dtype).contiguous() for x in worked_out)
-        return cls(enter, fixed, bias, last.weight.detach(), last.bias.detach(), clock)
+        mix = last.weight.detach(), last.bias.detach()
+        return cls(enter, fixed, bias, *mix, clock[:-1], clock[-1])
 
-    def constant(self, mask: Tensor) -> Tensor:
-        """What bool [B, T, D] contributes in every step: [B, T, width]."""
-        return linear(mask.to(self.fixed), self.fixed, self.bias)
+    def constant(self, mask: Tensor, given: Tensor) -> Tensor:
+        """What is the same in every step, [B, T, width].
+
+        Args:
+            mask: bool [B, T, D], True = real.
+            given: bool [B, T, 1], True = given: the frames whose flow time stays the same.
+        """
+        return linear(mask.to(self.fixed), self.fixed, self.bias) + given * self.data_clock
 
     def __call__(self, actions: Tensor, constant: Tensor) -> Tensor:
-        """float32 [B, T, D], 0 where masked; with the mask's share and the clock's."""
+        """float32 [B, T, D], 0 where masked; with the share of mask and clock."""
         return linear(silu(linear(actions, self.enter) + constant), self.mix, self.mix_bias)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vla.flow import Guide
+from vla.flow import Given, Guide
 from vla.inference.expert import FusedExpert
 from vla.inference.plan import Plan, Shape
 from vla.model import VLAModel
@@ -26,7 +26,7 @@ class FastSampler:
     Weights that change, or move, are noticed, and everything is laid out anew. A change that
     PyTorch does not count (in place, through `parameter.data`) and a module put in the place of
     another have to be told: `forget`. What a plan cannot do the model does itself: guidance
-    (real-time chunking takes gradients), prompts padded on the left, several draws at once.
+    (which takes gradients), prompts padded on the left, several draws at once.
     Threads take turns.
 
     Args:
@@ -58,16 +58,17 @@ class FastSampler:
         noise: Tensor | None = None,
         steps: int | None = None,
         guide: Guide | None = None,
+        given: Given | None = None,
     ) -> Tensor:
         """Act: arguments and result as `VLAModel.sample_actions`."""
         if guide is not None or not plannable(batch):
-            return self.model.sample_actions(batch, noise, steps, guide=guide)
+            return self.model.sample_actions(batch, noise, steps, guide=guide, given=given)
         if noise is None:
             noise = torch.randn_like(batch.actions)
         in_buckets = self.compiled or batch.ids.is_cuda
         shape = Shape.of(batch, steps or self.model.config.denoise_steps, in_buckets)
         with self._lock:
-            return self._plan(shape, batch).act(batch, noise)
+            return self._plan(shape, batch).act(batch, noise, given)
 
     def forget(self) -> None:
         """Lay everything out anew with the next batch."""

@@ -1,7 +1,7 @@
 """Plan: everything for one shape of batch, laid out once; a batch goes in, its chunk comes out.
 
-batch, noise ──copy──► static inputs ── prompt ── keys, values ─┬─ step ─ step ─ ... ──► chunk
-                       └───────────────── one replay ───────────┘
+batch, noise, given ─copy─► static inputs ── prompt ── keys, values ─┬─ step ─ step ─ ... ──► chunk
+                            └───────────────── one replay ───────────┘
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from vla.flow import Given
 from vla.inference.attention import Turn, grouped_mask
 from vla.inference.expert import FusedExpert
 from vla.inference.prompt import read_prompt, room_for
@@ -73,11 +74,13 @@ class Plan:
     """Attributes:
     inputs: The batch that is acted on; its tensors stay where they are.
     noise: float32 [B, T, D].
-    replay: Acts on both.
+    given: First frames that are there already; of no sample but where so told.
+    replay: Acts on all of them.
     """
 
     inputs: Batch
     noise: Tensor
+    given: Given
     replay: Replay
 
     @classmethod
@@ -103,19 +106,26 @@ class Plan:
         own: dict[str, Any] = {name: t.clone() for name, t in _tensors(inputs).items()}
         inputs = replace(inputs, **own)
         noise = torch.zeros_like(inputs.actions)
+        nothing = torch.zeros(len(batch), dtype=torch.int64, device=noise.device)
+        given = Given(torch.zeros_like(noise), nothing)
         velocity: Callable[..., Tensor] = expert.velocity
         if compiled:
             velocity = torch.compile(velocity, dynamic=False)
-        run = _acting(model, expert, velocity, shape, inputs, noise)
-        return cls(inputs, noise, make_replay(run, model.device))
+        run = _acting(model, expert, velocity, shape, inputs, noise, given)
+        return cls(inputs, noise, given, make_replay(run, model.device))
 
     @torch.no_grad()
-    def act(self, batch: Batch, noise: Tensor) -> Tensor:
+    def act(self, batch: Batch, noise: Tensor, given: Given | None = None) -> Tensor:
         """float32 [B, T, D] in model space, masked entries 0; a tensor of its own."""
-        given = _tensors(_widened(batch, self.inputs.ids.shape[1]))
+        seen = _tensors(_widened(batch, self.inputs.ids.shape[1]))
         for name, place in _tensors(self.inputs).items():
-            place.copy_(given[name])
+            place.copy_(seen[name])
         self.noise.copy_(noise)
+        if given is None:
+            self.given.frames.zero_()
+        else:
+            self.given.actions.copy_(given.actions)
+            self.given.frames.copy_(given.frames)
         return self.replay().clone()
 
 
@@ -126,6 +136,7 @@ def _acting(
     shape: Shape,
     inputs: Batch,
     noise: Tensor,
+    given: Given,
 ) -> Callable[[], Tensor]:
     """From static inputs to a chunk; nothing in it waits for the device."""
     room = room_for(model, inputs)
@@ -141,11 +152,13 @@ def _acting(
             visible = flow_mask(inputs.types, inputs.slots)
             mask = grouped_mask(visible, group, model.dtype)
         turn = Turn.of(model.rotary.at(inputs.slot_positions, model.dtype))
-        constant = expert.entrance.constant(inputs.action_mask)
-        share = inputs.action_mask.to(noise.dtype)
-        actions = noise * share
+        stays = given.mask
+        constant = expert.entrance.constant(inputs.action_mask, stays)
+        free = (~stays).to(noise.dtype)
+        actions = given.start(noise) * inputs.action_mask
+        share = inputs.action_mask * free
         for clock in expert.entrance.clock:
-            moved = velocity(actions, constant + clock, turn, room, mask)
+            moved = velocity(actions, torch.addcmul(constant, free, clock), turn, room, mask)
             actions = torch.addcmul(actions, moved, share, value=expert.step)
         return actions
 

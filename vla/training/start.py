@@ -15,7 +15,7 @@ from vla.data.cameras import find_cameras
 from vla.data.robot_source import check_robot
 from vla.policy import VLAPolicy
 
-CHANGES = ("image_size", "proprio", "flow_objective", "stop_gradient")
+CHANGES = ("image_size", "proprio", "flow_objective", "stop_gradient", "committed_frames")
 """Fields of VLAConfig that a run may set by itself."""
 
 
@@ -31,6 +31,8 @@ class ShapeSettings:
         proprio: The state as text, as a projected token, or both; only without --policy.
         flow_objective: Where the flow loss is taken.
         stop_gradient: Keep the flow loss out of the VL Expert.
+        committed_frames: Up to how many first frames of a chunk are given away in training, so that
+            the policy learns to go on from what a robot is committed to; 0 = none.
         dtype: Of the experts' weights, and so of AdamW's moments. `bfloat16` halves the memory;
             with --trainer.precision bf16-mixed weights stay float32 and only the sums are bf16.
     """
@@ -41,6 +43,7 @@ class ShapeSettings:
     proprio: ProprioForm | None = None
     flow_objective: FlowObjective | None = None
     stop_gradient: bool | None = None
+    committed_frames: int | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ def step_losses(
         keys: What each sample's noise and flow time depend on: (seed, step, number in the batch).
         flow_draws: Draws of noise and flow time for every demonstration.
     """
-    batch = batch.repeat_flow(flow_draws)
-    draw = draw_flow(batch, keys, model.config.time_alpha, model.config.time_scale)
+    batch, config = batch.repeat_flow(flow_draws), model.config
+    told = config.time_alpha, config.time_scale, config.committed_frames
+    draw = draw_flow(batch, keys, *told)
     return model(batch, draw).each

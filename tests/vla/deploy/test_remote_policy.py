@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.vla.conftest import observe, picture
+from tests.vla.conftest import observe, picture, start
 from tests.vla.deploy.conftest import RATE, SIZE, FakeRobot
 from tests.vla.deploy.server.conftest import LOCAL, PATIENCE_S, FakeServed, Gate, serving
 from vla.deploy.policy import Committed, Request
@@ -46,8 +46,10 @@ def test_it_tells_what_the_policy_wants_and_what_it_says():
             np.testing.assert_array_equal(chunk, np.tile([number, told, 1, 7], (10, 1)))
 
 
-def test_it_is_the_policy_itself_to_the_bit(policy):
-    """Pictures that have to be scaled, committed frames and seeds included."""
+@pytest.mark.parametrize("committed_frames", [0, 4])
+def test_it_is_the_policy_itself_to_the_bit(tokenizer, committed_frames):
+    """Pictures that have to be scaled, seeds, and frames it is guided towards or given."""
+    policy = start(tokenizer, committed_frames=committed_frames)
     deployed = DeployedVLA(policy, "arm", {"front": "left"}, steps=2, seed=3)
     images = {"left": picture(0, 70, 90), "top": picture(1)}
     seen = RobotObservation(0.0, observe("arm").proprio.numpy(), images)

@@ -80,6 +80,48 @@ def test_committed_frames_pull_it_in_physical_units(policy):
     assert missed[1] < missed[0]
 
 
+@pytest.fixture(scope="module")
+def going_on(tokenizer):
+    """A policy that may be given six frames."""
+    return start(tokenizer, committed_frames=6)
+
+
+def test_committed_frames_are_given_to_a_policy_that_was_trained_for_as_many(going_on, caplog):
+    deployed = DeployedVLA(going_on, "arm", steps=3)
+    free = deployed.act(Request(seen(), "wave"))
+    running = deployed.act(Request(seen(), "wave", 1)).astype(np.float64)
+    chunk = deployed.act(Request(seen(), "wave", 0, Committed(running[:9], 6)))
+    np.testing.assert_allclose(chunk[:6], running[:6], atol=1e-4)
+    assert np.abs(chunk[6:] - free[6:]).max() > 0.01
+    longer = running.copy()
+    longer[6:] = 0.0
+    same = deployed.act(Request(seen(), "wave", 0, Committed(longer, 6)))
+    np.testing.assert_allclose(same, chunk, atol=1e-5)
+    assert not caplog.records
+
+
+def test_towards_more_it_is_guided_and_says_so_once(going_on, caplog):
+    caplog.set_level("INFO", "vla.deploy")
+    deployed, always = (
+        DeployedVLA(going_on, "arm", steps=3, committed_frames=n) for n in (None, 0)
+    )
+    running = deployed.act(Request(seen(), "wave", 1)).astype(np.float64)
+    for delay in (0, 7, 20):
+        asked = Request(seen(), "wave", 0, Committed(running, delay))
+        np.testing.assert_array_equal(deployed.act(asked), always.act(asked))
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2 and "go on from 0 committed frames" in said[0]
+    assert said[0].endswith("this policy is given 1 to 6.")
+    asked = Request(seen(), "wave", 0, Committed(running, 4))
+    assert np.abs(deployed.act(asked) - always.act(asked)).max() > 0.01
+
+
+def test_it_is_not_given_more_than_it_was_trained_for(policy, going_on):
+    with pytest.raises(ValueError, match="from 6 given frames at most, got committed_frames=7"):
+        DeployedVLA(going_on, "arm", committed_frames=7)
+    assert DeployedVLA(policy, "arm").committed_frames == 0
+
+
 def test_flow_space_is_what_the_flow_head_gives(policy):
     now = observe("arm")
     batch = policy.batch([policy.samples.to_act(now, 8)])

@@ -14,6 +14,7 @@ from tests.vla.conftest import SIZE, learn, observe, picture, start
 from vla.deploy.policy import Committed, Request
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.vla_policy import DeployedVLA
+from vla.flow import Given
 from vla.inference.expert import FusedExpert
 from vla.inference.fast import FastSampler
 from vla.inference.plan import BUCKET, Plan, Shape
@@ -62,6 +63,25 @@ def test_plain_cached_and_fast_agree(policy, robots, ragged, horizon, steps):
     torch.testing.assert_close(fast, plain, **EXACT)
     assert fast.dtype == torch.float32 and plain.std() > 0.1
     assert (fast[~batch.action_mask] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("robots", "counts"), [(("arm",), [3]), (("arm", "wall", "arm"), [0, 8, 2])]
+)
+def test_given_frames_are_given_to_it_too(policy, robots, counts):
+    """From one plan with the chunks that are free, in any order."""
+    batch = prompts(policy, robots, ragged=True)
+    noise, sampler = drawn(batch), FastSampler(policy.model)
+    given = Given(drawn(batch, 1), torch.tensor(counts))
+    other = Given(drawn(batch, 2), torch.tensor(counts[::-1]))
+    for told in (None, given, None, other, given):
+        fast = sampler.sample_actions(batch, noise, 4, given=told)
+        plain = policy.model.sample_actions(batch, noise, 4, cached=False, given=told)
+        torch.testing.assert_close(fast, plain, **EXACT)
+        assert (fast[~batch.action_mask] == 0).all()
+    assert len(sampler.shapes) == 1
+    free = sampler.sample_actions(batch, noise, 4)
+    assert (sampler.sample_actions(batch, noise, 4, given=given) - free).abs().max() > 1e-2
 
 
 def test_one_sampler_serves_all_shapes_in_any_order(policy):

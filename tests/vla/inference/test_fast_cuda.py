@@ -10,7 +10,7 @@ import torch
 
 from tests.vla.conftest import observe, picture, start
 from tests.vla.inference.test_fast import drawn, prompts
-from vla.flow import seeded
+from vla.flow import Given, seeded
 from vla.inference.bench.settings import BenchSettings
 from vla.inference.bench.study import CACHED, COMPILED, FAST, PLAIN, compute
 from vla.inference.fast import FastSampler
@@ -56,6 +56,17 @@ def test_a_recording_sees_every_observation_anew(policy):
         expected = policy.model.sample_actions(batch, noise, 3)
         torch.testing.assert_close(found[-1], expected, **CLOSE)
     assert (found[0] - found[1]).abs().max() > 1e-2 and len(sampler.shapes) == 1
+
+
+def test_one_recording_serves_chunks_that_go_on_and_free_ones(policy):
+    sampler, batch = FastSampler(policy.model), prompts(policy, ("arm", "wall"), 9)
+    noise = drawn(batch).cuda()
+    given = Given(drawn(batch, 1).cuda(), torch.tensor([3, 0], device="cuda"))
+    for told in (None, given, None):
+        fast = sampler.sample_actions(batch, noise, 4, given=told)
+        plain = policy.model.sample_actions(batch, noise, 4, cached=False, given=told)
+        torch.testing.assert_close(fast, plain, **CLOSE)
+    assert len(sampler.shapes) == 1
 
 
 def test_weights_that_change_are_recorded_anew(policy):

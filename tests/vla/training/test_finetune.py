@@ -23,6 +23,10 @@ def test_a_policy_goes_on_from_where_it_was(run, recordings):
     for name, weight in policy.model.state_dict().items():
         assert torch.equal(weight, before[name])
     assert all(layer.stop_gradient for layer in policy.model.mot.layers)
+    assert policy.model.config.committed_frames == 3, "as it was trained"
+    shape = ShapeSettings(committed_frames=5)
+    longer = start_policy(shape, None, str(first / "policy"), [str(recordings)], None, 0)
+    assert longer.config.committed_frames == longer.model.config.committed_frames == 5
     second = run(*SHORT, "--policy", str(first / "policy"), name="second")
     after = VLAPolicy.from_pretrained(second / "policy").model.state_dict()
     assert any(not torch.equal(after[name], before[name]) for name in after)

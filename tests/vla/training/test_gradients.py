@@ -10,11 +10,12 @@ import torch
 from tests.vla.data.conftest import STILL
 from vla.data.settings import DataSettings
 from vla.data.stream import SampleStream
+from vla.flow import DATA
 from vla.losses import LossWeights
 from vla.training.bridge import compare_gradients, telling_batch
 from vla.training.lora import LoraSettings
 from vla.training.module import VLAModule
-from vla.training.noise import draw_flow
+from vla.training.noise import draw_committed, draw_flow
 from vla.training.optimizers import OptimizerSettings
 
 WEIGHTS = LossWeights(1.0, 0.5, 0.5)
@@ -65,6 +66,32 @@ def test_noise_depends_on_the_place_in_the_global_batch_alone(policy, recordings
     assert torch.equal(alone.noise[0], whole.noise[2]) and torch.equal(alone.time[0], whole.time[2])
     later = draw_flow(batch, [(0, 8, number) for number in range(4)], 1.5, 0.999)
     assert not torch.equal(later.noise, whole.noise)
+
+
+def test_frames_are_given_away_beside_the_same_noise_and_times(policy, recordings):
+    """Whoever else is in the batch, and nothing else changes; a frame is left to learn from."""
+    settings = DataSettings((str(recordings),), batch_size=4, workers=0)
+    batch = SampleStream.open(policy.samples, settings).batch(0)
+    mask = batch.action_mask.clone()
+    mask[1, 3:], mask[3] = False, False
+    batch = replace(batch, action_mask=mask).repeat_flow(40)
+    keys = [(0, 7, number) for number in range(4)]
+    plain, found = (draw_flow(batch, keys, 1.5, 0.999, most) for most in (0, 5))
+    assert torch.equal(found.noise, plain.noise) and (plain.time < DATA).all()
+    given = (found.time == DATA).view(4, 40, -1)
+    assert torch.equal(found.time[found.time < DATA], plain.time[found.time < DATA])
+    counts = given.sum(-1)
+    assert torch.equal(given, torch.arange(given.shape[-1]) < counts[..., None])
+    assert counts.amax(-1).tolist() == [5, 2, 5, 0]
+    rows = {n: getattr(batch, n)[2:3] for n in ("ids", "types", "actions", "action_mask")}
+    alone = draw_flow(replace(batch, **rows), keys[2:3], 1.5, 0.999, 5)
+    assert torch.equal(alone.time[0], found.time[2])
+
+
+def test_half_of_the_draws_are_plain_and_the_others_evenly_spread():
+    counts = draw_committed(12_000, 3, torch.Generator().manual_seed(0)).bincount() / 12_000
+    torch.testing.assert_close(counts, torch.tensor([3, 1, 1, 1]) / 6, atol=0.01, rtol=0)
+    assert not draw_committed(9, 0, torch.Generator()).any()
 
 
 def test_draws_of_one_step_are_as_if_each_were_a_step_of_its_own(policy, recordings):

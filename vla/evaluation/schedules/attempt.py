@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -16,11 +17,11 @@ from vla.deploy.report import Ending, RunReport
 from vla.deploy.robots.kinds import Defaults, MetaWorldConfig
 from vla.deploy.robots.metaworld_arm import MetaWorldArm
 from vla.deploy.run import run
-from vla.deploy.schedule_settings import Mode, ScheduleSettings
+from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.settings import DeploymentSettings
 from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.starts import Start
-from vla.evaluation.schedules.settings import ScheduleTrials
+from vla.evaluation.schedules.settings import ScheduleTrials, Way
 from vla.evaluation.schedules.trace import Trace
 
 LOOKS = 9
@@ -37,15 +38,17 @@ class Attempts:
 
     Attributes:
         policy: Who acts.
+        guided: The same, but that it is never given frames.
         trials: How.
         latency: Of a chunk, and of one that is guided [s]; of no account on the real clock.
     """
 
     policy: DeployedVLA
+    guided: DeployedVLA
     trials: ScheduleTrials
     latency: tuple[float, float]
 
-    def play(self, start: Start, mode: Mode) -> dict[str, Any]:
+    def play(self, start: Start, way: Way) -> dict[str, Any]:
         """Attempt a start; what came of it as plain data.
 
         Raises:
@@ -53,19 +56,30 @@ class Attempts:
         """
         clock: Clock = MonotonicClock() if self.trials.real_clock else SimulatedClock()
         inference: Inference | None = None
+        policy = self.guided if way == "guided" else self.policy
         if not clock.is_real:
-            seconds = self.trials.latency(mode, self.latency)
-            inference = SimulatedInference(self.policy, clock, seconds)
+            inference = SimulatedInference(policy, clock, self.seconds(way))
         robot = self.robot(start, clock)
         config = MetaWorldConfig(start.task)
+        mode = "real_time" if way == "guided" else way
         schedule = ScheduleSettings(mode, self.trials.execute_frames)
         told = DeploymentSettings(config.instruction, self.trials.seconds, schedule, keys=False)
         trace = Trace(robot.description.layout)
         looks: dict[str, Any] = {"is_done": lambda: robot.is_solved, "witness": trace}
-        report = run(robot, self.policy, told, clock, inference, **looks)
+        report = run(robot, policy, told, clock, inference, **looks)
         if report.ending is Ending.EMERGENCY_STOP:
             raise Interrupted
-        return self._row(start, mode, report, trace)
+        return self._row(start, way, report, trace)
+
+    def seconds(self, way: Way) -> float:
+        """A chunk takes on the simulated clock [s].
+
+        Chunks in real time are guided where they arrive later than frames can be given.
+        """
+        plain, guided = self.latency
+        late = math.ceil(plain * self.policy.fps - 1e-6)
+        is_guided = way == "real_time" and not self.policy.is_given(late)
+        return guided if is_guided or way == "guided" else plain
 
     def robot(self, start: Start, clock: Clock) -> MetaWorldArm:
         """In front of a start."""
@@ -78,12 +92,12 @@ class Attempts:
         assert isinstance(robot, MetaWorldArm)
         return robot
 
-    def _row(self, start: Start, mode: Mode, report: RunReport, trace: Trace) -> dict[str, Any]:
+    def _row(self, start: Start, way: Way, report: RunReport, trace: Trace) -> dict[str, Any]:
         scale = self.policy.policy.tokenizer.embodiments[self.policy.embodiment].actions.scale
         bends, seams = trace.bends() / scale.numpy(), trace.seams()
         at_seams, within = bends[seams - 2], bends[trace.inside() - 2]
         return {
-            "mode": mode,
+            "mode": way,
             **start._asdict(),
             "success": report.ending is Ending.DONE,
             "ending": report.ending,
@@ -107,7 +121,7 @@ def _by_group(trace: Trace, jumps: np.ndarray) -> dict[str, list[float]]:
 
 def measure_latency(attempts: Attempts, start: Start) -> tuple[float, float]:
     """The time of a chunk, and of one that is guided [s]; medians on this machine."""
-    policy, robot = attempts.policy, attempts.robot(start, MonotonicClock())
+    policy, robot = attempts.guided, attempts.robot(start, MonotonicClock())
     robot.connect()
     try:
         seen, said = robot.observe(), MetaWorldConfig(start.task).instruction

@@ -26,7 +26,13 @@ def schedules_parser() -> ArgumentParser:
     add("--tasks", nargs="+", type=str, required=True, help="task names, such as drawer-close-v3")
     add("--out", type=str, required=True, help="folder of the outcomes")
     add("--starts", type=int, default=default.starts, help="fresh starts of each task")
-    add("--modes", nargs="+", type=str, default=list(default.modes), help="ways to play chunks")
+    add(
+        "--modes",
+        nargs="+",
+        type=str,
+        default=list(default.modes),
+        help="ways to play chunks, and `guided`: real_time that is given no frames",
+    )
     add("--latency_s", nargs=2, type=float, default=None, help="plain, guided (measured here)")
     add("--real_clock", action="store_true", help="let time pass; inference takes what it takes")
     add("--execute_frames", type=int | None, default=None, help="of every chunk (half of it)")
@@ -34,6 +40,7 @@ def schedules_parser() -> ArgumentParser:
     add("--steps", type=int | None, default=None, help="of the flow's sampler (the policy's own)")
     add("--seed", type=int, default=default.seed, help="other numbers give other starts")
     add("--seconds", type=float, default=default.seconds, help="longer attempts have failed")
+    add("--fast", action="store_true", help="by the fast path (docs/inference.md)")
     add("--image_size", type=int | None, default=None, help="rendered (the policy's)")
     return parser
 

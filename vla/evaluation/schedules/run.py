@@ -18,12 +18,11 @@ from rvq_action.console import writable_folder
 from rvq_action.json_file import read_json, write_json
 from vla.deploy.robots.metaworld import ROBOT_TYPE
 from vla.deploy.robots.rendering import select_backend
-from vla.deploy.schedule_settings import Mode
 from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.run import fingerprint
 from vla.evaluation.closed_loop.starts import Start, fresh_starts
 from vla.evaluation.schedules.attempt import Attempts, measure_latency
-from vla.evaluation.schedules.settings import ScheduleTrials
+from vla.evaluation.schedules.settings import ScheduleTrials, Way
 from vla.evaluation.schedules.summary import summarize
 from vla.policy import VLAPolicy
 
@@ -37,7 +36,7 @@ class Compared:
     Attributes:
         report: The JSON file of it.
         latency_s: Of a chunk, and of one that is guided [s]; None on the real clock.
-        modes: Mode -> its figures.
+        modes: Way -> its figures.
     """
 
     report: Path
@@ -60,25 +59,30 @@ def compare_schedules(
     claim = {"policy": fingerprint(policy), **trials.decisive()}
     known = _claimed(writable_folder(out), claim)
     select_backend()
-    deployed = deploy(VLAPolicy.from_pretrained(policy), trials)
+    network = VLAPolicy.from_pretrained(policy)
+    network = network.accelerated() if trials.fast else network
+    players = deploy(network, trials), deploy(network, trials, committed_frames=0)
     starts = [s for t in trials.tasks for s in fresh_starts(t, trials.starts, trials.seed)]
     latency = trials.latency_s or known
     if latency is None and not trials.real_clock:
-        latency = measure_latency(Attempts(deployed, trials, (0.0, 0.0)), starts[0])
+        latency = measure_latency(Attempts(*players, trials, (0.0, 0.0)), starts[0])
     write_json({**claim, "used_latency_s": latency and list(latency)}, out / TRIALS)
-    attempts = Attempts(deployed, trials, latency or (0.0, 0.0))
-    pairs = [(start, mode) for start in starts for mode in trials.modes]
+    attempts = Attempts(*players, trials, latency or (0.0, 0.0))
+    pairs = [(start, way) for start in starts for way in trials.modes]
     bar = tqdm(pairs, "attempts", unit="run", disable=not progress)
-    rows = [_kept(out, attempts, start, mode) for start, mode in bar]
+    rows = [_kept(out, attempts, start, way) for start, way in bar]
     modes = summarize(rows)
     told = {"trials": claim, "used_latency_s": latency and list(latency)}
     write_json({**told, "modes": modes, "attempts": rows}, out / REPORT)
     return Compared(out / REPORT, latency, modes)
 
 
-def deploy(policy: VLAPolicy, trials: ScheduleTrials) -> DeployedVLA:
+def deploy(
+    policy: VLAPolicy, trials: ScheduleTrials, committed_frames: int | None = None
+) -> DeployedVLA:
     """The policy in front of the simulated robot."""
     told: dict[str, Any] = {"steps": trials.steps, "seed": trials.seed}
+    told["committed_frames"] = committed_frames
     if trials.max_guidance is not None:
         told["max_guidance"] = trials.max_guidance
     return DeployedVLA(policy, ROBOT_TYPE, **told)
@@ -103,12 +107,12 @@ def _claimed(out: Path, claim: dict[str, Any]) -> tuple[float, float] | None:
     return latency and (latency[0], latency[1])
 
 
-def _kept(out: Path, attempts: Attempts, start: Start, mode: Mode) -> dict[str, Any]:
+def _kept(out: Path, attempts: Attempts, start: Start, way: Way) -> dict[str, Any]:
     """What came of an attempt, made once."""
-    path = out / "attempts" / mode / f"{start.task}-{start.number:03d}.json"
+    path = out / "attempts" / way / f"{start.task}-{start.number:03d}.json"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        write_json(attempts.play(start, mode), partial)
+        write_json(attempts.play(start, way), partial)
         os.replace(partial, path)
     return read_json(path)

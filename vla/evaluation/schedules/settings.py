@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from vla.deploy.robots.metaworld_tasks import check_tasks
 from vla.deploy.schedule_settings import Mode
 
-GUIDED: Mode = "real_time"
-"""The mode whose chunks take longer: the sampler is guided."""
+Way = Literal["receding", "asynchronous", "real_time", "guided", "ensemble"]
+"""The schedules' modes; `guided` is `real_time` of a policy that is never given frames."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ScheduleTrials:
         tasks: Meta-World's task names.
         starts: Of each task; the same in every mode.
         modes: Ways to play chunks; `receding` is naive synchronous inference: the robot stands
-            still while the policy thinks.
+            still while the policy thinks. All but `guided` where not told.
         latency_s: That a chunk takes to compute, and one that is guided [s]; measured where None.
         real_clock: Let time pass, and inference take what it takes.
         execute_frames: Of a chunk before the next one is asked for; as `ScheduleSettings`.
@@ -30,11 +30,12 @@ class ScheduleTrials:
         seed: Other numbers give other starts.
         seconds: After which an attempt has failed [s].
         image_size: In which pictures are rendered; the policy's own where None.
+        fast: By the fast path, docs/inference.md.
     """
 
     tasks: tuple[str, ...]
     starts: int = 20
-    modes: tuple[Mode, ...] = get_args(Mode)
+    modes: tuple[Way, ...] = get_args(Mode)
     latency_s: tuple[float, float] | None = None
     real_clock: bool = False
     execute_frames: int | None = None
@@ -43,11 +44,12 @@ class ScheduleTrials:
     seed: int = 0
     seconds: float = 10.0
     image_size: int | None = None
+    fast: bool = False
 
     def __post_init__(self) -> None:
         check_tasks(self.tasks)
-        if unknown := [mode for mode in self.modes if mode not in get_args(Mode)]:
-            raise ValueError(f"modes are of {get_args(Mode)}, got {unknown}.")
+        if unknown := [mode for mode in self.modes if mode not in get_args(Way)]:
+            raise ValueError(f"modes are of {get_args(Way)}, got {unknown}.")
         if not self.modes or len(set(self.modes)) != len(self.modes):
             raise ValueError(f"Name at least one mode, each once; got {list(self.modes)}.")
         if self.starts < 1 or self.seed < 0 or not 0 < self.seconds < math.inf:
@@ -56,10 +58,6 @@ class ScheduleTrials:
             raise ValueError("On the real clock inference takes what it takes: leave out latency.")
         if self.latency_s is not None and min(self.latency_s) < 0:
             raise ValueError(f"A latency is a time in seconds, got {list(self.latency_s)}.")
-
-    def latency(self, mode: Mode, found: tuple[float, float]) -> float:
-        """Of a mode [s], where (plain, guided) chunks take so long."""
-        return found[mode == GUIDED]
 
     def decisive(self) -> dict[str, Any]:
         """Everything that decides an attempt; plain data."""

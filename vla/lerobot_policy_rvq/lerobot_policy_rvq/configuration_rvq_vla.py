@@ -34,6 +34,9 @@ class RvqVlaConfig(PreTrainedConfig):
         fps: Of the actions [Hz]; the dataset's where None.
         denoise_steps: Of the sampler; the shape's where None.
         image_size: Pixels per side, of a new policy; the shape's where None.
+        committed_frames: Up to how many first frames of a chunk are given away in training, so that
+            real-time chunks go on from them without guidance; as the shape or `base_policy` has it
+            where None.
         dtype: Of the experts' weights: float32 or bfloat16.
         weights: Of the three terms of the loss.
         flow_draws: Draws of noise and flow time for every demonstration in a step.
@@ -54,6 +57,7 @@ class RvqVlaConfig(PreTrainedConfig):
     fps: float | None = None
     denoise_steps: int | None = None
     image_size: int | None = None
+    committed_frames: int | None = None
     dtype: str = "float32"
 
     weights: LossWeights = field(default_factory=LossWeights)

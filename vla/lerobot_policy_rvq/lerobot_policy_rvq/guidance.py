@@ -1,14 +1,16 @@
-"""Real-time chunking where LeRobot asks for it: the library's guidance, from LeRobot's words."""
+"""Real-time chunking where LeRobot asks for it: the library's, from LeRobot's words."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from vla.flow import Given
 from vla.policy import VLAPolicy
 from vla.real_time_chunking import MAX_GUIDANCE, RealTimeGuidance, soft_mask
 from vla.samples import Observation
@@ -26,15 +28,17 @@ def without_padding(left: Tensor) -> Tensor:
     return left[..., : int(there.max()) + 1 if len(there) else 0, :]
 
 
-def guide_towards(
+def go_on_from(
     policy: VLAPolicy,
     seen: Sequence[Observation],
     left: Tensor,
     horizon: int,
     delay: int,
     most: float | None = None,
-) -> RealTimeGuidance | None:
-    """Towards frames that the robot will execute meanwhile.
+) -> dict[str, Any]:
+    """What `VLAPolicy.act` is told of frames that the robot will execute meanwhile.
+
+    They are `given` to a policy that was trained for so many, others it takes a `guide` towards.
 
     Args:
         policy: The policy.
@@ -46,7 +50,7 @@ def guide_towards(
         most: β of the guidance; the library's where None.
 
     Returns:
-        None where nothing is left to go on from.
+        Nothing where nothing is left to go on from.
 
     Raises:
         ValueError: Frames of another number of channels, or a delay below 0.
@@ -68,10 +72,13 @@ def guide_towards(
         )
     count = frames.shape[1]
     if not count:
-        return None
+        return {}
     filled = pad(frames.transpose(1, 2), (0, horizon - count), mode="replicate").transpose(1, 2)
-    given = [policy.samples.in_flow_space(o, f) for o, f in zip(seen, filled, strict=True)]
-    weights = soft_mask(horizon, min(delay, count), count)[:, None]
-    target = torch.cat([g.x for g in given]).to(policy.model.device)
-    mask = torch.cat([weights * g.mask for g in given]).to(policy.model.device)
-    return RealTimeGuidance(target, mask, MAX_GUIDANCE if most is None else most)
+    told = [policy.samples.in_flow_space(o, f) for o, f in zip(seen, filled, strict=True)]
+    device, executed = policy.model.device, min(delay, count)
+    target = torch.cat([t.x for t in told]).to(device)
+    if 1 <= executed <= min(policy.config.committed_frames, horizon - 1):
+        return {"given": Given(target, torch.full((len(seen),), executed, device=device))}
+    weights = soft_mask(horizon, executed, count)[:, None]
+    mask = torch.cat([weights * t.mask for t in told]).to(device)
+    return {"guide": RealTimeGuidance(target, mask, MAX_GUIDANCE if most is None else most)}

@@ -26,7 +26,7 @@ from lerobot_policy_rvq.features import (
     check_features,
     check_names,
 )
-from lerobot_policy_rvq.guidance import guide_towards, without_padding
+from lerobot_policy_rvq.guidance import go_on_from, without_padding
 from lerobot_policy_rvq.tokens import find_embodiment, tokens_of
 from rvq_action.artifact import locate
 from vla.artifact import PATTERNS
@@ -164,14 +164,14 @@ class RvqVlaPolicy(PreTrainedPolicy):
         assert config.chunk_size is not None
         with torch.inference_mode(False), torch.no_grad():
             seen = to_act(self.policy, batch, self.cameras, self.place)
-            guide = None
+            going_on: dict[str, Any] = {}
             if prev_chunk_left_over is not None:
                 most = execution_horizon or getattr(config.rtc_config, "execution_horizon", None)
                 limit = getattr(config.rtc_config, "max_guidance_weight", None)
                 left = prev_chunk_left_over.detach().to("cpu", torch.float32).clone()[..., :most, :]
                 left, told = without_padding(left), (config.chunk_size, inference_delay or 0)
-                guide = guide_towards(self.policy, seen, left, *told, limit)
-            chunks = self.policy.act(seen, config.chunk_size, config.denoise_steps, guide=guide)
+                going_on = go_on_from(self.policy, seen, left, *told, limit)
+            chunks = self.policy.act(seen, config.chunk_size, config.denoise_steps, **going_on)
         return torch.from_numpy(np.stack(chunks)).to(self.model.device)
 
     @torch.no_grad()
@@ -257,17 +257,25 @@ def _start(config: RvqVlaConfig) -> VLAPolicy:
     if config.base_policy:
         policy = VLAPolicy.from_pretrained(config.base_policy, dtype=dtype)
         check_cameras(policy.config.cameras[str(config.embodiment)], found)
-        return policy
+        changed = replace(policy.config, **_changes(config, "committed_frames"))
+        policy.model.config = changed
+        parts = policy.model, policy.tokenizer, policy.backbone, policy.vocabulary
+        return VLAPolicy.assemble(changed, *parts)
     tokens = tokens_of(*_sources(config))
     cameras: Mapping[str, tuple[str, ...]] = {
         name: tuple(found) if name == config.embodiment else () for name in tokens.embodiments
     }
     shape = VLAConfig.named(config.shape)
-    if config.image_size is not None:
-        shape = replace(shape, image_size=config.image_size)
+    shape = replace(shape, **_changes(config, "image_size", "committed_frames"))
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         return VLAPolicy.start(shape.for_tokenizer(tokens, cameras), tokens, dtype)
+
+
+def _changes(config: RvqVlaConfig, *names: str) -> dict[str, Any]:
+    """Fields of VLAConfig that the options set."""
+    given = {name: getattr(config, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _of_rows(each: SampleLosses, config: RvqVlaConfig) -> Tensor:

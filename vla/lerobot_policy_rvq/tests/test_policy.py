@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,8 +182,17 @@ def test_a_new_task_ends_the_chunk_that_was_made_for_the_old_one(policy, pipelin
     assert torch.equal(taken, policy.predict_action_chunk(given)[:, 0])
 
 
-def test_real_time_chunks_are_those_of_our_own_loop(policy, pipelines):
-    """Asked for in LeRobot's words, also within `inference_mode`, where its programs call it."""
+@pytest.mark.parametrize("committed_frames", [0, 4])
+def test_real_time_chunks_are_those_of_our_own_loop(
+    policy, pipelines, committed_frames, monkeypatch
+):
+    """Asked for in LeRobot's words, also within `inference_mode`, where its programs call it.
+
+    Frames are given to a policy that was trained so; else it is guided towards them.
+    """
+    own = policy.policy
+    trained = replace(own, config=replace(own.config, committed_frames=committed_frames))
+    monkeypatch.setattr(policy, "policy", trained)
     seen = observation()
     given = pipelines[0](dict(seen))
     torch.manual_seed(0)
@@ -196,10 +206,24 @@ def test_real_time_chunks_are_those_of_our_own_loop(policy, pipelines):
         torch.manual_seed(seeded(0, 3).initial_seed())
         with torch.inference_mode():
             chunks.append(policy.predict_action_chunk(given, execution_horizon=15, **told)[0])
-    free, guided = chunks
-    assert robots.equal(guided, torch.from_numpy(ours)) and not robots.equal(free, guided)
+    free, going_on = chunks
+    assert robots.equal(going_on, torch.from_numpy(ours)) and not robots.equal(free, going_on)
+    assert robots.equal(going_on[:4], left[0][:4]) == (committed_frames == 4)
     with pytest.raises(ValueError, match="inference_delay=-1"):
         policy.predict_action_chunk(given, inference_delay=-1, prev_chunk_left_over=left[0])
+
+
+def test_frames_are_given_away_in_training_where_it_is_asked_for(policy, tokenizer, tmp_path):
+    policy.policy.save_pretrained(tmp_path / "policy")
+    base = {"action_tokenizer_name": None, "base_policy": str(tmp_path / "policy")}
+    for told, most in (
+        (base, 0),
+        (base | {"committed_frames": 3}, 3),
+        ({"committed_frames": 2}, 2),
+    ):
+        started = RvqVlaPolicy(config(tokenizer, **told))
+        assert started.policy.config.committed_frames == most
+        assert started.model.config is started.policy.samples.config is started.policy.config
 
 
 def real_time(policy, given, left: torch.Tensor, delay: int) -> torch.Tensor:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import wait
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from tests.vla.conftest import SIZE, observe, picture
+from tests.vla.conftest import SIZE, observe, picture, start
 from tests.vla.deploy.server.conftest import PATIENCE_S, SIDE, FakeServed, Gate
 from vla.deploy.policy import Committed, Request
 from vla.deploy.robots.protocol import RobotObservation
@@ -160,19 +159,21 @@ def test_unusable_settings():
         BatchSettings(1, 5.0)
 
 
-def test_chunks_do_not_depend_on_who_shares_the_batch(policy):
-    """Other words, other states, guided ones and free ones: a tiny VLA, exactly as by itself.
+@pytest.mark.parametrize("committed_frames", [0, 3])
+def test_chunks_do_not_depend_on_who_shares_the_batch(tokenizer, committed_frames):
+    """Other words and states, free, guided, and given frames: a tiny VLA, exactly as by itself.
 
     In float64, where rounding does not hide who depends on whom.
     """
-    precise = replace(policy, model=deepcopy(policy.model).cast(torch.float64))
+    policy = start(tokenizer, committed_frames=committed_frames)
+    precise = replace(policy, model=policy.model.cast(torch.float64))
     deployed = DeployedVLA(precise, "arm", steps=2, seed=3)
 
     def seen(seed: int) -> RobotObservation:
         images = {"front": picture(seed), "wrist": picture(seed + 50)}
         return RobotObservation(0.0, observe("arm", seed).proprio.numpy(), images)
 
-    committed = [Committed(np.full((n, 4), 0.1 * n), 3) for n in (8, 12)]
+    committed = [Committed(np.full((n, 4), 0.1 * n), d) for n, d in ((8, 3), (12, 2))]
     requests = [
         Request(seen(0), "wave", 4),
         Request(seen(1), "put the red cube into the drawer on the left", 4, committed[0]),

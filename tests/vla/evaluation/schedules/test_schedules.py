@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
+from rvq_action.json_file import read_json, write_json
 from tests.vla.evaluation.closed_loop.conftest import policy, recorded  # noqa: F401
 from vla.cli import main
 
@@ -40,6 +42,23 @@ def test_every_mode_from_the_same_start_once(folder, tmp_path, capsys):
     assert again["attempts"][2]["missed"] == 7, "an attempt was made twice"
     assert main(words(folder, tmp_path, "--latency_s", "0.1", "0.2")) == 1
     assert "holds attempts of something else (latency_s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("committed_frames", "periods"), [(4, 2.0), (1, 3.0)])
+def test_given_frames_cost_nothing_and_guidance_is_there_to_compare(
+    folder, tmp_path, committed_frames, periods
+):
+    """Where the policy was trained for two; else its chunks are guided all the same."""
+    trained = tmp_path / "policy"
+    shutil.copytree(folder, trained)
+    config = read_json(trained / "config.json")
+    write_json(config | {"committed_frames": committed_frames}, trained / "config.json")
+    told = ["--latency_s", "0.1", "0.15", "--fast", "--modes", "guided", "real_time"]
+    assert main(words(trained, tmp_path / "out", *told)) == 0
+    report = json.loads((tmp_path / "out" / "schedules.json").read_text())
+    delays = [found["delay_periods"] for found in report["modes"].values()]
+    assert list(report["modes"]) == ["guided", "real_time"]
+    assert delays == pytest.approx([3.0, periods]) and report["trials"]["fast"]
 
 
 def test_latency_is_measured_and_kept_where_it_is_not_given(folder, tmp_path):
