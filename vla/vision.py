@@ -108,8 +108,8 @@ class PicturePlan:
         )
         tensors = order, order.argsort(), angles.cos(), angles.sin()
         ends = torch.tensor([0, len(angles)])
-        placed: list[Any] = [tensor.to(device) for tensor in tensors]
-        return cls(*placed, windows, pictures, ends)
+        order, back, cos, sin = (tensor.to(device) for tensor in tensors)
+        return cls(order, back, cos, sin, windows, pictures, ends)
 
 
 class PicturePlans:

@@ -1,4 +1,4 @@
-"""RobotServer by itself: what still goes out when a stop comes between an answer and its sending."""
+"""RobotServer by itself: what goes out when a stop comes between an answer and its sending."""
 
 from __future__ import annotations
 
