@@ -18,7 +18,9 @@ from analysis.style import FAST as FAST_COLOUR
 from analysis.style import GRID, SERIES, number_ticks
 from analysis.table import aligned
 
-COLOURS = (SERIES[0], SERIES[3], SERIES[2], SERIES[4])
+COLOURS = (SERIES[0], SERIES[3], SERIES[2], SERIES[4], SERIES[7])
+STROKES = ("-", "--", ":")
+"""Where there are more lines than colours."""
 NOTE = (
     "Time per chunk relative to FAST at the same size of batch; below the line is faster. Encoding "
     "and decoding together, medians over passes in which all were asked in turn."
@@ -91,8 +93,9 @@ def plot(entries: Sequence[Entry], label: Callable[[Entry], str], ax) -> None:
         lines.setdefault(label(entry), []).append(entry)
     for number, (name, points) in enumerate(lines.items()):
         ratios = [point.both_ratio for point in points]
-        style = {"color": COLOURS[number % len(COLOURS)], "label": name}
-        ax.plot(range(len(points)), ratios, "o-", **style)
+        again, place = divmod(number, len(COLOURS))
+        style = {"color": COLOURS[place], "linestyle": STROKES[again % len(STROKES)]}
+        ax.plot(range(len(points)), ratios, marker="o", label=name, **style)
     sizes = list(dict.fromkeys(entry.batch for entry in entries))
     ax.axhline(1, color=FAST_COLOUR, linewidth=1.4, label="FAST")
     ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
