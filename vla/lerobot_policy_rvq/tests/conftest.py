@@ -82,3 +82,33 @@ def tokens(afternoon: Afternoon) -> Path:
     """A tokenizer of these demonstrations: the closed form."""
     afternoon.until("rvq-train fit")
     return afternoon.folder / "runs/tokens/tokenizer"
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that the policy of these tests speaks."""
+    from vla.lerobot_policy_rvq.tests.robots import save_tokenizer
+
+    return save_tokenizer(tmp_path_factory.mktemp("tokens") / "tokenizer")
+
+
+@pytest.fixture(scope="module")
+def policy(tokenizer: Path):
+    """A small RvqVlaPolicy, from random weights."""
+    import torch
+    from lerobot_policy_rvq.modeling_rvq_vla import RvqVlaPolicy
+
+    from vla.lerobot_policy_rvq.tests.robots import config
+
+    torch.manual_seed(0)
+    return RvqVlaPolicy(config(tokenizer, n_action_steps=4))
+
+
+@pytest.fixture(scope="module")
+def pipelines(tokenizer: Path):
+    """Its pre- and its postprocessor."""
+    from lerobot_policy_rvq.processor_rvq_vla import make_rvq_vla_pre_post_processors
+
+    from vla.lerobot_policy_rvq.tests.robots import config
+
+    return make_rvq_vla_pre_post_processors(config(tokenizer))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,11 +14,6 @@ from vla.lerobot_policy_rvq.tests import robots
 from vla.lerobot_policy_rvq.tests.robots import CAMERA, PICTURE, STATE, WIDE, batch, config
 
 FEATURES = {"observation.state": STATE, CAMERA: PICTURE}
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return robots.save_tokenizer(tmp_path_factory.mktemp("tokens") / "tokenizer")
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from lerobot.policies.factory import make_pre_post_processors
 from lerobot_policy_rvq.modeling_rvq_vla import RvqVlaPolicy
-from lerobot_policy_rvq.processor_rvq_vla import make_rvq_vla_pre_post_processors
 
 from rvq_action import ActionTokenizer
 from vla.deploy.policy import Committed, Request
@@ -19,24 +16,7 @@ from vla.deploy.vla_policy import DeployedVLA
 from vla.flow import flow_loss, per_frame, seeded
 from vla.lerobot_policy_rvq.tests import robots
 from vla.lerobot_policy_rvq.tests.robots import CAMERA, FRAMES, ROWS, batch, config, observation
-from vla.policy import VLAPolicy
 from vla.samples import Observation
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return robots.save_tokenizer(tmp_path_factory.mktemp("tokens") / "tokenizer")
-
-
-@pytest.fixture(scope="module")
-def policy(tokenizer: Path) -> RvqVlaPolicy:
-    torch.manual_seed(0)
-    return RvqVlaPolicy(config(tokenizer, n_action_steps=4))
-
-
-@pytest.fixture(scope="module")
-def pipelines(tokenizer: Path):
-    return make_rvq_vla_pre_post_processors(config(tokenizer))
 
 
 def test_the_postprocessor_is_the_inverse_of_the_preprocessor(pipelines, tokenizer):
@@ -254,52 +234,7 @@ def test_no_more_frames_are_executed_meanwhile_than_are_left(policy, pipelines):
     assert policy.supports_rtc()
 
 
-def test_gathered_weights_are_saved_in_place_of_its_own(policy, tmp_path):
-    """As LeRobot hands them over where every process has a part of them."""
-    given = {name: weight + 1 for name, weight in policy.state_dict().items()}
-    policy._save_pretrained(tmp_path, state_dict=given)
-    for name, weight in RvqVlaPolicy.from_pretrained(tmp_path).state_dict().items():
-        assert torch.equal(weight, given[name]), name
-
-
-def test_one_process_of_several_writes(policy, tmp_path, monkeypatch):
-    """LeRobot's main has all of them save."""
-    monkeypatch.setattr("lerobot_policy_rvq.modeling_rvq_vla._rank", lambda: 1)
-    policy.save_pretrained(tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
 def test_pictures_of_another_size_are_brought_to_the_policys(policy, pipelines):
     seen = observation()
     seen[CAMERA] = torch.rand(1, 3, 48, 64)
     assert policy.predict_action_chunk(pipelines[0](seen)).isfinite().all()
-
-
-def test_what_transformers_4_saved_is_read(policy, tmp_path):
-    """As with LeRobot 0.4: it says of the text's part alone that the embeddings are tied."""
-    policy.save_pretrained(tmp_path)
-    file = tmp_path / "policy/vl_expert/config.json"
-    told = json.loads(file.read_text()) | {"transformers_version": "4.57.6"}
-    assert told.pop("tie_word_embeddings", True) and told["text_config"]["tie_word_embeddings"]
-    file.write_text(json.dumps(told))
-    for name, weight in RvqVlaPolicy.from_pretrained(tmp_path).state_dict().items():
-        assert torch.equal(weight, policy.state_dict()[name]), name
-
-
-def test_the_way_to_lerobot_and_back(policy, tmp_path):
-    from lerobot_policy_rvq.convert import to_lerobot, to_ours
-
-    policy.policy.save_pretrained(tmp_path / "ours")
-    to_lerobot(str(tmp_path / "ours"), tmp_path / "theirs")
-    loaded = RvqVlaPolicy.from_pretrained(tmp_path / "theirs")
-    assert loaded.config.embodiment == "so101" and loaded.config.fps == 30.0
-    make_pre_post_processors(loaded.config, str(tmp_path / "theirs"))
-    to_ours(tmp_path / "theirs", tmp_path / "back")
-    back = VLAPolicy.from_pretrained(tmp_path / "back")
-    weights = policy.model.state_dict()
-    for model in (loaded.model, back.model):
-        assert all(torch.equal(w, weights[n]) for n, w in model.state_dict().items())
-    with pytest.raises(ValueError, match="holds something"):
-        to_ours(tmp_path / "theirs", tmp_path / "back")
-    with pytest.raises(ValueError, match="base_policy"):
-        RvqVlaPolicy.from_pretrained(tmp_path / "ours", config=policy.config)
