@@ -80,6 +80,17 @@ def inspect_config(config: VLAConfig, workload: Workload | None = None) -> Inspe
     )
 
 
+def forward_flops(config: VLAConfig, workload: Workload) -> dict[str, int]:
+    """What one sequence takes to train on, forwards: `vision`, `language`, `vocabulary`, `action`.
+
+    A part that is trained takes three times that, one that gradients only pass through twice.
+    """
+    model = meta_model(config)
+    shape = model.vl_expert.config
+    tokens = count_tokens(config, shape, workload)
+    return _forward(count_parameters(model), tokens, shape)
+
+
 def meta_model(config: VLAConfig) -> VLAModel:
     """The network without weights."""
     from transformers import Qwen2_5_VLForConditionalGeneration
@@ -144,21 +155,35 @@ def _tflops(
     shape: Any,
     load: Workload,
 ) -> dict[str, float]:
-    text = shape.text_config
-    per_pair = 4 * text.hidden_size * text.num_hidden_layers
-    prompt, action, flow = (tokens[name] for name in ("prompt", "action", "flow"))
-    see = 2 * parameters["vision"] * tokens["patches"]
-    expert = parameters["action_expert"] + parameters["heads"]
-    denoise = 2 * expert * flow + per_pair * flow * (prompt + flow)
-
-    def read(length: int) -> int:
-        return 2 * parameters["language"] * length + per_pair * length**2 // 2
-
-    predict = 2 * text.vocab_size * text.hidden_size * action
-    forward = see + read(prompt + action) + predict + denoise
+    forward = _forward(parameters, tokens, shape)
+    whole, prompt = sum(forward.values()), tokens["prompt"]
+    acting = forward["vision"] + _read(parameters, shape, prompt)
+    acting += config.denoise_steps * forward["action"]
     return {
-        "training": round(3 * load.batch_size * forward / 1e12, 3),
-        "training_recomputed": round(4 * load.batch_size * forward / 1e12, 3),
-        "acting": round((see + read(prompt) + config.denoise_steps * denoise) / 1e12, 3),
-        "denoising_step": round(denoise / 1e12, 3),
+        "training": round(3 * load.batch_size * whole / 1e12, 3),
+        "training_recomputed": round(4 * load.batch_size * whole / 1e12, 3),
+        "acting": round(acting / 1e12, 3),
+        "denoising_step": round(forward["action"] / 1e12, 3),
     }
+
+
+def _forward(parameters: dict[str, int], tokens: dict[str, int], shape: Any) -> dict[str, int]:
+    text = shape.text_config
+    prompt, action, flow = (tokens[name] for name in ("prompt", "action", "flow"))
+    expert = parameters["action_expert"] + parameters["heads"]
+    return {
+        "vision": 2 * parameters["vision"] * tokens["patches"],
+        "language": _read(parameters, shape, prompt + action),
+        "vocabulary": 2 * text.vocab_size * text.hidden_size * action,
+        "action": 2 * expert * flow + _per_pair(shape) * flow * (prompt + flow),
+    }
+
+
+def _read(parameters: dict[str, int], shape: Any, length: int) -> int:
+    """The VL Expert over so many tokens."""
+    return 2 * parameters["language"] * length + _per_pair(shape) * length**2 // 2
+
+
+def _per_pair(shape: Any) -> int:
+    """Of a query and a key, in all layers."""
+    return 4 * shape.text_config.hidden_size * shape.text_config.num_hidden_layers

@@ -7,7 +7,6 @@ differ the shorter ones are padded. The modules, and so the weights, are the tow
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,24 +115,26 @@ class PicturePlans:
     """The plans of the latest batches, since most have pictures of the same sizes.
 
     Args:
-        capacity: Plans that are kept; the one used longest ago makes way.
+        capacity: Plans that are kept, tens of MB each for a batch of large pictures; the one used
+            longest ago makes way.
     """
 
-    def __init__(self, capacity: int = 32) -> None:
+    def __init__(self, capacity: int = 8) -> None:
         self.capacity = capacity
-        self._plans: OrderedDict[tuple[torch.device, tuple[Grid, ...]], PicturePlan] = OrderedDict()
+        self._plans: dict[tuple[torch.device, tuple[Grid, ...]], PicturePlan] = {}
 
     def of(self, visual: Any, grids: Tensor, device: torch.device) -> PicturePlan:
         """The plan for pictures of sizes int64 [I, 3], which are on the host."""
         sizes = tuple((time, height, width) for time, height, width in grids.tolist())
         key = device, sizes
-        if key not in self._plans:
-            while len(self._plans) >= self.capacity:
-                self._plans.popitem(last=False)
+        plan = self._plans.pop(key, None)
+        if plan is None:
             with torch.inference_mode(False):  # what a training step may look at, too
-                self._plans[key] = PicturePlan.of(visual, sizes, device)
-        self._plans.move_to_end(key)
-        return self._plans[key]
+                plan = PicturePlan.of(visual, sizes, device)
+        self._plans[key] = plan  # the latest is the last
+        for old in list(self._plans)[: -self.capacity]:
+            self._plans.pop(old, None)
+        return plan
 
 
 def see(visual: Any, pixels: Tensor, plan: PicturePlan) -> Tensor:
@@ -156,7 +157,6 @@ def see(visual: Any, pixels: Tensor, plan: PicturePlan) -> Tensor:
 
 def attend_side_by_side(visual: Any) -> None:
     """Let a vision tower attend within the segments that `see` tells it."""
-    AttentionInterface.register(SEGMENTED, _attend)
     visual.config._attn_implementation = SEGMENTED
 
 
@@ -193,3 +193,6 @@ def _units(number: int, grid: Grid, merge: int) -> Tensor:
 def _name_rows(rows: Tensor) -> Tensor:
     """One number for equal rows, rising as they do."""
     return rows.unique(dim=0, return_inverse=True)[1]
+
+
+AttentionInterface.register(SEGMENTED, _attend)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vla.vision import PicturePlan, Segments, see
+from vla.vision import PicturePlan, PicturePlans, Segments, see
+
+CPU = torch.device("cpu")
 
 WINDOW = 4
 """Patches per side of a window, of the backbone for tests."""
@@ -35,6 +37,23 @@ def test_it_sees_what_the_tower_sees(policy, grids):
     found = see(visual, pixels, plan)
     assert expected.std() > 0.1
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
+
+
+def test_plans_of_the_latest_sizes_are_kept(policy):
+    visual, host = policy.model.vl_expert.model.visual, CPU
+    plans = PicturePlans(capacity=2)
+    small, wide, tall = (torch.tensor([[1, h, w]]) for h, w in ((4, 4), (4, 8), (8, 4)))
+    first = plans.of(visual, small, host)
+    assert plans.of(visual, wide, host) is not first and plans.of(visual, small, host) is first
+    plans.of(visual, tall, host)
+    assert plans.of(visual, small, host) is first and len(plans._plans) == 2
+
+
+def test_a_plan_made_while_acting_serves_training(policy):
+    visual, sizes = policy.model.vl_expert.model.visual, torch.tensor([[1, 4, 4]])
+    with torch.inference_mode():
+        plan = PicturePlans().of(visual, sizes, CPU)
+    assert not plan.cos.is_inference() and not plan.order.is_inference()
 
 
 def test_windows_of_one_size_need_no_padding():

@@ -99,11 +99,23 @@ def build_optimizer(
 
 def adamw(groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.AdamW:
     """torch's AdamW, on a GPU in one kernel: the others take room for a copy of all weights."""
-    on_gpu = all(weight.is_cuda for group in groups for weight in group["params"])
-    optimizer = torch.optim.AdamW(groups, betas=betas, fused=True if on_gpu else None)
+    optimizer = torch.optim.AdamW(groups, betas=betas, fused=True if _on_gpu(groups) else None)
     # It offers to undo a scaler's factor itself; then nobody may clip. Let the scaler do that.
     optimizer._step_supports_amp_scaling = False
+    optimizer.register_load_state_dict_post_hook(_stay_fused)
     return optimizer
+
+
+def _on_gpu(groups: list[dict[str, Any]]) -> bool:
+    return all(weight.is_cuda for group in groups for weight in group["params"])
+
+
+def _stay_fused(optimizer: torch.optim.Optimizer) -> None:
+    """A checkpoint of another device would bring its own way."""
+    fused = True if _on_gpu(optimizer.param_groups) else None
+    for group in optimizer.param_groups:
+        if group["algorithm"] == "adamw":
+            group["fused"] = fused
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -117,6 +129,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
     def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> None:
         super().__init__(groups, {})
+        self.register_load_state_dict_post_hook(_stay_fused)
         self._parts: dict[str, torch.optim.Optimizer] = {}
         for name in ("muon", "adamw"):
             own = [group for group in self.param_groups if group["algorithm"] == name]

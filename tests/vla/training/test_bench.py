@@ -8,11 +8,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from vla.cli import main
+from vla.inference.bench.subject import sized
+from vla.inspection import Workload
+from vla.losses import LossWeights
 from vla.training.bench import study
 from vla.training.bench.settings import TrainingBenchSettings
 from vla.training.bench.study import compute
+from vla.training.step import step_losses
 
 MINI = TrainingBenchSettings("mini", views=1, words=8, horizon=4, steps=3)
 
@@ -54,18 +59,44 @@ def test_a_step_moves_all_that_is_trained(monkeypatch, optimizer):
         assert any(".lora_" in name for name in before) == bool(rank)
 
 
-def test_what_does_not_fit_is_said_and_the_next_size_goes_on(monkeypatch, capsys):
-    step = study._step
+def test_what_does_not_fit_is_said_and_the_next_size_goes_on(monkeypatch):
+    """Also where an optimizer's first step is cut off in the middle."""
+    step, full = torch.optim.AdamW.step, []
 
-    def full(model, optimizer, batch, *told):
-        if len(batch) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        step(model, optimizer, batch, *told)
+    def cut_off(self, closure=None):
+        if full:
+            return step(self, closure)
+        full.append(True)
+        for weight in self.param_groups[0]["params"]:
+            self.state[weight] = {"step": torch.tensor(0.0), "exp_avg": weight.detach().clone()}
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(study, "_step", full)
+    monkeypatch.setattr(torch.optim.AdamW, "step", cut_off)
     found = compute(replace(MINI, batch_sizes=(2, 1)))
     assert [entry.ms is None for entry in found.entries] == [True, False]
     assert found.entries[0].steps_ms == []
+
+
+def test_weights_that_do_not_fit_are_one_clear_line(monkeypatch, capsys):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(study, "_network", full)
+    assert main(["bench-training", "--config", "mini"]) == 1
+    assert "The weights of mini alone do not fit the memory of cpu" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_it_counts_what_the_network_multiplies(rank):
+    """Held against the count of torch, which leaves out attention on a CPU."""
+    told = replace(MINI, config="tiny", size=56, lora_rank=rank, gradient_checkpointing=False)
+    model = study._network(told, torch.device("cpu"))
+    batch = study._batch(model, told, 1)
+    with FlopCounterMode(display=False) as counter:
+        step_losses(model, batch, [(0, 0, 0)], 1).mean().total(LossWeights()).backward()
+    load = Workload(told.views, told.words, told.horizon)
+    claimed = study._flops(sized(model.config, 56, 1), load, told)
+    assert 0.85 < counter.get_total_flops() / claimed < 1.1
 
 
 @pytest.mark.parametrize(

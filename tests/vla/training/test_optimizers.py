@@ -38,6 +38,18 @@ def test_muon_moves_the_matrices_of_the_experts_alone(policy):
     assert groups["mot.layers.0.action.mlp.up_proj.weight"]["lr"] == 1e-3
 
 
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_checkpoint_of_a_gpu_does_not_bring_its_kernels(policy, name):
+    settings = OptimizerSettings(name=name)
+    optimizer = build_optimizer(policy.model.named_parameters(), settings)
+    state = optimizer.state_dict()
+    for group in state["param_groups"]:
+        group["fused"] = True
+    optimizer.load_state_dict(state)
+    adam = [g for g in optimizer.param_groups if g["algorithm"] == "adamw"]
+    assert adam and not any(group["fused"] for group in adam)
+
+
 def test_muon_with_adamw_takes_the_steps_that_each_would_and_can_be_stored():
     torch.manual_seed(0)
     start = [torch.randn(6, 4), torch.randn(4)]

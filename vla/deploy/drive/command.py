@@ -31,7 +31,7 @@ def drive_parser() -> ArgumentParser:
     add("--steps", type=int | None, default=None, help="of the flow's sampler (the policy's own)")
     add("--seed", type=int, default=0, help="of the policy's noise")
     add("--device", type=str, default="cpu", help="of the network")
-    add("--fast", action="store_true", help="act by the fast path; not in real_time schedules")
+    add("--fast", action="store_true", help="act by the fast path; not where chunks are guided")
     add("--api_key_file", type=str | None, default=None, help="holds the key of a server")
     add("--instruction", type=str | None, default=None, help="what to do (a simulated task's own)")
     add("--seconds", type=float, default=SECONDS, help="the run is over then")

@@ -98,6 +98,7 @@ def _claimed(out: Path, claim: dict[str, Any]) -> tuple[float, float] | None:
         return None
     found = read_json(out / TRIALS)
     latency = found.pop("used_latency_s", None)
+    found = {"fast": False} | found  # which it was before it could be told
     told = {key: list(v) if isinstance(v, tuple) else v for key, v in claim.items()}
     if differing := [key for key in told if found.get(key) != told[key]]:
         pairs = "; ".join(f"{key}: {found.get(key)!r}, not {told[key]!r}" for key in differing)

@@ -26,7 +26,7 @@ def line(entry: Entry) -> str:
     if entry.ms is None:
         return head + "does not fit this GPU's memory"
     rate = entry.tflops / entry.ms * 1000
-    words = [f"{entry.ms:,.0f} ms a step", f"{entry.tflops:.2f} TFLOP ({rate:,.1f} TFLOP/s)"]
+    words = [f"{entry.ms:,.0f} ms a step", f"{entry.tflops:.3g} TFLOP ({rate:.3g} TFLOP/s)"]
     if entry.utilisation is not None:
         words.append(f"MFU {100 * entry.utilisation:.1f} %")
     if entry.peak_gb is not None:

@@ -21,7 +21,7 @@ from vla.config import VLAConfig
 from vla.device import read_device
 from vla.inference.bench.bounds import Rates, measure_rates
 from vla.inference.bench.subject import random_model, random_sample, sized
-from vla.inspection import Workload, inspect_config
+from vla.inspection import Workload, forward_flops, inspect_config
 from vla.losses import LossWeights
 from vla.model import VLAModel
 from vla.sequence import Batch, collate
@@ -42,10 +42,10 @@ class Entry:
         batch_size: Sequences.
         ms: Median milliseconds of a step; None where it does not fit the GPU's memory.
         steps_ms: Of every step that counts.
-        tflops: What the network itself multiplies in a step, 10^12 (`rvq-vla inspect`); recomputed
-            activations do not count.
-        utilisation: MFU: the share of the measured rate of matrix products that this is; None on a
-            CPU.
+        tflops: What the network itself multiplies in a step, 10^12; recomputed activations do not
+            count.
+        utilisation: MFU: the share of the measured rate of matrix products, in the precision of the
+            sums, that this is; None on a CPU.
         peak_gb: GPU memory, 10^9 bytes; None on a CPU.
     """
 
@@ -92,22 +92,29 @@ def compute(
         tell: Told every entry when it is there.
 
     Raises:
-        ValueError: There is no such configuration or device, or the network does not see pictures
-            of the size.
+        ValueError: There is no such configuration or device, the network does not see pictures
+            of the size, or its weights alone do not fit.
     """
     device = read_device(settings.device)
     on_gpu = device.type == "cuda"
-    rates = measure_rates(device, torch.bfloat16) if on_gpu else None
-    model = _network(settings, device)
+    dtype = torch.bfloat16 if settings.precision == "bf16-mixed" else torch.float32
+    try:
+        rates = measure_rates(device, dtype) if on_gpu else None
+        model = _network(settings, device)
+    except torch.OutOfMemoryError as error:
+        raise ValueError(
+            f"The weights of {settings.config} alone do not fit the memory of {settings.device}. "
+            "Give --lora_rank 32, a smaller --config, or another device."
+        ) from error
     described = OptimizerSettings(name=settings.optimizer)
     optimizer = build_optimizer(model.named_parameters(), described)
     config = sized(model.config, _size(settings, model.config), model.config.denoise_steps)
-    shape = settings.views, settings.words, settings.horizon
+    load = Workload(settings.views, settings.words, settings.horizon)
+    found, flops = inspect_config(config, load), _flops(config, load, settings)
     entries = []
     for count in settings.batch_sizes:
-        found = inspect_config(config, Workload(*shape, batch_size=count))
         times = _times(model, optimizer, settings, count)
-        entries.append(_entry(count, times, found.tflops["training"], rates, device))
+        entries.append(_entry(count, times, count * flops / 1e12, rates, device))
         tell(entries[-1])
     return TrainingBench(
         settings=settings,
@@ -119,6 +126,16 @@ def compute(
         rates=rates,
         entries=entries,
     )
+
+
+def _flops(config: VLAConfig, load: Workload, settings: TrainingBenchSettings) -> int:
+    """Of one sequence, forwards and backwards.
+
+    Adapters stand on the VL Expert's maps: gradients pass through these, but end before the frozen
+    vision tower.
+    """
+    passes = {"vision": 1, "language": 2, "vocabulary": 2} if settings.lora_rank else {}
+    return sum(passes.get(p, 3) * flops for p, flops in forward_flops(config, load).items())
 
 
 def _size(settings: TrainingBenchSettings, config: VLAConfig) -> int:
@@ -156,6 +173,7 @@ def _times(
             times.append(1000 * (time.perf_counter() - start))
     except torch.OutOfMemoryError:
         optimizer.zero_grad()
+        optimizer.state.clear()  # of which it may have only half
         torch.cuda.empty_cache()
         return None
     return times[1:]
