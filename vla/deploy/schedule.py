@@ -124,7 +124,7 @@ class Asynchronous(_Player):
             return None
         left = chunk.rest(now)
         delay = int(np.ceil(max(self._delays) * self.fps - 1e-6))
-        return Committed(left, min(delay, len(left)))
+        return Committed(left, max(1, min(delay, len(left))))
 
     def add(self, actions: np.ndarray, number: int, asked: float, now: float) -> bool:
         """A robot that stood still when the chunk was asked for begins with its first frame."""

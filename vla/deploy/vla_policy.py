@@ -72,7 +72,7 @@ class DeployedVLA:
         seed: Of the noise.
         max_guidance: Of real-time chunking, where it takes guidance.
         committed_frames: Up to so many frames that it is committed to are given to the sampler;
-            towards more it is guided. As many as the policy was trained for where None.
+            with 0 it is guided towards them. As many as the policy was trained for where None.
 
     Raises:
         KeyError: The policy has no normalisation for such a robot.
@@ -169,16 +169,23 @@ class DeployedVLA:
         told = request.observation.proprio, request.instruction, self.embodiment, self.fps
         return Observation(scaled, *told)
 
-    def is_given(self, frames: int) -> bool:
-        """Whether so many committed frames are given to the sampler; else it is guided to them."""
-        return 1 <= frames <= min(self.committed_frames, self.horizon - 1)
+    @property
+    def most_given(self) -> int:
+        """Committed frames that the sampler can be given; with 0 it is guided towards them."""
+        return min(self.committed_frames, self.horizon - 1)
 
     def _is_guided(self, request: Request) -> bool:
-        return request.committed is not None and not self.is_given(request.committed.delay)
+        return request.committed is not None and not self.most_given
+
+    def _count_given(self, committed: Committed) -> int:
+        return min(max(1, committed.delay), self.most_given, len(committed.actions))
 
     def _given(self, seen: Sequence[Observation], committed: Sequence[Committed | None]) -> Given:
-        """The frames that will have been executed; none where nothing is committed."""
-        frames = [0 if c is None else c.delay for c in committed]
+        """The frames that will have been executed, as many as it was trained for.
+
+        At least one, so that there is something to go on from; none where nothing is committed.
+        """
+        frames = [0 if c is None else self._count_given(c) for c in committed]
         width, device = self.policy.config.action_width, self.policy.model.device
         actions = torch.zeros(len(seen), self.horizon, width)
         for row, (now, told) in enumerate(zip(seen, committed, strict=True)):
@@ -188,7 +195,7 @@ class DeployedVLA:
 
     def _guidance(self, seen: Observation, committed: Committed) -> RealTimeGuidance:
         """Towards the committed frames."""
-        self._tell(committed.delay)
+        self._tell()
         target, known = self._from_here(seen, committed), len(committed.actions)
         weights = soft_mask(self.horizon, committed.delay, min(known, self.horizon))
         mask, device = weights[:, None] * target.mask, self.policy.model.device
@@ -200,12 +207,11 @@ class DeployedVLA:
         filled = np.pad(frames, ((0, self.horizon - len(frames)), (0, 0)), mode="edge")
         return self.policy.samples.in_flow_space(seen, filled)
 
-    def _tell(self, delay: int) -> None:
+    def _tell(self) -> None:
         """Say once that chunks take longer than they would have to, and why."""
-        if not self._has_told:
+        if not self._has_told and not self.policy.config.committed_frames:
             logger.info(
-                "Chunks are guided, which takes a gradient in every step: they go on from %d "
-                "committed frames, and this policy is given 1 to %d.",
-                *(delay, min(self.committed_frames, self.horizon - 1)),
+                "Chunks in real time are guided, which takes a gradient in every step: this policy "
+                "was not trained to go on from given frames (--vla.committed_frames)."
             )
         self._has_told = True

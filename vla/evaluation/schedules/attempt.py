@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -72,13 +71,9 @@ class Attempts:
         return self._row(start, way, report, trace)
 
     def seconds(self, way: Way) -> float:
-        """A chunk takes on the simulated clock [s].
-
-        Chunks in real time are guided where they arrive later than frames can be given.
-        """
+        """A chunk takes on the simulated clock [s]."""
         plain, guided = self.latency
-        late = math.ceil(plain * self.policy.fps - 1e-6)
-        is_guided = way == "real_time" and not self.policy.is_given(late)
+        is_guided = way == "real_time" and not self.policy.most_given
         return guided if is_guided or way == "guided" else plain
 
     def robot(self, start: Start, clock: Clock) -> MetaWorldArm:

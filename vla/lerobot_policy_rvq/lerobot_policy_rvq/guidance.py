@@ -38,7 +38,8 @@ def go_on_from(
 ) -> dict[str, Any]:
     """What `VLAPolicy.act` is told of frames that the robot will execute meanwhile.
 
-    They are `given` to a policy that was trained for so many, others it takes a `guide` towards.
+    They are `given` to a policy that was trained so, as many as it was trained for; any other takes
+    a `guide` towards them.
 
     Args:
         policy: The policy.
@@ -77,8 +78,9 @@ def go_on_from(
     told = [policy.samples.in_flow_space(o, f) for o, f in zip(seen, filled, strict=True)]
     device, executed = policy.model.device, min(delay, count)
     target = torch.cat([t.x for t in told]).to(device)
-    if 1 <= executed <= min(policy.config.committed_frames, horizon - 1):
-        return {"given": Given(target, torch.full((len(seen),), executed, device=device))}
+    if most_given := min(policy.config.committed_frames, horizon - 1):
+        frames = min(max(1, executed), most_given)
+        return {"given": Given(target, torch.full((len(seen),), frames, device=device))}
     weights = soft_mask(horizon, executed, count)[:, None]
     mask = torch.cat([weights * t.mask for t in told]).to(device)
     return {"guide": RealTimeGuidance(target, mask, MAX_GUIDANCE if most is None else most)}

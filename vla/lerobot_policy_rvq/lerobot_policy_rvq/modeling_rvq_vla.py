@@ -243,6 +243,13 @@ class RvqVlaPolicy(PreTrainedPolicy):
         if config is None:
             config = PreTrainedConfig.from_pretrained(path)
         policy = VLAPolicy.from_pretrained(path / FOLDER)
+        trained = policy.config.committed_frames
+        if config.committed_frames not in (None, trained):
+            raise ValueError(
+                f"committed_frames={config.committed_frames}, but {path} was trained with "
+                f"{trained}. To train on with another number, start from its policy: --policy.type=rvq_vla "
+                f"--policy.base_policy={path / FOLDER}."
+            )
         return cls(config, dataset_stats, dataset_meta, policy).to(config.device).eval()
 
 

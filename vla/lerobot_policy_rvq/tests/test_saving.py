@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,3 +56,12 @@ def test_the_way_to_lerobot_and_back(policy, tmp_path):
         to_ours(tmp_path / "theirs", tmp_path / "back")
     with pytest.raises(ValueError, match="base_policy"):
         RvqVlaPolicy.from_pretrained(tmp_path / "ours", config=policy.config)
+
+
+def test_a_checkpoint_keeps_the_frames_that_it_was_trained_for(policy, tmp_path):
+    policy.save_pretrained(tmp_path)
+    asked = replace(policy.config, committed_frames=6)
+    with pytest.raises(ValueError, match="trained with 0.*--policy.base_policy=.*policy"):
+        RvqVlaPolicy.from_pretrained(tmp_path, config=asked)
+    same = replace(policy.config, committed_frames=0)
+    assert RvqVlaPolicy.from_pretrained(tmp_path, config=same).policy.config.committed_frames == 0
