@@ -247,8 +247,8 @@ class RvqVlaPolicy(PreTrainedPolicy):
         if config.committed_frames not in (None, trained):
             raise ValueError(
                 f"committed_frames={config.committed_frames}, but {path} was trained with "
-                f"{trained}. To train on with another number, start from its policy: --policy.type=rvq_vla "
-                f"--policy.base_policy={path / FOLDER}."
+                f"{trained}. To train on with another number, start from its policy: "
+                f"--policy.type=rvq_vla --policy.base_policy={path / FOLDER}."
             )
         return cls(config, dataset_stats, dataset_meta, policy).to(config.device).eval()
 
