@@ -177,15 +177,13 @@ class DeployedVLA:
     def _is_guided(self, request: Request) -> bool:
         return request.committed is not None and not self.most_given
 
-    def _count_given(self, committed: Committed) -> int:
-        return min(max(1, committed.delay), self.most_given, len(committed.actions))
-
     def _given(self, seen: Sequence[Observation], committed: Sequence[Committed | None]) -> Given:
-        """The frames that will have been executed, as many as it was trained for.
+        """The frames that the robot goes on with, as many as it was trained for.
 
-        At least one, so that there is something to go on from; none where nothing is committed.
+        That is more than will have been executed, mostly. Where it was less it would be free to
+        have begun already what the robot has not; and an answer that is late finds it prepared.
         """
-        frames = [0 if c is None else self._count_given(c) for c in committed]
+        frames = [0 if c is None else min(self.most_given, len(c.actions)) for c in committed]
         width, device = self.policy.config.action_width, self.policy.model.device
         actions = torch.zeros(len(seen), self.horizon, width)
         for row, (now, told) in enumerate(zip(seen, committed, strict=True)):

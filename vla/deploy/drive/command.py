@@ -32,6 +32,7 @@ def drive_parser() -> ArgumentParser:
     add("--seed", type=int, default=0, help="of the policy's noise")
     add("--device", type=str, default="cpu", help="of the network")
     add("--fast", action="store_true", help="act by the fast path; not where chunks are guided")
+    add("--guided", action="store_true", help="guide chunks in real time, docs/deploy.md")
     add("--api_key_file", type=str | None, default=None, help="holds the key of a server")
     add("--instruction", type=str | None, default=None, help="what to do (a simulated task's own)")
     add("--seconds", type=float, default=SECONDS, help="the run is over then")
@@ -69,7 +70,7 @@ def drive(config: Namespace) -> int:
 
     told: dict[str, Any] = config.as_dict()
     drive = Drive.of(told)
-    names = ("embodiment", "chunk_s", "steps", "seed", "device", "fast")
+    names = ("embodiment", "chunk_s", "steps", "seed", "device", "fast", "guided")
     chosen = {name: told[name] for name in names} | {"key_file": told["api_key_file"]}
     chosen["cameras"] = read_pairs(told["cameras"])
     choice = PolicyChoice(told["policy"], **chosen)

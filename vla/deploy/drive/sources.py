@@ -35,6 +35,7 @@ class PolicyChoice:
         seed: Of the noise.
         device: Of the network.
         fast: Whether it acts by the fast path.
+        guided: Whether chunks in real time are guided, also where frames could be given.
         key_file: Holds the key of a server; the variable RVQ_ACTION_API_KEY does where None.
     """
 
@@ -46,6 +47,7 @@ class PolicyChoice:
     seed: int = 0
     device: str = "cpu"
     fast: bool = False
+    guided: bool = False
     key_file: str | None = None
 
     def __post_init__(self) -> None:
@@ -110,7 +112,7 @@ def _load(choice: PolicyChoice) -> Policy:
     network = VLAPolicy.from_pretrained(choice.source, choice.device)
     network = network.accelerated() if choice.fast else network
     told = choice.embodiment, choice.cameras, choice.chunk_s, choice.steps, choice.seed
-    return DeployedVLA(network, *told)
+    return DeployedVLA(network, *told, committed_frames=0 if choice.guided else None)
 
 
 def seen_states(tokenizer: ActionTokens, embodiment: str) -> np.ndarray:
@@ -126,11 +128,11 @@ def _elsewhere(choice: PolicyChoice) -> Opened:
     from vla.deploy.remote_policy import RemotePolicy
     from vla.deploy.server.command import read_key
 
-    own = choice.chunk_s, choice.steps, choice.device, choice.fast
-    if own != (None, None, "cpu", False):
+    own = choice.chunk_s, choice.steps, choice.device, choice.fast, choice.guided
+    if own != (None, None, "cpu", False, False):
         raise ValueError(
-            "The length of chunks, the sampler's steps, the device and the fast path of a policy "
-            "behind a server are said where it is served: rvq-vla serve."
+            "The length of chunks, the sampler's steps, the device, the fast path and the guidance "
+            "of a policy behind a server are said where it is served: rvq-vla serve."
         )
     key = read_key(choice.key_file, os.environ)
     try:

@@ -40,6 +40,7 @@ def serve_parser() -> ArgumentParser:
     add("--seed", type=int, default=0, help="of the noise, where a request does not say")
     add("--device", type=str, default="cpu", help="of the network")
     add("--fast", action="store_true", help="act by the fast path, docs/inference.md")
+    add("--guided", action="store_true", help="guide chunks in real time, docs/deploy.md")
     return parser
 
 
@@ -66,7 +67,8 @@ def serve(config: Namespace) -> None:
     loaded = VLAPolicy.from_pretrained(config.policy, config.device)
     loaded = loaded.accelerated() if config.fast else loaded
     robot = config.embodiment, cameras, config.seconds, config.steps, config.seed
-    server = PolicyServer(DeployedVLA(loaded, *robot), address, settings)
+    policy = DeployedVLA(loaded, *robot, committed_frames=0 if config.guided else None)
+    server = PolicyServer(policy, address, settings)
 
     def listening(port: int) -> None:
         lines = told(server.declaration, address, port)

@@ -76,11 +76,11 @@ def go_on_from(
         return {}
     filled = pad(frames.transpose(1, 2), (0, horizon - count), mode="replicate").transpose(1, 2)
     told = [policy.samples.in_flow_space(o, f) for o, f in zip(seen, filled, strict=True)]
-    device, executed = policy.model.device, min(delay, count)
+    device = policy.model.device
     target = torch.cat([t.x for t in told]).to(device)
     if most_given := min(policy.config.committed_frames, horizon - 1):
-        frames = min(max(1, executed), most_given)
-        return {"given": Given(target, torch.full((len(seen),), frames, device=device))}
-    weights = soft_mask(horizon, executed, count)[:, None]
+        frames = torch.full((len(seen),), min(count, most_given), device=device)
+        return {"given": Given(target, frames)}
+    weights = soft_mask(horizon, min(delay, count), count)[:, None]
     mask = torch.cat([weights * t.mask for t in told]).to(device)
     return {"guide": RealTimeGuidance(target, mask, MAX_GUIDANCE if most is None else most)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from rvq_action.data.dataset import RobotDataset
+from tests.vla.conftest import start
 from tests.vla.deploy.conftest import drive
 from vla.cli import main
+from vla.deploy.drive.sources import PolicyChoice, open_policy
 from vla.deploy.report import Ending, RunReport
 from vla.deploy.server.access import Address
 from vla.deploy.server.hosting import ServerThread
@@ -76,6 +79,22 @@ def test_the_fast_path_drives_it_alike(folder, dataset, tmp_path, fast_calls):
     np.testing.assert_allclose(sent(tmp_path / "fast"), sent(tmp_path / "slow"), atol=1e-5)
 
 
+@pytest.mark.parametrize("more", [[], ["--guided"]])
+def test_guidance_can_be_asked_for_where_frames_could_be_given(tokenizer, tmp_path, more):
+    """By whoever drives it, and as much by whoever serves it."""
+    start(tokenizer, committed_frames=6).save_pretrained(tmp_path / "policy")
+    choice = PolicyChoice(str(tmp_path / "policy"), "arm", guided=bool(more))
+    with contextlib.closing(open_policy(choice)) as opened:
+        driven = opened.load()
+    served = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vla.deploy.server.hosting.run_until_signal", lambda s, _: served.append(s))
+        told = ["--policy", str(tmp_path / "policy"), "--embodiment", "arm", *more]
+        assert main(["serve", *told]) == 0
+    for policy in (driven, served[0].policy):
+        assert policy.committed_frames == (0 if more else 6)
+
+
 def test_what_does_not_fit_is_said_before_anything_moves(folder, dataset, capsys):
     arm = ["--embodiment", "arm"]
     for given, said in (
@@ -84,6 +103,7 @@ def test_what_does_not_fit_is_said_before_anything_moves(folder, dataset, capsys
         (words(dataset, "ws://127.0.0.1:9", *arm), "ws://127.0.0.1:9"),
         (words(dataset, "ws://127.0.0.1:9", "--steps", "3"), "said where it is served"),
         (words(dataset, "ws://127.0.0.1:9", "--fast"), "said where it is served"),
+        (words(dataset, "ws://127.0.0.1:9", "--guided"), "said where it is served"),
     ):
         assert main(given) == 1
         assert said in capsys.readouterr().err
