@@ -50,6 +50,8 @@ class Waver:
 
     def reset(self) -> None: ...
 
+    def check(self, instruction: str) -> None: ...
+
     def act(self, request: Request) -> np.ndarray:
         begin = 0.2 * request.number
         swing = 0.5 * np.sin(begin + np.arange(HORIZON)[:, None] / RATE * np.array([1.0, 1.7, 0.6]))

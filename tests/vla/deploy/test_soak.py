@@ -11,9 +11,23 @@ from rvq_action.data.dataset import RobotDataset
 from tests.vla.deploy.soak import DESCRIPTORS, RATE, Usage, Waver, soak
 from vla.deploy.clock import SimulatedClock
 from vla.deploy.inference import SimulatedInference
+from vla.deploy.remote_policy import RemotePolicy
+from vla.deploy.server.access import Address
+from vla.deploy.server.hosting import ServerThread
+from vla.deploy.server.server import PolicyServer
 
 pytestmark = pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counts open files in /proc")
 SECONDS = 20
+
+
+def test_its_policy_can_be_served():
+    """Which it is for ten minutes, in another process than the loop's."""
+    with ServerThread(PolicyServer(Waver(thinks_s=0.0), Address(port=0))) as port:
+        policy = RemotePolicy("127.0.0.1", port)
+        try:
+            assert policy.description.embodiment == "arm"
+        finally:
+            policy.close()
 
 
 def test_twenty_seconds_leave_nothing_behind(tmp_path):
