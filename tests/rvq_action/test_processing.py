@@ -264,7 +264,8 @@ def test_a_sequence_may_come_as_anything_of_integers(processor, arm):
     ]
     for form in forms:
         assert np.array_equal(processor.decode(form), expected)
-    assert np.array_equal(processor.decode(tokens[1]), expected[1:])
+    # By itself a row is multiplied in another order on some processors.
+    np.testing.assert_allclose(processor.decode(tokens[1]), expected[1:], rtol=1e-5, atol=1e-6)
     assert processor.decode([], time_horizon=20).shape == (0, 20, 4)
     assert processor.decode([[]] * 3).shape == (3, 20, 4)
 
