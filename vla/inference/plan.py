@@ -155,7 +155,7 @@ def _acting(
         stays = given.mask
         constant = expert.entrance.constant(inputs.action_mask, stays)
         free = (~stays).to(noise.dtype)
-        actions = torch.where(inputs.action_mask, given.start(noise), 0.0)
+        actions = given.start(noise).masked_fill(~inputs.action_mask, 0.0)
         share = inputs.action_mask * free
         for clock in expert.entrance.clock:
             moved = velocity(actions, torch.addcmul(constant, free, clock), turn, room, mask)
