@@ -57,9 +57,13 @@ class MetaWorldArm:
         self._rates = rate_channels(mapping.layout)
 
     def connect(self) -> None:
-        """Build the world and draw its start."""
+        """Build the world and draw its start.
+
+        The first pictures take longer than a control period has; they are drawn here.
+        """
         self._world = self._world or self._build()
         self._world.reset(self._seed)
+        self._world.images()
         self.is_solved = False
 
     def observe(self) -> RobotObservation:

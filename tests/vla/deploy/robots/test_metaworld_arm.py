@@ -121,3 +121,17 @@ def test_a_world_that_waits_takes_no_step_while_the_arm_is_held(policy, steps): 
 def test_it_is_no_robot_before_it_is_connected(policy):  # noqa: F811
     with pytest.raises(RobotError, match="not connected"):
         arm(policy, SimulatedClock()).observe()
+
+
+def test_the_first_pictures_are_drawn_while_it_connects(policy, monkeypatch):  # noqa: F811
+    """They take longer than a control period has, and would make the run begin with a late one."""
+    drawn, images = [], MetaWorldRobot.images
+    monkeypatch.setattr(MetaWorldRobot, "images", lambda r: drawn.append(1) or images(r))
+    robot = arm(policy, SimulatedClock())
+    robot.connect()
+    try:
+        assert len(drawn) == 1
+        robot.observe()
+        assert len(drawn) == 2
+    finally:
+        robot.disconnect()
