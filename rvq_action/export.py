@@ -12,6 +12,7 @@ import torch
 from rvq_action.codes_file import fingerprint
 from rvq_action.console import writable_folder
 from rvq_action.deploy import ChunkDecoder, ChunkEncoder
+from rvq_action.int8 import quantize_networks
 from rvq_action.json_file import write_json
 from rvq_action.tokenizer import ActionTokenizer
 
@@ -27,6 +28,7 @@ def export(
     horizon: int,
     embodiment: str | None = None,
     fps: float | None = None,
+    int8: bool = False,
 ) -> list[Path]:
     """Write `encode` and `decode` for one embodiment and horizon, for batches of any size.
 
@@ -41,17 +43,22 @@ def export(
         horizon: T, frames of every chunk.
         embodiment: May be left out where the tokenizer knows only one.
         fps: Frames per second; the training data's where omitted.
+        int8: The decoder's networks in 8 bits, ONNX only. The encoder's stay as they are: rounding
+            decides codes.
 
     Returns:
         The files written.
 
     Raises:
-        ValueError: Another format, a horizon outside 2..128, a rate that is no positive number.
+        ValueError: Another format, `int8` with `torch`, a horizon outside 2..128, a rate that is no
+            positive number.
         KeyError: An unknown embodiment.
         ModuleNotFoundError: `onnx` without `rvq-action[export]`.
     """
     if format not in SUFFIXES:
         raise ValueError(f"format must be one of {sorted(SUFFIXES)}, got {format!r}.")
+    if int8 and format != "onnx":
+        raise ValueError(f"Networks in 8 bits are for the format `onnx`, not for {format!r}.")
     if format == "onnx":
         _check_onnx()
     encoder = ChunkEncoder(tokenizer, horizon, embodiment, fps)
@@ -60,6 +67,8 @@ def export(
     files = [(folder / name).with_suffix(SUFFIXES[format]) for name in ("encode", "decode")]
     _write(encoder, "codes", files[0])
     _write(decoder, "actions", files[1])
+    if int8:
+        quantize_networks(files[1])
     write_json(describe(tokenizer, encoder), folder / "export.json")
     return [*files, folder / "export.json"]
 

@@ -35,6 +35,10 @@ def _micros(value: float) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}×"
+
+
 COLUMNS = (
     Column("encode_ratio", "encode", _times, "time to encode a chunk, relative to FAST"),
     Column("decode_ratio", "decode", _times, "time to decode a chunk, relative to FAST"),
@@ -46,6 +50,12 @@ COLUMNS = (
         "same codes",
         lambda share: f"{100 * share:.4g} %",
         "chunks whose codes are those of `public` on the CPU",
+    ),
+    Column(
+        "error_ratio",
+        "error",
+        _ratio,
+        "mean squared error of decoded chunks relative to that of `public` on the CPU",
     ),
 )
 LABELS = ("batch", "tokenizer", "way", "device")

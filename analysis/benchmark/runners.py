@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from tempfile import TemporaryDirectory
 
 import torch
@@ -19,12 +20,14 @@ from rvq_action.deploy import ChunkDecoder, ChunkEncoder
 from rvq_action.export import export
 from rvq_action.tokenizer import ActionTokenizer
 
-PUBLIC, MODEL, COMPILED, ONNX, BF16 = "public", "model", "compiled", "onnx", "bf16"
+PUBLIC, MODEL, COMPILED, BF16 = "public", "model", "compiled", "bf16"
+ONNX, INT8 = EXPORTED = "onnx", "onnx-int8"
 WAYS = {
     PUBLIC: "`ActionTokenizer`: input checked, physical units in and out",
     MODEL: "the network and its codebooks alone, in model space",
     COMPILED: "`ChunkEncoder` and `ChunkDecoder` under `torch.compile`, physical units",
     ONNX: "what `rvq-action export` writes, run by onnxruntime, physical units",
+    INT8: "the same with `--int8`: the decoder's networks in 8 bits",
     BF16: "`ActionTokenizer` under bf16 autocast, quantising in float32",
 }
 
@@ -80,7 +83,8 @@ def fast_runner(fast: FastTokenizer, batches: list[Batch]) -> Runner:
 
 def runner(robot: Robot, way: str) -> Runner:
     """One of the ways to ask a tokenizer."""
-    ways = {PUBLIC: _public, BF16: _public, MODEL: _model, COMPILED: _compiled, ONNX: _onnx}
+    ways = {PUBLIC: _public, BF16: _public, MODEL: _model, COMPILED: _compiled}
+    ways |= {way: partial(_onnx, int8=way == INT8) for way in EXPORTED}
     return ways[way](robot, _precision(robot, way))
 
 
@@ -154,14 +158,15 @@ def _compiled(robot: Robot, precision: Callable[[], AbstractContextManager]) -> 
     return Runner(encode, decode, device.type)
 
 
-def _onnx(robot: Robot, precision: Callable[[], AbstractContextManager]) -> Runner:
+def _onnx(robot: Robot, precision: Callable[[], AbstractContextManager], int8: bool) -> Runner:
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     data = robot.data
     with TemporaryDirectory() as folder:
-        files = export(robot.tokenizer, folder, "onnx", data.horizon, data.embodiment, data.fps)
+        fixed = (data.horizon, data.embodiment, data.fps)
+        files = export(robot.tokenizer, folder, "onnx", *fixed, int8=int8)
         encoder, decoder = (
             InferenceSession(file, options, providers=["CPUExecutionProvider"])
             for file in files[:2]

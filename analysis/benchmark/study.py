@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from analysis.benchmark.race import CALLS, PASSES, Runner, Times, race
 from analysis.benchmark.runners import (
     BF16,
     COMPILED,
+    EXPORTED,
     MODEL,
-    ONNX,
     PUBLIC,
     Robot,
     fast_runner,
@@ -55,6 +56,8 @@ class Entry:
         decode_ratio: The same.
         both_ratio: The same for encoding and decoding together.
         same_codes: Share of the chunks whose codes are those of `public` on the CPU.
+        error_ratio: Mean squared error of what is decoded, in scored space, over that of `public`
+            on the CPU; None for `model`, which stays in model space.
     """
 
     tokenizer: str
@@ -67,6 +70,7 @@ class Entry:
     decode_ratio: float
     both_ratio: float
     same_codes: float
+    error_ratio: float | None
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def compute(
     if threads < 1 or passes < 5:
         raise ValueError(f"Give at least 1 thread and 5 passes, not {threads} and {passes}.")
     onnx = all(map(find_spec, EXPORTING)) if onnx is None else onnx
-    ways = [PUBLIC, MODEL, *[COMPILED] * compiled, *[ONNX] * onnx]
+    ways = [PUBLIC, MODEL, *[COMPILED] * compiled, *EXPORTED * onnx]
     _use_threads(threads)
     loaded = load_tokenizers(tokenizers, closed_forms=False)
     sets = load_eval_sets(data, (), mapping, splits_of(loaded))
@@ -191,7 +195,7 @@ def _benchmark(
         racers = {(codec.name, FAST): fast_runner(codec.tokenizer, drawn)}
         for entry in known:
             racers |= _racers(entry, Robot(entry.tokenizer, data, drawn), ways)
-        entries += _timed(racers, drawn, passes)
+        entries += _timed(racers, data, drawn, passes)
         progress.update()
     horizon, channels = data.batch.scored.shape[1:]
     bits = {codec.name: fast_bits, **bits}
@@ -229,31 +233,61 @@ def _racers(
     racers = {(entry.name, way): runner(robot, way) for way in ways}
     if _has_gpu():
         there = robot.on("cuda")
-        graphic = [*(way for way in ways if way != ONNX), BF16]
+        graphic = [*(way for way in ways if way not in EXPORTED), BF16]
         racers |= {(entry.name, f"{way} cuda"): runner(there, way) for way in graphic}
     return racers
 
 
-def _timed(racers: dict[tuple[str, str], Runner], drawn: list[Batch], passes: int) -> list[Entry]:
+def _timed(
+    racers: dict[tuple[str, str], Runner], data: EvalSet, drawn: list[Batch], passes: int
+) -> list[Entry]:
     size = len(drawn[0])
     times = race(list(racers.values()), len(drawn), size * len(drawn), passes)
-    reference = times[0]
+    errors = {
+        name: _error(asked, data, drawn)
+        for name, asked in racers.items()
+        if not name[1].startswith(MODEL)
+    }
     entries = []
     for ((name, way), asked), taken in zip(racers.items(), times, strict=True):
-        same = 1.0 if way == FAST else _agreement(asked, racers[name, PUBLIC], len(drawn))
-        entries.append(_entry(name, way.split()[0], asked.device, size, taken, reference, same))
+        public = (name, FAST if way == FAST else PUBLIC)
+        quality = {
+            "same_codes": _agreement(asked, racers[public], len(drawn)),
+            "error_ratio": errors[name, way] / errors[public] if (name, way) in errors else None,
+        }
+        entries.append(_entry(name, way.split()[0], asked.device, size, taken, times[0], **quality))
     return entries
 
 
 def _agreement(asked: Runner, public: Runner, batches: int) -> float:
     """Share of the chunks that two runners give the same codes."""
+    if asked is public:
+        return 1.0
     pairs = [(asked.encode(number), public.encode(number)) for number in range(batches)]
     equal = [(a.cpu() == b.cpu()).flatten(1).all(1).double().mean() for a, b in pairs]
     return float(np.mean(equal))
 
 
+def _error(asked: Runner, data: EvalSet, drawn: list[Batch]) -> float:
+    """Mean squared error of what a runner decodes, in scored space."""
+    squares = []
+    for number, batch in enumerate(drawn):
+        back = asked.decode(number, asked.encode(number))
+        if isinstance(back, Tensor):
+            back = data.space.transform(data.to_relative(back.float().cpu(), batch))
+        squares.append(np.square(data.space.clip(back) - batch.scored).mean())
+    return float(np.mean(squares))
+
+
 def _entry(
-    name: str, way: str, device: str, size: int, times: Times, fast: Times, same: float
+    name: str,
+    way: str,
+    device: str,
+    size: int,
+    times: Times,
+    fast: Times,
+    same_codes: float,
+    error_ratio: float | None,
 ) -> Entry:
     return Entry(
         tokenizer=name,
@@ -265,5 +299,6 @@ def _entry(
         encode_ratio=float(np.median(times.encode / fast.encode)),
         decode_ratio=float(np.median(times.decode / fast.decode)),
         both_ratio=float(np.median(times.both / fast.both)),
-        same_codes=same,
+        same_codes=same_codes,
+        error_ratio=error_ratio,
     )

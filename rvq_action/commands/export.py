@@ -20,6 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--format", choices=("onnx", "torch"), default="onnx", help="kind of file (onnx)")
     add("--embodiment", help="which of the tokenizer's embodiments")
     add("--fps", type=float, help="frames per second (the training data's)")
+    add("--int8", action="store_true", help="the decoder's networks in 8 bits (onnx)")
     parser.set_defaults(run=run, extra="export")
 
 
@@ -30,6 +31,6 @@ def run(parsed: argparse.Namespace) -> int:
 
     tokenizer = ActionTokenizer.from_pretrained(parsed.tokenizer)
     robot = (parsed.horizon, parsed.embodiment, parsed.fps)
-    for file in export(tokenizer, parsed.out, parsed.format, *robot):
+    for file in export(tokenizer, parsed.out, parsed.format, *robot, parsed.int8):
         print(f"Wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
     return 0

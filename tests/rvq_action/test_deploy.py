@@ -154,10 +154,35 @@ def test_onnx_runs_at_any_batch(networked, tmp_path):
         assert np.allclose(decoder.run(["actions"], given)[0], frames[:batch], **TOLERANCE)
 
 
+def test_networks_in_8_bits_say_nearly_the_same(networked, closed_form, tmp_path):
+    import onnxruntime
+
+    chunk = arm_chunk(24, seed=7)
+    _, drawn, frames = expected(networked, chunk)
+    without = closed_form.decode(drawn, chunk.horizon, proprio_of(chunk), "arm", chunk.fps)
+    robot = ("onnx", chunk.horizon, "arm")
+    whole = export(networked, tmp_path / "whole", *robot)[1]
+    file = export(networked, tmp_path / "small", *robot, int8=True)[1]
+    assert file.stat().st_size < whole.stat().st_size
+    given = {"codes": drawn.numpy(), "proprio": proprio_of(chunk).numpy()}
+    back = torch.from_numpy(onnxruntime.InferenceSession(file).run(["actions"], given)[0])
+    said = (frames - without).square().mean((0, 1)).sqrt()
+    off = (back - frames).square().mean((0, 1)).sqrt()
+    assert (off > 0).any() and (off < 0.05 * said).all()
+
+
+def test_8_bits_change_nothing_without_networks(closed_form, tmp_path):
+    robot = ("onnx", 20, "arm")
+    files = [export(closed_form, tmp_path / str(b), *robot, int8=b)[1] for b in (False, True)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_nothing_is_written_for_what_cannot_be(closed_form, tmp_path):
     folder = tmp_path / "out"
     with pytest.raises(ValueError, match="one of .*onnx.*got 'tflite'"):
         export(closed_form, folder, "tflite", 20, "arm")
+    with pytest.raises(ValueError, match="8 bits are for the format `onnx`"):
+        export(closed_form, folder, "torch", 20, "arm", int8=True)
     with pytest.raises(ValueError, match="outside 2..128"):
         export(closed_form, folder, "torch", 1, "arm")
     with pytest.raises(KeyError, match="Unknown embodiment 'leg'"):

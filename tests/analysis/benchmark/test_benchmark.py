@@ -8,7 +8,7 @@ import re
 import pytest
 
 from analysis.benchmark import page, study
-from analysis.benchmark.runners import MODEL, ONNX, PUBLIC
+from analysis.benchmark.runners import INT8, MODEL, ONNX, PUBLIC
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def benchmark(artefact, so101):
 def test_fast_is_timed_beside_every_way_at_every_batch(benchmark):
     (dataset,) = benchmark.datasets
     ways = {(e.batch, e.way) for e in dataset.entries if e.device == "cpu"}
-    assert {(b, w) for b in (1, 64) for w in (study.FAST, PUBLIC, MODEL, ONNX)} <= ways
+    assert {(b, w) for b in (1, 64) for w in (study.FAST, PUBLIC, MODEL, ONNX, INT8)} <= ways
     fast = [e for e in dataset.entries if e.way == study.FAST]
     assert all(e.encode_ratio == e.decode_ratio == e.both_ratio == 1.0 for e in fast)
 
@@ -45,6 +45,13 @@ def test_every_way_gives_the_same_codes(benchmark):
     ours = [e for e in dataset.entries if e.way != study.FAST]
     assert ours and all(e.same_codes >= 0.99 for e in ours)
     assert all(e.encode_us > 0 and e.decode_us > 0 for e in ours)
+
+
+def test_what_every_way_decodes_is_as_near(benchmark):
+    (dataset,) = benchmark.datasets
+    errors = {entry.way: entry.error_ratio for entry in dataset.entries if entry.way != study.FAST}
+    assert errors.pop(MODEL) is None and errors[PUBLIC] == 1
+    assert errors == pytest.approx(dict.fromkeys(errors, 1.0), abs=1e-3)
 
 
 def test_the_file_and_the_page_name_the_machine(benchmark, tmp_path):
