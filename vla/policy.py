@@ -161,7 +161,7 @@ class VLAPolicy:
             horizon: T, frames.
             steps: Of the sampler; the configuration's where not given.
             generator: Of the noise; with one for every robot none depends on the others.
-            guide: Of the sampler, see `VLAModel.sample_actions`.
+            guide: Of the sampler, towards chunks that these go on from.
             given: First frames that chunks go on from; `SampleBuilder.in_flow_space` makes them.
 
         Returns:
@@ -178,7 +178,7 @@ class VLAPolicy:
         moved = sampler.sample_actions(batch, noise, steps, guide=guide, given=given).cpu()
         if not moved.isfinite().all():
             raise FloatingPointError("The policy gave actions that are not finite; do not move.")
-        goes_on = [False] * len(moved) if given is None else (given.frames > 0).tolist()
+        goes_on = [guide is not None] * len(moved) if given is None else (given.frames > 0).tolist()
         return [self._physical(*row) for row in zip(observations, moved, goes_on, strict=True)]
 
     def generate_flow_action(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from tests.vla.conftest import chunk_of, observe, start
-from vla.flow import DATA, Given
+from vla.flow import DATA, Given, per_frame
 from vla.model import is_vl
 from vla.policy import VLAPolicy
 from vla.sequence import Batch
@@ -67,16 +68,23 @@ def test_what_is_behind_the_given_frames_is_not_looked_at(policy):
     assert torch.equal(policy.model.sample_actions(batch, noise, 2, given=given), expected)
 
 
-def test_a_policy_acts_from_frames_that_lie_where_no_first_frame_did(policy):
-    """The chunk before has set off; kept inside the range of first frames this one would jump."""
+@pytest.mark.parametrize(("way", "atol"), [("given", 1e-4), ("guided", 1e-2)])
+def test_a_policy_acts_from_frames_that_lie_where_no_first_frame_did(policy, way, atol):
+    """The chunk before has set off; kept inside the range of first frames this one would jump.
+
+    A guided sampler ends a thousandth of its noise short of what it is guided to.
+    """
     now, known = observe("arm"), policy.tokenizer.embodiments["arm"]
     batch = policy.batch([policy.samples.to_act(now, HORIZON)])
     x = torch.full_like(batch.actions, 0.9)
     assert not known.start.first.contains(known.actions.denormalize(x[0, 0, :4])).all()
-    given = Given(x, torch.tensor([2]))
-    moved = policy.act([now], HORIZON, 2, torch.Generator().manual_seed(0), given=given)[0]
+    ways = {
+        "given": {"given": Given(x, torch.tensor([2]))},
+        "guided": {"guide": lambda _: lambda actions, time: (x - actions) / (1 - per_frame(time))},
+    }
+    moved = policy.act([now], HORIZON, 2, torch.Generator().manual_seed(0), **ways[way])[0]
     back = policy.samples.in_flow_space(now, moved).x[0]
-    np.testing.assert_allclose(back[:2, :4], x[0, :2, :4], atol=1e-4)
+    np.testing.assert_allclose(back[:2, :4], x[0, :2, :4], atol=atol)
 
 
 def test_a_little_training_teaches_to_go_on(tokenizer):
