@@ -94,6 +94,7 @@ class Cycle:
         interventions: Of the watchdog, that the limiter knows of.
         requests: That were made.
         valid_from: Number of the first one whose answer is still of use.
+        wanted_at: When the chunk that is waited for was first asked for [s]; infinite: none is.
     """
 
     robot: GuardedRobot
@@ -113,6 +114,7 @@ class Cycle:
     interventions: int = 0
     requests: int = 0
     valid_from: int = 0
+    wanted_at: float = math.inf
 
     def run(self, period: Period) -> Period:
         """Do what is to be done.
@@ -201,12 +203,18 @@ class Cycle:
         self._tell(now, "moved", told, logging.WARNING)
 
     def _think(self, observation: RobotObservation, period: Period) -> Problem | None:
-        """Ask when it is time; answers may be there at once where no time passes."""
+        """Ask when it is time; answers may be there at once where no time passes.
+
+        A robot does not go on by what was seen long ago, however slowly that is played.
+        """
         problem, now = self._take(period), period.begin
+        if now - self.wanted_at > self.settings.safety.stale_chunk_s:
+            self.schedule.clear()
         if problem is not None or self.inference.is_busy or not self.schedule.wants(now):
             return problem
         told = self.settings.instruction, self.requests, self.schedule.committed(now)
         self.requests += 1
+        self.wanted_at = min(self.wanted_at, now)
         self.inference.ask(Request(observation, *told), now)
         return self._take(period)
 
@@ -232,6 +240,7 @@ class Cycle:
         is_fresh &= answer.request.number >= self.valid_from
         if is_fresh and self.schedule.add(actions, answer.request.number, answer.asked, now):
             self.tally.chunks += 1
+            self.wanted_at = math.inf
             return
         self.tally.refused_chunks += 1
         told = f"chunk {answer.request.number} is of what was seen {age:.3f} s ago"
