@@ -14,7 +14,6 @@ import logging
 import math
 from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.schedule import Due, Schedule
 from vla.deploy.settings import DeploymentSettings
 from vla.deploy.whereabouts import displaced
+from vla.deploy.witness import Step, Witness
 
 logger = logging.getLogger(__name__)
 BRIDGED = 3
@@ -44,40 +44,6 @@ class Over(Exception):
     def __init__(self, ending: Ending, detail: str) -> None:
         super().__init__(detail)
         self.ending, self.detail = ending, detail
-
-
-@dataclass(frozen=True)
-class Step:
-    """What happened in one period.
-
-    Attributes:
-        time: When the period began that it acted in [s].
-        observation: What was seen; None where there was nothing.
-        due: What the policy asked for.
-        sent: float64 [D] that was sent; None where the robot was held.
-        clipped: Channels that limits changed.
-        problem: Why it was held.
-    """
-
-    time: float
-    observation: RobotObservation | None
-    due: Due | None
-    sent: np.ndarray | None
-    clipped: tuple[str, ...]
-    problem: Problem | None
-
-
-class Witness(Protocol):
-    """Whoever writes down what happens: `Recorder`. It must not keep the loop waiting."""
-
-    @property
-    def problem(self) -> str:
-        """Why it cannot go on; empty where it can."""
-        ...
-
-    def step(self, step: Step) -> None: ...
-
-    def event(self, time: float, kind: str, detail: str) -> None: ...
 
 
 @dataclass

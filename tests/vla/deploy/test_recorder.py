@@ -19,7 +19,6 @@ from rvq_action.data.dataset import RobotDataset
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.cycle import Step
 from vla.deploy.inference import SimulatedInference
 from vla.deploy.journal import Journal, read_journal
 from vla.deploy.limits import ChannelLimits, Limits
@@ -28,6 +27,7 @@ from vla.deploy.recording import finalize
 from vla.deploy.robots.protocol import RobotDescription, RobotObservation
 from vla.deploy.run import run
 from vla.deploy.settings import DeploymentSettings
+from vla.deploy.witness import Step
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 120
