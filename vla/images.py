@@ -104,8 +104,13 @@ def fit(image: Image, size: int) -> Image:
     Args:
         image: uint8 [H, W, 3].
         size: Pixels per side.
+
+    Returns:
+        uint8 [size, size, 3]; the very same where it has that size.
     """
     _check_image(image, "the picture")
+    if image.shape[:2] == (size, size):
+        return np.ascontiguousarray(image)
     small = _scaled(image, size / max(image.shape[:2]))
     height, width = small.shape[:2]
     square = np.zeros((size, size, 3), dtype=np.uint8)

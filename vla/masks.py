@@ -27,23 +27,17 @@ from torch import Tensor
 from vla.tokens import TokenType
 
 
-def joint_mask(types: Tensor, slots: Tensor) -> Tensor:
-    """bool [B, L+T, L+T], True = visible.
+def vl_mask(types: Tensor) -> Tensor:
+    """The upper rows, bool [B, L, L], True = visible: what tokens see, which is no flow slot.
 
     Args:
         types: int64 [B, L], TokenType of the VL Expert's tokens.
-        slots: bool [B, T], True = a flow slot that is there.
     """
-    return torch.cat([vl_mask(types, slots.shape[1]), flow_mask(types, slots)], dim=1)
-
-
-def vl_mask(types: Tensor, horizon: int = 0) -> Tensor:
-    """The upper rows, bool [B, L, L+T]: what tokens see."""
-    batch, length = types.shape
+    length = types.shape[1]
     real = types != TokenType.PADDING
     causal = torch.ones(length, length, dtype=torch.bool, device=types.device).tril()
     seen = causal & real[:, None, :] & real[:, :, None]
-    return torch.cat([_with_self(seen), seen.new_zeros(batch, length, horizon)], dim=-1)
+    return _with_self(seen)
 
 
 def flow_mask(types: Tensor, slots: Tensor, draws: int = 1) -> Tensor:
@@ -51,7 +45,7 @@ def flow_mask(types: Tensor, slots: Tensor, draws: int = 1) -> Tensor:
 
     Args:
         types: As above.
-        slots: As above.
+        slots: bool [B, T], True = a flow slot that is there.
         draws: Parts of the slots, one behind the other, that do not see one another.
     """
     prompt = (types != TokenType.PADDING) & (types != TokenType.ACTION)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rvq_action.data.episode import Episode
 from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.mapping import Mapping
+from rvq_action.data.recorded_speed import tell_speed
 from rvq_action.data.resolve import resolve_mapping
 from rvq_action.data.task_text import is_placeholder
 from rvq_action.layout import ActionLayout
@@ -29,11 +30,14 @@ class RobotDataset:
     def open(cls, path: str | Path, mapping: Mapping | str | Path | None = None) -> RobotDataset:
         """Open a dataset; its mapping is found as `resolve_mapping` says.
 
+        One that was recorded slowly is warned of.
+
         Raises:
             FileNotFoundError: It is no dataset, or a part is missing.
             ValueError: It is damaged, empty, or no mapping fits.
         """
         reader = LeRobotReader(path)
+        tell_speed(reader.path)
         return cls(reader, resolve_mapping(reader, mapping).with_columns(reader.channel_names))
 
     @property

@@ -41,6 +41,16 @@ class RowMapping:
         """Names of the numbers of every feature, in the order of its rows."""
         return self.mapping.columns
 
+    @property
+    def unwritten(self) -> list[str]:
+        """Numbers that no term writes, of the features that actions are written to."""
+        mapping, found = self.mapping, list[str]()
+        for feature in dict.fromkeys(term.feature for term in mapping.action):
+            terms = [term for term in mapping.action if term.feature == feature]
+            written = {i for term in terms for i in term.positions(self._names)}
+            found += [n for i, n in enumerate(self._names(feature)) if i not in written]
+        return found
+
     def read_actions(self, rows: Rows) -> np.ndarray:
         """Actions as recorded or commanded -> what `ActionTokenizer.encode` takes.
 

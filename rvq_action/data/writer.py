@@ -139,6 +139,17 @@ class LeRobotWriter:
         self._frames += length
         return index
 
+    def add_file(self, name: str, text: str) -> None:
+        """Put a file of one's own beside the data: `meta/rvq_mapping.yaml`. LeRobot reads its own.
+
+        Args:
+            name: Its path in the dataset.
+            text: All of it; it replaces what was there.
+        """
+        path = self._open_root() / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer_staging.replace_text(path, text)
+
     def close(self) -> Path:
         """Write what waits and put the dataset at `path`. A second call does nothing.
 

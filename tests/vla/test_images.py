@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.vla.conftest import SIZE, picture
-from vla.images import cut_pixels, read_pixels
+from vla.images import cut_pixels, fit, read_pixels
 
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (SIZE, SIZE), (84, 56)])
@@ -28,6 +28,14 @@ def test_a_processor_of_other_habits_is_asked_itself(policy):
     other.do_rescale = False
     images = [picture(0)]
     assert torch.equal(cut_pixels(other, images).patches, read_pixels(other, images).patches)
+
+
+def test_a_picture_of_the_wanted_size_is_the_very_same():
+    image = picture(1)
+    assert fit(image, SIZE) is image
+    turned = fit(image.transpose(1, 0, 2), SIZE)
+    assert turned.flags.c_contiguous and np.array_equal(turned, image.transpose(1, 0, 2))
+    assert fit(image[:-2], SIZE).shape == image.shape and not fit(image[:-2], SIZE)[0].any()
 
 
 def test_no_pictures_are_no_patches(policy):

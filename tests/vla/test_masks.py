@@ -2,7 +2,7 @@
 
 import torch
 
-from vla.masks import flow_mask, joint_mask, vl_mask
+from vla.masks import flow_mask, vl_mask
 from vla.tokens import TokenType
 
 T, I, P, A, O = (  # noqa: E741
@@ -16,7 +16,10 @@ def drawn(text: str) -> torch.Tensor:
 
 
 def mask(types: list[int], slots: list[int]) -> torch.Tensor:
-    return joint_mask(torch.tensor([types]), torch.tensor([slots], dtype=torch.bool))[0]
+    """bool [L+T, L+T]: tokens see no flow slot."""
+    tokens, there = torch.tensor([types]), torch.tensor([slots], dtype=torch.bool)
+    upper = torch.nn.functional.pad(vl_mask(tokens)[0], (0, len(slots)))
+    return torch.cat([upper, flow_mask(tokens, there)[0]])
 
 
 def test_prompt_action_tokens_and_flow():
@@ -63,14 +66,6 @@ def test_a_sample_without_a_robot():
         . . . #
     """)
     torch.testing.assert_close(mask([T, T], [0, 0]), expected)
-
-
-def test_the_two_halves_are_what_the_experts_use():
-    types, slots = torch.tensor([[T, A, O]]), torch.tensor([[True, False]])
-    whole = joint_mask(types, slots)
-    torch.testing.assert_close(whole[:, :3, :3], vl_mask(types))
-    torch.testing.assert_close(whole[:, 3:], flow_mask(types, slots))
-    assert not whole[:, :3, 3:].any()
 
 
 def test_draws_of_the_flow_do_not_see_one_another():

@@ -14,7 +14,6 @@ import logging
 import math
 from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.schedule import Due, Schedule
 from vla.deploy.settings import DeploymentSettings
 from vla.deploy.whereabouts import displaced
+from vla.deploy.witness import Step, Witness
 
 logger = logging.getLogger(__name__)
 BRIDGED = 3
@@ -46,40 +46,6 @@ class Over(Exception):
         self.ending, self.detail = ending, detail
 
 
-@dataclass(frozen=True)
-class Step:
-    """What happened in one period.
-
-    Attributes:
-        time: When the period began that it acted in [s].
-        observation: What was seen; None where there was nothing.
-        due: What the policy asked for.
-        sent: float64 [D] that was sent; None where the robot was held.
-        clipped: Channels that limits changed.
-        problem: Why it was held.
-    """
-
-    time: float
-    observation: RobotObservation | None
-    due: Due | None
-    sent: np.ndarray | None
-    clipped: tuple[str, ...]
-    problem: Problem | None
-
-
-class Witness(Protocol):
-    """Whoever writes down what happens: `Recorder`. It must not keep the loop waiting."""
-
-    @property
-    def problem(self) -> str:
-        """Why it cannot go on; empty where it can."""
-        ...
-
-    def step(self, step: Step) -> None: ...
-
-    def event(self, time: float, kind: str, detail: str) -> None: ...
-
-
 @dataclass
 class Cycle:
     """The parts of a run, and what they remember from period to period.
@@ -94,6 +60,7 @@ class Cycle:
         interventions: Of the watchdog, that the limiter knows of.
         requests: That were made.
         valid_from: Number of the first one whose answer is still of use.
+        wanted_at: When the chunk that is waited for was first asked for [s]; infinite: none is.
     """
 
     robot: GuardedRobot
@@ -113,6 +80,7 @@ class Cycle:
     interventions: int = 0
     requests: int = 0
     valid_from: int = 0
+    wanted_at: float = math.inf
 
     def run(self, period: Period) -> Period:
         """Do what is to be done.
@@ -201,12 +169,18 @@ class Cycle:
         self._tell(now, "moved", told, logging.WARNING)
 
     def _think(self, observation: RobotObservation, period: Period) -> Problem | None:
-        """Ask when it is time; answers may be there at once where no time passes."""
+        """Ask when it is time; answers may be there at once where no time passes.
+
+        A robot does not go on by what was seen long ago, however slowly that is played.
+        """
         problem, now = self._take(period), period.begin
+        if now - self.wanted_at > self.settings.safety.stale_chunk_s:
+            self.schedule.clear()
         if problem is not None or self.inference.is_busy or not self.schedule.wants(now):
             return problem
         told = self.settings.instruction, self.requests, self.schedule.committed(now)
         self.requests += 1
+        self.wanted_at = min(self.wanted_at, now)
         self.inference.ask(Request(observation, *told), now)
         return self._take(period)
 
@@ -232,6 +206,7 @@ class Cycle:
         is_fresh &= answer.request.number >= self.valid_from
         if is_fresh and self.schedule.add(actions, answer.request.number, answer.asked, now):
             self.tally.chunks += 1
+            self.wanted_at = math.inf
             return
         self.tally.refused_chunks += 1
         told = f"chunk {answer.request.number} is of what was seen {age:.3f} s ago"

@@ -194,10 +194,6 @@ class Limits:
             ],
         }
 
-    def stopping(self) -> Limits:
-        """The same limits that stop the robot instead of changing a command."""
-        return replace(self, on_violation="stop")
-
 
 def _check_rates(velocity: float, acceleration: float) -> None:
     if not (velocity >= 1 / LARGEST and acceleration >= 1 / LARGEST):

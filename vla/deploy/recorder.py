@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from rvq_action.json_file import write_json
-from vla.deploy.cycle import Step
 from vla.deploy.journal import Journal
 from vla.deploy.live_video import LiveVideo
 from vla.deploy.robots.protocol import RobotDescription
+from vla.deploy.witness import Step
 
 QUEUE_S = 0.4
 """Seconds of steps that may wait to be written: with a fragment of video less than one second."""

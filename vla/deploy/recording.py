@@ -1,8 +1,8 @@
 """From a recording to a LeRobotDataset v3.0, however the run ended.
 
-The dataset is in the channels of the robot's layout, with a mapping that says so beside it:
-`action` is what was sent (where the robot was held, what held it), `observation.state` what it said
-of itself, `held` whether it was.
+The dataset is in the channels of the robot's layout, with a mapping that says so beside it, and
+the speed of the run: `action` is what was sent (where the robot was held, what held it),
+`observation.state` what it said of itself, `held` whether it was.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy as np
 
 from rvq_action.data.layout_schema import layout_to_data
 from rvq_action.data.mapping import Mapping
+from rvq_action.data.recorded_speed import SPEED_FILE, speed_text
+from rvq_action.data.resolve import OWN_FILE
 from rvq_action.data.writer import LeRobotWriter
 from rvq_action.json_file import read_json
 from rvq_action.layout import ROTATION_UNIT, ActionLayout, DeltaRule
@@ -35,7 +37,8 @@ class Rows:
 
     Attributes:
         state: float32 [N, D]; NaN where the robot does not know.
-        action: float32 [N, D].
+        action: float32 [N, D]; what holds a channel that nobody knows yet is its first command, and
+            NaN where there is none.
         held: bool [N].
     """
 
@@ -54,8 +57,10 @@ def finalize(folder: Path) -> Path:
         The folder of the dataset.
 
     Raises:
-        ValueError: Nothing was recorded, or a file of it is damaged.
+        ValueError: Nothing was recorded, or nothing that was told; or a file of it is damaged.
     """
+    import yaml
+
     if (target := folder / DATASET).exists():
         return target
     run = read_json(folder / "run.json")
@@ -67,16 +72,23 @@ def finalize(folder: Path) -> Path:
     if not lines:
         raise ValueError(f"{folder} holds no whole period; there is nothing to make a dataset of.")
     rows = read_rows(lines, layout)
-    known = np.isfinite(rows.state).all(0)
-    features = _features(layout, known)
+    known, told = (np.isfinite(values).all(0) for values in (rows.state, rows.action))
+    if not told.any():
+        raise ValueError(
+            f"The robot of {folder} was told nothing, and does not say where it stood; there is "
+            "nothing to make a dataset of."
+        )
+    mapping = _mapping(run["embodiment"], layout, known, told)
+    features = _features(layout, known, told)
     sizes = {IMAGES + name: size for name, size in cameras.items()}
     with LeRobotWriter(target, run["rate"], features, run["embodiment"], sizes) as writer:
-        columns: dict[str, object] = {ACTION: rows.action, HELD: rows.held}
+        columns: dict[str, object] = {ACTION: rows.action[:, told], HELD: rows.held}
         if known.any():
             columns[STATE] = rows.state[:, known]
         videos = {IMAGES + name: _pictures(folder, name, len(lines)) for name in cameras}
         writer.add_episode(columns, videos, task=run["instruction"])
-    _write_mapping(run["embodiment"], layout, known, target / "meta" / "rvq_mapping.yaml")
+        writer.add_file(OWN_FILE, yaml.safe_dump(mapping.to_dict(), sort_keys=False))
+        writer.add_file(SPEED_FILE, speed_text(run.get("settings", {}).get("speed", 1.0)))
     return target
 
 
@@ -84,7 +96,8 @@ def read_rows(lines: list[dict[str, Any]], layout: ActionLayout) -> Rows:
     """Lines of steps.jsonl as arrays."""
     rates = rate_channels(layout)
     states = np.array([line["state"] for line in lines], dtype=np.float64)
-    resting = np.where(rates, 0.0, np.nan_to_num(states[0]))
+    first = next((line["sent"] for line in lines if line["sent"] is not None), np.nan)
+    resting = np.where(rates, 0.0, np.where(np.isfinite(states[0]), states[0], first))
     actions = []
     for line in lines:
         if line["sent"] is not None:
@@ -96,13 +109,11 @@ def read_rows(lines: list[dict[str, Any]], layout: ActionLayout) -> Rows:
     return Rows(states.astype(np.float32), np.array(actions, dtype=np.float32), held)
 
 
-def _features(layout: ActionLayout, known: np.ndarray) -> dict[str, Any]:
-    names = [n for n, is_known in zip(layout.names, known, strict=True) if is_known]
-    state = {STATE: names} if names else {}
-    return {
-        ACTION: list(layout.names),
-        HELD: {"dtype": "bool", "shape": [1], "names": None},
-    } | state
+def _features(layout: ActionLayout, known: np.ndarray, told: np.ndarray) -> dict[str, Any]:
+    names = np.array(layout.names)
+    state = {STATE: names[known].tolist()} if known.any() else {}
+    held = {"dtype": "bool", "shape": [1], "names": None}
+    return {ACTION: names[told].tolist(), HELD: held} | state
 
 
 def _length(folder: Path, camera: str) -> int:
@@ -113,12 +124,11 @@ def _pictures(folder: Path, camera: str, count: int) -> Iterator[np.ndarray]:
     return islice(read_live_video(video_path(folder, camera)), count)
 
 
-def _write_mapping(embodiment: str, layout: ActionLayout, known: np.ndarray, path: Path) -> None:
-    """The mapping of a dataset that holds the layout's own channels.
+def _mapping(embodiment: str, layout: ActionLayout, known: np.ndarray, told: np.ndarray) -> Mapping:
+    """Of a dataset that holds the layout's own channels.
 
     A group that is known in part has a term for every channel that is.
     """
-    import yaml
 
     def terms(feature: str, there: np.ndarray) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -130,8 +140,8 @@ def _write_mapping(embodiment: str, layout: ActionLayout, known: np.ndarray, pat
                 found |= {name: _term(feature, [name], "") for name in names}
         return found
 
-    usable = known | np.array([c.delta is DeltaRule.RAW for c in layout.channels])
-    mapping = Mapping.from_dict(
+    usable = told & (known | np.array([c.delta is DeltaRule.RAW for c in layout.channels]))
+    return Mapping.from_dict(
         {
             "embodiment": embodiment,
             "robot_types": [embodiment],
@@ -140,7 +150,6 @@ def _write_mapping(embodiment: str, layout: ActionLayout, known: np.ndarray, pat
             "proprio": terms(STATE, known),
         }
     )
-    path.write_text(yaml.safe_dump(mapping.to_dict(), sort_keys=False))
 
 
 def _term(feature: str, names: list[str], unit: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 from vla.deploy.policy import PolicyDescription, Request
 from vla.deploy.remote_connection import Patience, PolicyServerConnection, PolicyUnavailable, Server
 from vla.deploy.server.declaration import COMMITTED, DELAY, NUMBER, PROMPT, SEED, Declaration
-from vla.images import Image, fit
+from vla.images import fit
 
 
 class RemotePolicy:
@@ -96,6 +96,7 @@ class RemotePolicy:
         return replace(about, cameras={name: cameras.get(name, name) for name in about.cameras})
 
     def _message(self, request: Request) -> dict[str, Any]:
+        """Pictures are scaled as the server would: no more is sent than is looked at."""
         told, seen = self.declaration, request.observation
         message = {
             told.state_key: np.asarray(seen.proprio, dtype=np.float32),
@@ -103,7 +104,7 @@ class RemotePolicy:
             NUMBER: request.number,
         }
         for wire, own in self.description.cameras.items():
-            message[told.image_key(wire)] = self._fitted(seen.images[own])
+            message[told.image_key(wire)] = fit(seen.images[own], told.image_size)
         seed = self._seed if request.seed is None else request.seed
         if seed is not None:
             message[SEED] = seed
@@ -111,11 +112,6 @@ class RemotePolicy:
             message[COMMITTED] = np.asarray(request.committed.actions, dtype=np.float64)
             message[DELAY] = request.committed.delay
         return message
-
-    def _fitted(self, image: Image) -> Image:
-        """As the server would scale it, so that no more is sent than is looked at."""
-        size = self.declaration.image_size
-        return image if image.shape[:2] == (size, size) else fit(image, size)
 
 
 def _mismatch(answer: Any, number: int) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rvq_action.json_file import write_json
 from vla.deploy.checks import ObservationChecks
 from vla.deploy.clock import Clock, MonotonicClock
-from vla.deploy.cycle import Cycle, Over, Witness
+from vla.deploy.cycle import Cycle, Over
 from vla.deploy.estop import EmergencyStop, by_signal
 from vla.deploy.guard import GuardedRobot
 from vla.deploy.inference import Inference, InferenceThread
@@ -30,6 +30,7 @@ from vla.deploy.robots.protocol import Robot, RobotDescription
 from vla.deploy.schedule import Schedule, make_schedule
 from vla.deploy.settings import DeploymentSettings
 from vla.deploy.watchdog import Watchdog, WatchdogThread
+from vla.deploy.witness import Witness
 
 logger = logging.getLogger(__name__)
 PEACEFUL = (Ending.DONE, Ending.TIME)

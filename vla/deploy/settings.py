@@ -19,7 +19,8 @@ class SafetySettings:
     Attributes:
         stale_observation_s: Age of an observation from which it is not acted on.
         frozen_camera_s: For which a live camera may show the same picture.
-        stale_chunk_s: Age of the observation behind a chunk from which the chunk is not taken.
+        stale_chunk_s: Age of the observation behind a chunk from which the chunk is not taken. A
+            robot goes on by the chunk before for no longer than that after it has asked.
         start_timeout_s: The first chunk may take so long.
         stop_after_s: A robot that has been held for so long is stopped.
         watchdog_s: The control loop may be away for so long before the robot is held without it;

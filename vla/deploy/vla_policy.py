@@ -163,9 +163,8 @@ class DeployedVLA:
         return self.policy.act(seen, self.horizon, self.steps, noise, guide, given)
 
     def _observe(self, request: Request) -> Observation:
-        size = self.image_size
         views = {own: request.observation.images[name] for own, name in self.cameras.items()}
-        scaled = {n: v if v.shape[:2] == (size, size) else fit(v, size) for n, v in views.items()}
+        scaled = {name: fit(view, self.image_size) for name, view in views.items()}
         told = request.observation.proprio, request.instruction, self.embodiment, self.fps
         return Observation(scaled, *told)
 

@@ -63,7 +63,11 @@ def test_numbers_that_nothing_reads_may_be_left_out():
     assert droid.read_proprio(pose).shape == (2, 26)
     written = droid.write_actions(droid.read_actions(pose))["action"]
     np.testing.assert_allclose(written[:, 1:], [np.arange(1, 8) * 0.1] * 2, rtol=1e-5)
-    assert np.isnan(written[:, 0]).all()
+    assert np.isnan(written[:, 0]).all() and droid.unwritten == ["joint_0"]
+
+
+def test_a_mapping_that_writes_every_number_leaves_none_out(so101):
+    assert so101.unwritten == []
 
 
 def test_a_tokenizer_carries_the_way_from_its_dataset_to_codes_and_back(tmp_path):

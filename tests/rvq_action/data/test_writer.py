@@ -141,6 +141,18 @@ def test_append_continues_every_count_and_keeps_the_old_files(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
 
 
+def test_a_file_of_ones_own_comes_with_the_dataset_and_outlives_an_append(tmp_path):
+    path = tmp_path / "set"
+    with open_writer(path) as writer:
+        writer.add_file("meta/own/note.txt", "by hand")
+        writer.add_episode(columns(5), {CAMERA: frames(5)}, task="push")
+        assert not path.exists()
+    write(path, (4,), append=True)
+    assert (path / "meta/own/note.txt").read_text() == "by hand"
+    with pytest.raises(ValueError, match="is closed"):
+        writer.add_file("meta/late.txt", "")
+
+
 def test_append_refuses_other_features(tmp_path):
     root = write(tmp_path / "set")
     with pytest.raises(ValueError, match="Cannot append.*fps"):

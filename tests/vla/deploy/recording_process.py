@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
-from vla.deploy.cycle import Step
 from vla.deploy.recorder import Recorder
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.settings import SafetySettings
+from vla.deploy.witness import Step
 
 LIMIT = 96 * 1024
 

@@ -245,7 +245,7 @@ def test_a_box_and_the_position_of_another_joint_are_both_kept(urdf):
 
 
 def test_a_command_may_stop_the_robot_instead(urdf):
-    strict = Limiter(limits(urdf).stopping(), ARM, RATE)
+    strict = Limiter(replace(limits(urdf), on_violation="stop"), ARM, RATE)
     strict.start(np.array([10.0, 0, 0, 0]))
     with pytest.raises(LimitViolation, match="joint_0"):
         strict.limit(np.array([-50.0, 0, 0, 0]), np.zeros(4))

@@ -140,7 +140,7 @@ def test_what_comes_out_as_no_number_is_refused_and_forgotten():
 
 
 def test_stopping_names_the_channels_and_what_would_be_allowed():
-    limiter = Limiter(TIGHT.stopping(), ARM, RATE)
+    limiter = Limiter(replace(TIGHT, on_violation="stop"), ARM, RATE)
     limiter.start(np.zeros(4))
     assert limiter.limit(np.array([0.01, 0, 0, 0]), np.zeros(4)).clipped == ()
     with pytest.raises(LimitViolation, match=r"limits: joint_1 0\.9 \(nearest allowed: 0\.02\)\.$"):

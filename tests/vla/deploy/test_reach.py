@@ -168,7 +168,7 @@ def test_who_begins_outside_may_come_back_and_may_not_go_further():
 
 
 def test_limits_that_stop_do_so_at_a_wall_alone():
-    joints, limiter = Joints(), Limiter(limits().stopping(), LAYOUT, RATE)
+    joints, limiter = Joints(), Limiter(replace(limits(), on_violation="stop"), LAYOUT, RATE)
     wish = np.array([0.4, 0.0, 0.0, 0.0])
     with pytest.raises(LimitViolation, match=r"limits: shoulder 0\.4 \(nearest allowed: "):
         for _ in range(40):

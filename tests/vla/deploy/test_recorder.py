@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from rvq_action import WALL_26
+from rvq_action.data import writer_staging
 from rvq_action.data.dataset import RobotDataset
+from rvq_action.data.recorded_speed import recorded_speed
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.cycle import Step
 from vla.deploy.inference import SimulatedInference
 from vla.deploy.journal import Journal, read_journal
 from vla.deploy.limits import ChannelLimits, Limits
@@ -28,6 +29,7 @@ from vla.deploy.recording import finalize
 from vla.deploy.robots.protocol import RobotDescription, RobotObservation
 from vla.deploy.run import run
 from vla.deploy.settings import DeploymentSettings
+from vla.deploy.witness import Step
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 120
@@ -226,6 +228,72 @@ def test_rotations_and_robots_without_cameras_are_recorded_too(tmp_path):
     np.testing.assert_allclose(episode.proprio[3][known], state[known], atol=1e-6)
     assert not episode.proprio_mask[WALL_26.index("left_x")]
     assert episode.mask[WALL_26.index("base_vx")] and not episode.mask[WALL_26.index("left_x")]
+
+
+def held_at_first(folder: Path, sent: list[float] | None) -> Path:
+    """Five periods of a robot that knows no gripper of its own, held but for the last."""
+    recorder = Recorder(folder, FakeRobot().description, {"instruction": "wave"}, waits=True)
+    image = np.zeros((16, 24, 3), dtype=np.uint8)
+    for number in range(5):
+        seen = np.array([1.0, 2.0, 3.0, np.nan], dtype=np.float32)
+        observation = RobotObservation(number / RATE, seen, {"front": image})
+        command = np.array(sent) if sent is not None and number == 4 else None
+        recorder.step(Step(number / RATE, observation, None, command, (), None))
+    recorder.close()
+    return folder
+
+
+def test_what_held_a_channel_that_nobody_knows_is_not_invented(tmp_path):
+    """A gripper that was closed for no reason would be learnt."""
+    told = held_at_first(tmp_path / "told", [1.5, 2.5, 3.5, 0.75])
+    episode = RobotDataset.open(finalize(told)).episodes[0]
+    assert episode.actions[:, 3].tolist() == [0.75] * 5 and episode.mask.all()
+    assert episode.actions[:, 0].tolist() == [1.0] * 4 + [1.5]
+    untold = RobotDataset.open(finalize(held_at_first(tmp_path / "untold", None)))
+    assert untold.episodes[0].mask.tolist() == [True, True, True, False]
+    assert untold.reader.channel_names("action") == ARM.names[:3]
+
+
+def test_a_robot_that_says_nothing_and_is_told_nothing_makes_no_dataset(tmp_path):
+    robot = RobotDescription("arm", ARM, RATE, {})
+    recorder = Recorder(tmp_path / "run", robot, {"instruction": "wave"}, waits=True)
+    nowhere = RobotObservation(0.0, np.full(4, np.nan, dtype=np.float32), {})
+    recorder.step(Step(0.0, nowhere, None, None, (), None))
+    recorder.close()
+    with pytest.raises(ValueError, match="was told nothing, and does not say where it stood"):
+        finalize(tmp_path / "run")
+    assert not (tmp_path / "run/dataset").exists()
+
+
+def test_a_dataset_is_there_with_its_mapping_or_not_at_all(tmp_path, monkeypatch):
+    """Killed as soon as it is in its place."""
+    folder = held_at_first(tmp_path / "run", [1.5, 2.5, 3.5, 0.75])
+    finish = writer_staging.finish
+
+    def killed(path: Path) -> None:
+        finish(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writer_staging, "finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        finalize(folder)
+    dataset = RobotDataset.open(finalize(folder))
+    assert (dataset.embodiment, dataset.layout) == ("arm", ARM)
+
+
+@pytest.mark.parametrize("speed", [0.2, 1.0])
+def test_the_dataset_of_a_slow_run_says_so_wherever_it_is_opened(tmp_path, caplog, speed):
+    report, _, _ = drive(periods=6, speed=speed, record=tmp_path / "run")
+    assert recorded_speed(report.dataset) == speed
+    for _ in range(2):
+        RobotDataset.open(report.dataset)
+    told = [r.getMessage() for r in caplog.records if r.name == "rvq_action.data.recorded_speed"]
+    if speed == 1.0:
+        assert not told
+    else:
+        (once,) = told
+        assert str(report.dataset) in once and "at 0.2 of full speed" in once
+        assert "--full_speed" in once and "leave it out" in once
 
 
 def test_nothing_recorded_makes_no_dataset(tmp_path):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
-from vla.deploy.cycle import Witness
 from vla.deploy.drive.outcome import lines, status
 from vla.deploy.drive.preflight import Preflight, look_over
 from vla.deploy.drive.sources import NotDriven, Opened
@@ -26,6 +25,7 @@ from vla.deploy.run import fit_together, run
 from vla.deploy.server.access import Address
 from vla.deploy.server.stop_call import by_call
 from vla.deploy.settings import DeploymentSettings, check_speed
+from vla.deploy.witness import Witness
 
 RUNS = Path("runs")
 """Where runs of real robots are recorded that nobody names a folder for."""

@@ -17,10 +17,10 @@ import numpy as np
 
 from rvq_action.data.dataset import RobotDataset
 from vla.deploy.chunking import straight
-from vla.deploy.cycle import Step
 from vla.deploy.policy import PolicyDescription, Request
 from vla.deploy.rates import rate_channels, state_unit
 from vla.deploy.report import Reason
+from vla.deploy.witness import Step
 
 MISSED = 3
 """The last periods of an episode that may pass without a command."""

@@ -43,6 +43,10 @@ class RemoteRobot:
         patience: How long to wait for it to come [s].
         now: The time of the loop.
         stop: That of the run; `GET /stop` with the key presses it.
+
+    Raises:
+        ValueError: The mapping leaves numbers out that the robot is told, or does not say their
+            order; or a camera has no size or no key.
     """
 
     def __init__(
@@ -60,6 +64,12 @@ class RemoteRobot:
         if set(sizes) != set(keys.cameras):
             raise ValueError(f"Give the size and the key of each camera: {sizes}, {keys.cameras}.")
         mapping = rows.mapping
+        if missing := rows.unwritten:
+            raise ValueError(
+                f"The mapping of {mapping.embodiment!r} says nothing of {missing} of its actions, "
+                "which the robot is told, too. Give each a term under `action`, or use the mapping "
+                "of a dataset whose actions are just what this robot takes."
+            )
         self.description = RobotDescription.mapped(mapping, rate, dict(sizes), limits)
         self._patience, self._keys = patience, keys
         self._guest = Guest(rows, keys, now)

@@ -6,6 +6,7 @@ nobody else is taken for it: one that comes back may stand anywhere.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable, Mapping
@@ -88,15 +89,28 @@ class Guest:
             return self._seen
 
     def answer(self, command: np.ndarray) -> Answer:
-        """A command [D] as float32 [1, W], in its dataset's columns."""
-        written = self._rows.write_actions(command)
+        """A command [D] as float32 [1, W], in its dataset's columns.
+
+        Raises:
+            RobotError: One of them would be no number.
+        """
+        with np.errstate(over="ignore"):
+            written = self._rows.write_actions(command)
         row = np.concatenate([written[feature] for feature in written])
-        return Answer(command, {"actions": row[None].astype(np.float32)})
+        if not np.isfinite(row).all():
+            names = [name for feature in written for name in self._rows.columns[feature]]
+            wrong = np.array(names)[~np.isfinite(row)].tolist()
+            raise RobotError(f"The command has no number for {wrong}; nothing was sent.")
+        return Answer(command, {"actions": row[None]})
 
     def rest(self) -> Answer | None:
-        """What keeps it where it is; None where that is not known."""
+        """What keeps it where it is; None where that is not known, or cannot be told."""
         command = self._stance.rest()
-        return self.answer(command) if self.is_there and np.isfinite(command).all() else None
+        if not self.is_there or not np.isfinite(command).all():
+            return None
+        with contextlib.suppress(RobotError):
+            return self.answer(command)
+        return None
 
     def receive(self, message: Any, since: float) -> None:
         """Keep an observation.

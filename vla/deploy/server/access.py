@@ -43,7 +43,7 @@ class Address:
                 "The key is empty, or holds spaces or letters that a header cannot carry. Make one "
                 'with: python -c "import secrets; print(secrets.token_urlsafe())"'
             )
-        if self.key is None and not _is_own(self.host):
+        if self.key is None and not is_own(self.host):
             raise ValueError(
                 f"Whoever reaches {self.host} could speak here, and robots move by what is said. "
                 "Give a key, or listen on 127.0.0.1."
@@ -122,7 +122,8 @@ def _can_be_shown(key: str) -> bool:
     return bool(key) and key.isascii() and key.isprintable() and " " not in key
 
 
-def _is_own(host: str) -> bool:
+def is_own(host: str) -> bool:
+    """Whether a host, or the address of a client, is this machine's own (loopback)."""
     if host == "localhost":
         return True
     try:

@@ -23,6 +23,8 @@ SEND_S = 10.0
 """A client that does not read for so long is let go of."""
 LONGEST = 500
 """Characters of what a client is told."""
+NAMED, SHOWN = 20, 40
+"""Keys that the log names, and characters of each: clients choose them."""
 
 
 class Refusal(ValueError):
@@ -105,7 +107,8 @@ class Conversation:
         unknown = self._reader.unknown(message)
         if unknown and not self._is_strange:
             self._is_strange = True
-            logger.info("%s sends what is not read: %s.", self._client, unknown[:20])
+            names = [key[:SHOWN] for key in unknown[:NAMED]]
+            logger.info("%s sends what is not read: %s.", self._client, names)
         return request
 
     async def _compute(self, request: Request) -> Outcome | None:

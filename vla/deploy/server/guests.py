@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vla.deploy.server.access import is_own
 from vla.deploy.server.lobby import address_of
 
 SILENT_S, IDLE_S = 1.0, 60.0
@@ -77,7 +77,7 @@ class Guests:
         """Somebody who has come; None where there is no room, and nobody who could make some."""
         guest = Guest(connection, address_of(connection.transport), time.monotonic())
         neighbours = [one for one in self._guests if one.address == guest.address]
-        is_crowded = len(neighbours) >= self._per_address and not _is_own(guest.address)
+        is_crowded = len(neighbours) >= self._per_address and not is_own(guest.address)
         crowd = neighbours if is_crowded else self._guests
         if (is_crowded or len(self) >= self._most) and not self._make_room(crowd):
             return None
@@ -101,10 +101,3 @@ class Guests:
         self._going.add(going)
         going.add_done_callback(self._going.discard)
         return True
-
-
-def _is_own(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

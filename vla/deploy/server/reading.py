@@ -99,8 +99,7 @@ class RequestReader:
             found = f"{value.dtype} {list(value.shape)}" if is_array else type(value).__name__
             raise ValueError(f"{key!r} must be a uint8 array [H, W, 3] or [3, H, W], got {found}")
         view = value if value.shape[2] == 3 else value.transpose(1, 2, 0)
-        size = self.declaration.image_size
-        return view if view.shape[:2] == (size, size) else fit(np.ascontiguousarray(view), size)
+        return fit(view, self.declaration.image_size)
 
     def _prompt(self, value: Any) -> str:
         if not isinstance(value, str) or not value.strip():

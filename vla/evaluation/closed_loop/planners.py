@@ -79,7 +79,7 @@ class PolicyPlanner:
 
     def _observe(self, moment: Moment) -> Observation:
         size = self.policy.config.image_size
-        views = {name: _at(image, size) for name, image in moment.robot.images().items()}
+        views = {name: fit(image, size) for name, image in moment.robot.images().items()}
         proprio = self.rows.read_proprio(moment.robot.state())
         return Observation(views, proprio, moment.instruction, ROBOT_TYPE, self.fps)
 
@@ -130,7 +130,3 @@ def _recorded(path: str | Path) -> list[np.ndarray]:
             f"{ACTION_NAMES}. Record some with `rvq-vla demos`."
         )
     return [reader.episode(i)[ACTION] for i in range(reader.num_episodes)]
-
-
-def _at(image: np.ndarray, size: int) -> np.ndarray:
-    return image if image.shape[:2] == (size, size) else fit(image, size)

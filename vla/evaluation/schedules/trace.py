@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rvq_action.layout import ActionLayout
-from vla.deploy.cycle import Step
 from vla.deploy.rates import rate_channels
+from vla.deploy.witness import Step
 
 
 @dataclass

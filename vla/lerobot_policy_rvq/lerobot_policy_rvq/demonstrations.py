@@ -44,14 +44,9 @@ def read_pictures(
                 f"{key} must be float [B, 3, H, W] in 0..1, got {given.dtype} {list(given.shape)}."
             )
         pixels = (given.detach().to("cpu", torch.float32) * 255).round().clamp(0, 255).byte()
-        columns[name] = [_square(image, size) for image in pixels.permute(0, 2, 3, 1).numpy()]
+        columns[name] = [fit(image, size) for image in pixels.permute(0, 2, 3, 1).numpy()]
     count = len(batch[OBS_STATE]) if OBS_STATE in batch else len(next(iter(columns.values())))
     return [{name: column[row] for name, column in columns.items()} for row in range(count)]
-
-
-def _square(image: Image, size: int) -> Image:
-    """The picture at the policy's size; a picture that has it already is the very same."""
-    return np.ascontiguousarray(image) if image.shape[:2] == (size, size) else fit(image, size)
 
 
 def read_states(batch: Mapping[str, Any], count: int, width: int) -> Tensor:

@@ -20,7 +20,6 @@ from tests.vla.deploy.robots.test_config import ARM
 from tests.vla.deploy.robots.test_lerobot import NAMES, START, StandIn
 from vla.cli import main
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.cycle import Step
 from vla.deploy.drive import go
 from vla.deploy.drive.recorded import RecordedPolicy, Tracking
 from vla.deploy.hold import Problem
@@ -29,6 +28,7 @@ from vla.deploy.policy import Request
 from vla.deploy.report import Reason
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.schedule import Due
+from vla.deploy.witness import Step
 
 
 @pytest.fixture

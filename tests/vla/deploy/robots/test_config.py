@@ -157,7 +157,8 @@ def test_the_examples_are_whole(lerobot_installed, monkeypatch):  # noqa: F811
     assert set(load_robot("so101").description.cameras) == {"front", "wrist"}
     assert load_robot("koch").description.embodiment == "koch"
     assert load_robot("metaworld").description.layout.names == ("vx", "vy", "vz", "gripper")
-    droid = RowMapping(load_mapping("droid_franka").with_columns(lambda feature: ("x",)))
+    names = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+    droid = RowMapping(load_mapping("droid_franka").with_columns(lambda feature: names))
     assert load_robot("remote", Defaults(rows=droid)).description.layout == WALL_26
 
 

@@ -102,6 +102,15 @@ def test_too_large_a_message_ends_that_connection_alone():
         assert metric(port, 'rvq_errors_total{kind="oversized"}') == 1
 
 
+def test_no_client_decides_how_long_a_line_of_the_log_is(caplog):
+    strange = {f"{number:02}{'x' * 50_000}": 0 for number in range(50)}
+    caplog.set_level("INFO", logger="vla.deploy.server")
+    with serving(FakeServed()) as port, visit(port) as client:
+        assert ask(client, sight(**strange))["number"] == 0
+    (told,) = [r.getMessage() for r in caplog.records if "sends what is not read" in r.getMessage()]
+    assert "'00xxx" in told and len(told) < 1200
+
+
 def test_a_client_that_goes_before_its_turn_costs_nothing():
     gate = Gate()
     policy = FakeServed(gate)
