@@ -3,7 +3,8 @@
 A chunk's first frame lies close to the anchor: its relative motion has a range of its own, far
 narrower than the whole chunk's. A decoded chunk that sets off from outside it (wrong tokens, or
 only the first few) is shifted so that its first frame lies inside; the shift fades out linearly
-towards the last frame, so that no other frame jumps instead.
+towards the last frame, so that no other frame jumps instead. Channels without an anchor, a gripper
+say, set off from nothing: all that training showed of them is theirs from the first frame on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rvq_action.branching import may_look
-from rvq_action.layout import ActionLayout
+from rvq_action.layout import ActionLayout, DeltaRule
 from rvq_action.statistics import ChannelStatistics, EmbodimentStatistics
 from rvq_action.training_range import TrainingRange
 
@@ -28,7 +29,8 @@ class StartRange:
     ) -> None:
         self.whole = whole
         start = statistics.start
-        self.first = TrainingRange(_completed(start, statistics.actions), layout) if start else None
+        known = start and _completed(start, statistics.actions, layout)
+        self.first = TrainingRange(known, layout) if known else None
 
     def join(self, relative: Tensor) -> Tensor:
         """Chunks [B, T, D] inside the training range -> the same, setting off inside theirs."""
@@ -53,9 +55,20 @@ class StartRange:
         return torch.cat([first[:, None], moved[:, 1:]], dim=1)
 
 
-def _completed(start: ChannelStatistics, whole: ChannelStatistics) -> ChannelStatistics:
-    """Channels that no first frame showed have the range of all frames."""
-    names = ("min", "max", "mean", "count")
-    seen = np.array(start.count) > 0
-    chosen = {n: np.where(seen, getattr(start, n), getattr(whole, n)).tolist() for n in names}
+def _completed(
+    start: ChannelStatistics, whole: ChannelStatistics, layout: ActionLayout
+) -> ChannelStatistics:
+    """The range of first frames, no wider than that of all frames.
+
+    Channels that no first frame showed, and those without an anchor, have the range of all frames.
+    """
+    anchored = np.array([channel.delta is not DeltaRule.RAW for channel in layout.channels])
+    seen = anchored & (np.array(start.count) > 0) & (np.array(whole.count) > 0)
+    bounds = {
+        "min": np.maximum(start.min, whole.min),
+        "max": np.minimum(start.max, whole.max),
+        "mean": start.mean,
+        "count": start.count,
+    }
+    chosen = {n: np.where(seen, own, getattr(whole, n)).tolist() for n, own in bounds.items()}
     return replace(start, **chosen)

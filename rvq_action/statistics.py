@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from rvq_action.chunk import ActionChunk
 from rvq_action.json_file import read_json, write_json
@@ -85,7 +86,8 @@ class EmbodimentStatistics:
         actions: Of relative actions.
         proprio: Of absolute proprio.
         start: Of the relative actions in a chunk's first frame: how far training chunks set off
-            from the anchor. None in artefacts from before it was measured.
+            from the anchor, those that overrun their episode's end too. None in artefacts from
+            before it was measured.
     """
 
     actions: ChannelStatistics
@@ -207,9 +209,19 @@ class StatisticsBuilder:
         self._actions.update(
             relative.reshape(-1, width).cpu().numpy(), chunk.mask.reshape(-1, width).cpu().numpy()
         )
-        self._start.update(relative[:, 0].cpu().numpy(), chunk.mask[:, 0].cpu().numpy())
+        self._set_off(relative[:, 0], chunk.mask[:, 0])
         if chunk.anchor is not None and chunk.anchor_mask is not None:
             self._proprio.update(chunk.anchor.cpu().numpy(), chunk.anchor_mask.cpu().numpy())
+
+    def update_start(self, chunk: ActionChunk) -> None:
+        """Add only where chunks set off: of those that overrun the end of their episode."""
+        mask = chunk.mask[:, :1]
+        relative = to_relative(chunk.actions[:, :1], chunk.anchor, self.layout, mask)
+        self._set_off(relative[:, 0], mask[:, 0])
+
+    def _set_off(self, relative: Tensor, mask: Tensor) -> None:
+        """First frames, relative to the anchor, [B, D]."""
+        self._start.update(relative.cpu().numpy(), mask.cpu().numpy())
 
     def build(self) -> EmbodimentStatistics:
         """The statistics.

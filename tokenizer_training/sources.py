@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from rvq_action.chunk import ActionChunk
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.episode import Episode
 from rvq_action.data.idle import IdleRule
@@ -51,6 +52,15 @@ class Source:
     def fit_windows(self) -> Windows:
         """Every full window of the fitted episodes: what statistics are computed on."""
         return Windows(self._episodes(self.fitted), self.horizon)
+
+    def late_chunks(self, size: int) -> Iterator[ActionChunk]:
+        """The windows of the fitted episodes that overrun the end of theirs, `size` at a time."""
+        windows = Windows(self._episodes(self.fitted), self.horizon, tails=True)
+        lengths = {episode.index: len(episode) for episode in windows.episodes}
+        ends = np.array([lengths[index] for index in windows.episode_ids])
+        late = np.flatnonzero(windows.starts + self.horizon > ends)
+        for first in range(0, len(late), size):
+            yield windows.chunk(late[first : first + size])
 
     def moving_windows(self, horizon: int) -> Windows:
         """Windows to train on: those of the fitted episodes where something moves, with tails."""

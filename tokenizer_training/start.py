@@ -32,7 +32,11 @@ FEATURE_WINDOWS = 4096
 
 
 def fit_embodiments(sources: Sequence[Source]) -> dict[str, Embodiment]:
-    """Statistics of every embodiment, streamed over the full windows of its fitted episodes."""
+    """Statistics of every embodiment, streamed over the full windows of its fitted episodes.
+
+    Where chunks set off is also measured on the windows that overrun the end of an episode: they
+    are trained on, and some moments, an opening gripper say, are the first frame of no other.
+    """
     builders: dict[str, StatisticsBuilder] = {}
     datasets = {source.dataset.embodiment: source.dataset for source in reversed(sources)}
     for source in sources:
@@ -41,6 +45,8 @@ def fit_embodiments(sources: Sequence[Source]) -> dict[str, Embodiment]:
         windows = source.fit_windows()
         for first in range(0, len(windows), PASS):
             builder.update(windows.chunk(slice(first, first + PASS)))
+        for late in source.late_chunks(PASS):
+            builder.update_start(late)
     return {
         name: Embodiment(
             datasets[name].layout,

@@ -8,12 +8,15 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from rvq_action import WALL_26, ActionChunk, ActionLayout, ActionTokenizer
+from rvq_action import WALL_26, ActionChunk, ActionLayout, ActionTokenizer, DeltaRule
 from rvq_action.relative import to_relative
 from rvq_action.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
+from rvq_action.start_range import StartRange
 from rvq_action.statistics import EmbodimentStatistics
-from tests.rvq_action.robots import ARM, RECIPE, arm_chunk, fit, wall_chunk
+from rvq_action.training_range import TrainingRange
+from tests.rvq_action.robots import ARM, RECIPE, arm_chunk, embodiment_of, fit, wall_chunk
 
+GRIPPER = ARM.index("gripper")
 ROTATION = slice(WALL_26.index("right_rot6d_0"), WALL_26.index("right_rot6d_5") + 1)
 
 
@@ -42,6 +45,11 @@ def random_codes(tokenizer: ActionTokenizer, count: int = 300) -> torch.Tensor:
     return torch.randint(-1, c.codebook_size, shape, generator=generator)
 
 
+def anchored(layout: ActionLayout) -> list[int]:
+    """Channels that set off from an anchor."""
+    return [i for i, c in enumerate(layout.channels) if c.delta is not DeltaRule.RAW]
+
+
 def first_frames(layout: ActionLayout, chunk: ActionChunk) -> torch.Tensor:
     return to_relative(chunk.actions, chunk.anchor, layout, chunk.mask)[:, 0]
 
@@ -54,10 +62,10 @@ def test_any_codes_set_off_where_training_chunks_did(tokenizer, name, horizon, r
     known = tokenizer.embodiments[name]
     codes = random_codes(tokenizer)
     frames = tokenizer.decode(codes, horizon, embodiment=name, fps=rate * chunk.fps, relative=True)
-    real = first_frames(layout, chunk)
+    first, real = (f[:, anchored(layout)] for f in (frames[:, 0], first_frames(layout, chunk)))
     slack = 1e-4 * (real.amax(0) - real.amin(0)).clamp(min=1e-3)
-    assert (frames[:, 0] <= real.amax(0) + slack).all()
-    assert (frames[:, 0] >= real.amin(0) - slack).all()
+    assert (first <= real.amax(0) + slack).all()
+    assert (first >= real.amin(0) - slack).all()
     assert known.range.contains(frames).all()
 
 
@@ -112,6 +120,39 @@ def test_a_channel_that_no_first_frame_showed_has_the_range_of_all_frames():
     known = tokenizer.embodiments["arm"]
     assert known.statistics.start.count[1] == 0
     assert known.start.first.high[1] == known.range.high[1] > 0
+
+
+def opened_late() -> ActionChunk:
+    """Chunks whose gripper is closed in every first frame, and open in some of the last ones."""
+    chunk = displaced(arm_chunk(512))
+    actions = chunk.actions.clone()
+    actions[:, :15, GRIPPER] = 0.0
+    anchor = chunk.anchor.clone()
+    anchor[:, GRIPPER] = 0.0
+    return replace(chunk, actions=actions, anchor=anchor)
+
+
+def test_a_gripper_that_opens_only_late_in_training_chunks_is_not_shut_again():
+    chunk = opened_late()
+    tokenizer = fit({"arm": (ARM, chunk)}, replace(RECIPE, slots=6))
+    assert tokenizer.embodiments["arm"].statistics.start.max[GRIPPER] == 0.0
+    proprio = chunk.anchor.clone()
+    proprio[:, GRIPPER] = 1.0
+    hold = torch.full_like(random_codes(tokenizer, len(proprio)), -1)
+    held = tokenizer.decode(hold, 20, proprio=proprio, embodiment="arm")
+    torch.testing.assert_close(held[..., GRIPPER], torch.ones(len(proprio), 20), atol=1e-4, rtol=0)
+    known = tokenizer.embodiments["arm"]
+    openly = torch.zeros(3, 20, ARM.width)
+    openly[..., GRIPPER] = 1.0
+    assert torch.equal(known.start.join(openly), openly)
+
+
+def test_the_range_of_first_frames_is_no_wider_than_that_of_all_frames():
+    statistics = embodiment_of(ARM, displaced(arm_chunk(256))).statistics
+    wide = replace(statistics.start, min=[-99.0] * ARM.width, max=[99.0] * ARM.width)
+    whole = TrainingRange(statistics.actions, ARM)
+    start = StartRange(replace(statistics, start=wide), whole, ARM)
+    assert torch.equal(start.first.low, whole.low) and torch.equal(start.first.high, whole.high)
 
 
 def test_artefacts_from_before_are_read_and_decode_as_they_did(tokenizer, tmp_path):

@@ -23,6 +23,7 @@ from tokenizer_training.dropout import (
     token_positions,
 )
 from tokenizer_training.sources import open_sources
+from tokenizer_training.start import fit_embodiments
 from tokenizer_training.stream import BatchStream, StepLoader
 
 PLAIN = Augmentation(rate=0)
@@ -46,6 +47,17 @@ class TestSources:
         assert set(source.validation_windows().episode_ids) == set(source.validation)
         assert set(source.fit_windows().episode_ids) == set(source.fitted)
         assert set(source.moving_windows(10).episode_ids) <= set(source.fitted)
+
+    def test_where_chunks_set_off_is_measured_at_the_end_of_episodes_too(self, dataset):
+        (source,) = open_sources([dataset])
+        known = fit_embodiments([source])["test_arm"].statistics
+        episodes = [source.dataset.episodes[i] for i in source.fitted]
+        first = np.concatenate([e.actions - e.proprio for e in episodes])
+        assert known.start.count == [len(first)] * 3
+        np.testing.assert_allclose(known.start.min, first.min(0))
+        np.testing.assert_allclose(known.start.max, first.max(0))
+        full = sum(len(e) - source.horizon + 1 for e in episodes)
+        assert known.actions.count == [full * source.horizon] * 3
 
     def test_too_few_episodes(self, tmp_path):
         path = write_v3(tmp_path / "short", (30, 30))
