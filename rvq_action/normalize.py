@@ -1,18 +1,20 @@
 """Physical units <-> model space, channel by channel.
 
 x̃ = (x - m) / s with m = (q99 + q01) / 2 and s = max((q99 - q01) / 2, 0.05 · (max - min) / 2):
-the quantiles land on ±1 and a channel that hardly ever moves is not blown up. Beyond ±1.5 the
+the quantiles land on ±1 and a channel that hardly ever moves is not blown up; one that only differs
+by the rounding of float32 is constant, with s = 1. Beyond ±1.5 the
 scale turns logarithmic (*companding*), so that a rare large motion keeps its size without taking
 every bit: nothing is clipped, and the way back is exact. Masked entries are exactly 0.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rvq_action.branching import may_look
-from rvq_action.statistics import ChannelStatistics
+from rvq_action.statistics import ChannelStatistics, is_constant
 
 FLOOR = 0.05
 KNEE, SOFTNESS = 1.5, 0.25
@@ -54,9 +56,10 @@ class Normalizer:
         low, high = torch.tensor(statistics.q01), torch.tensor(statistics.q99)
         smallest, largest = torch.tensor(statistics.min), torch.tensor(statistics.max)
         scale = torch.maximum((high - low) / 2, FLOOR * (largest - smallest) / 2)
+        still = is_constant(np.array(statistics.min), np.array(statistics.max))
         self.seen = torch.tensor(statistics.count) > 0
         self.middle = (high + low) / 2
-        self.scale = torch.where(scale > 0, scale, 1.0)
+        self.scale = torch.where(torch.from_numpy(still), 1.0, scale)
         self.lowest = compress((smallest - self.middle) / self.scale)
         self.highest = compress((largest - self.middle) / self.scale)
 

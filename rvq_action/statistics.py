@@ -20,7 +20,14 @@ from rvq_action.layout import ActionLayout
 from rvq_action.relative import to_relative
 
 BINS = 8192
+ROUNDING = 1e-6
+"""Of values up to 1, and as a share of larger ones."""
 QUANTILES = {"q01": 0.01, "q99": 0.99}
+
+
+def is_constant(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """bool [D]: whether values between [D] and [D] differ by no more than float32 rounds."""
+    return high - low <= ROUNDING * np.maximum(1.0, np.maximum(np.abs(low), np.abs(high)))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from rvq_action.relative import to_relative
 from rvq_action.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from rvq_action.statistics import ChannelStatistics, StatisticsBuilder
 from rvq_action.training_range import TrainingRange
+from rvq_action.transform import Windows, moving_channels
 from tests.rvq_action.robots import WALL_HORIZON, arm_chunk, embodiment_of, wall_chunk
 
 RIGHT = [WALL_26.index(f"right_rot6d_{i}") for i in range(6)]
@@ -60,6 +63,32 @@ def test_a_constant_channel_is_zero_and_comes_back():
     normalizer = Normalizer(statistics_of(values))
     assert not normalizer.normalize(values).any()
     assert torch.equal(normalizer.denormalize(torch.full((3, 1), 99.0)), values[:3])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.37, -5000.0])
+def test_rounding_is_no_motion(value):
+    noise = torch.randn(500, 1, generator=torch.Generator().manual_seed(0)).clamp(-1, 1).double()
+    size = max(1.0, abs(value))
+    values = (value + 3e-7 * size * noise).float()
+    normalizer = Normalizer(statistics_of(values))
+    assert normalizer.normalize(values).abs().max() <= 1e-6 * size
+    decoded = normalizer.denormalize(torch.randn(9, 1))
+    assert (decoded - value).abs().max() <= 1e-6 * size
+    small = (value + 3e-5 * size * noise).float()
+    assert Normalizer(statistics_of(small)).normalize(small).abs().max() > 0.9
+
+
+def test_a_rotation_that_stays_within_a_chunk_moves_nothing():
+    chunk = wall_chunk(300)
+    actions = chunk.actions.clone()
+    actions[..., RIGHT] = chunk.anchor[:, None, RIGHT]
+    still = replace(chunk, actions=actions)
+    known = embodiment_of(WALL_26, still)
+    relative = to_relative(still.actions, still.anchor, WALL_26, still.mask)[..., RIGHT]
+    assert relative.amax((0, 1)).sub(relative.amin((0, 1))).max() > 0
+    given = known.to_model(still, 1, WALL_26.width, False)
+    assert given.x[..., RIGHT].abs().max() < 1e-6
+    assert moving_channels(Windows(given.x, given.mask)) == 4
 
 
 def test_what_is_made_during_inference_serves_training():

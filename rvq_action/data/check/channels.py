@@ -8,6 +8,7 @@ import numpy as np
 
 from rvq_action.data.check.finding import Finding, counted, failed, listed, passed, warned
 from rvq_action.data.check.recording import Recording
+from rvq_action.statistics import is_constant
 
 SATURATED_SHARE = 0.02
 """Share of frames at exactly the same extreme from which a channel counts as saturated."""
@@ -34,7 +35,7 @@ def check_constant(names: dict, values: dict[str, list[np.ndarray]]) -> Finding:
     constant = []
     for feature, episodes in values.items():
         rows = np.concatenate(episodes)
-        flat = np.ptp(rows, axis=0) <= 1e-6 * np.maximum(1, np.abs(rows).max(0))
+        flat = is_constant(rows.min(0), rows.max(0))
         constant += [
             f"{feature} {names[feature][c]} = {rows[0, c]:.4g}" for c in np.flatnonzero(flat)
         ]
