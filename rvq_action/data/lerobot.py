@@ -174,11 +174,14 @@ class LeRobotReader:
         return self.features[name]
 
 
-def _flatten(names: None | str | list | dict) -> list[str]:
-    """LeRobot's `names`: null, a list, or lists in a dict."""
+def _flatten(names: object) -> list[str]:
+    """LeRobot's `names`: null, a list, lists in a dict, or a dict from names to their places."""
     if names is None:
         return []
-    if isinstance(names, str):
-        return [names]
-    parts = names.values() if isinstance(names, dict) else names
-    return [name for part in parts for name in _flatten(part)]
+    if isinstance(names, dict):
+        if all(isinstance(place, int) for place in names.values()):
+            return [str(name) for name in sorted(names, key=names.__getitem__)]
+        names = list(names.values())
+    if not isinstance(names, list | tuple):
+        return [str(names)]
+    return [name for part in names for name in _flatten(part)]

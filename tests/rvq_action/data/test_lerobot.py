@@ -245,6 +245,11 @@ def test_real_recordings(shared_data, name):
         ({"motors": ["a", "b", "c"]}, ("a", "b", "c")),
         ({"arm": ["a", "b"], "hand": ["c"]}, ("a", "b", "c")),
         (None, ("action_0", "action_1", "action_2")),
+        ({"delta_y": 1, "gripper": 2, "delta_x": 0}, ("delta_x", "delta_y", "gripper")),
+        ({"arm": {"b": 1, "a": 0}, "hand": "c"}, ("a", "b", "c")),
+        ([7, 8, 9], ("7", "8", "9")),
+        ({"motors": [1, 2.5, "c"]}, ("1", "2.5", "c")),
+        (7, ("action_0", "action_1", "action_2")),
         (["channels"], ("action_0", "action_1", "action_2")),
     ],
 )
