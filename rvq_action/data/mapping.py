@@ -113,6 +113,14 @@ class Mapping:
         without_pose = [c.part for c in self.frames if c not in self._frames_of(self.action)]
         if without_pose:
             raise ValueError(f"`frames` names {without_pose}, but `action` fills no pose of them.")
+        known, whole = self._filled(self.proprio), self._frames_of(self.proprio)
+        partly = [c.part for c in self.frames if c not in whole and known & {*self._pose(c)}]
+        if partly:
+            raise ValueError(
+                f"`frames` names {partly}, but `proprio` fills only a part of the pose: it would "
+                "stay in another frame than the action. Name the source of the whole pose there, "
+                "position and rotation, or of neither and use `delta: raw`."
+            )
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Mapping:
@@ -213,7 +221,12 @@ class Mapping:
     def _frames_of(self, terms: tuple[Term, ...]) -> list[FrameChange]:
         """The changes of frame that apply to these terms: those of parts they fill."""
         filled = self._filled(terms)
-        return [c for c in self.frames if filled.issuperset(sum(c.blocks(self.layout), []))]
+        return [c for c in self.frames if filled.issuperset(self._pose(c))]
+
+    def _pose(self, change: FrameChange) -> list[int]:
+        """The channels that a change of frame turns."""
+        position, rotation = change.blocks(self.layout)
+        return [*position, *rotation]
 
     def _filled(self, terms: tuple[Term, ...]) -> set[int]:
         filled: set[int] = set()

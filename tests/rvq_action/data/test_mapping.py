@@ -213,6 +213,53 @@ MISTAKES = {
 }
 
 
+def with_position_alone(**more: dict) -> dict:
+    """An arm whose state says where its tool is, but not how that is turned."""
+    rotation = {"feature": "pose", "take": ["r0", "r1", "r2"], "rotation": "euler_xyz"}
+    position = {"feature": "pose", "take": ["x", "y", "z"]}
+    groups = {
+        "tool/position": {"channels": ["x", "y", "z"], "unit": "m", "delta": "subtract"},
+        "tool/rotation": {
+            "channels": [f"r{i}" for i in range(6)],
+            "unit": "rot6d",
+            "delta": "raw",
+        },
+    }
+    return {
+        "embodiment": "arm",
+        "layout": {"name": "tool", "groups": groups},
+        "action": {"tool/position": position, "tool/rotation": rotation},
+        "proprio": {"tool/position": position, **more},
+    }
+
+
+def test_a_state_that_would_stay_in_another_frame_than_the_action_is_refused():
+    base = {"translation": [1.0, 0, 0], "rotation": {"euler_xyz": [0, 0, 90], "unit": "deg"}}
+    frames = {"frames": {"tool": {"base": base}}}
+    assert Mapping.from_dict(with_position_alone()).proprio
+    with pytest.raises(ValueError, match=r"\['tool'\], but `proprio` fills only a part"):
+        Mapping.from_dict(with_position_alone() | frames)
+    rotation = with_position_alone()["action"]["tool/rotation"]
+    whole = Mapping.from_dict(with_position_alone(**{"tool/rotation": rotation}) | frames)
+    rows = {"pose": row(position=poses()[0])}
+    action, proprio = whole.read_actions(rows, names), whole.read_proprio(rows, names)
+    np.testing.assert_array_equal(action.values, proprio.values)
+
+
+def test_frames_leave_what_is_no_pose_alone():
+    """A state that knows the gripper alone is in no frame."""
+    data = with_position_alone()
+    data["layout"]["groups"]["tool/gripper"] = {
+        "channels": ["grip"],
+        "unit": "gripper",
+        "delta": "subtract",
+    }
+    data["layout"]["groups"]["tool/position"]["delta"] = "raw"
+    grip = {"tool/gripper": {"feature": "pose", "take": ["grip"]}}
+    data |= {"action": data["action"] | grip, "proprio": grip, "frames": {"tool": {"base": {}}}}
+    assert Mapping.from_dict(data).read_proprio({"pose": row()}, names).mask.sum() == 1
+
+
 @pytest.mark.parametrize("path", MISTAKES)
 def test_mistakes_are_named_with_their_place(path):
     value, message = MISTAKES[path]
