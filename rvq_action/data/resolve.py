@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
+from rvq_action.data.joint_unit import counts_degrees, stored_extremes, told_unit
 from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.mapping import Mapping
 from rvq_action.data.term import Term
@@ -37,6 +39,47 @@ def resolve_mapping(reader: LeRobotReader, mapping: Mapping | str | Path | None 
         return _packaged_match(reader) or _joint_space(reader)
     check_features(found, reader)
     return found
+
+
+class Choice(NamedTuple):
+    """The packaged mapping of a dataset.
+
+    Attributes:
+        name: Its name.
+        mapping: The mapping.
+        why: What the numbers tell for it, where several fit the robot; empty where nothing does.
+        others: Names of those that fit as well; only where the numbers do not tell.
+    """
+
+    name: str
+    mapping: Mapping
+    why: str = ""
+    others: tuple[str, ...] = ()
+
+
+def packaged_choice(reader: LeRobotReader) -> Choice | None:
+    """The packaged mapping that fits a dataset's robot and features; None where none does.
+
+    Where one counts joints in percent and another in degrees the numbers decide; where they do not
+    tell, it is percent.
+    """
+    fitting = {}
+    for name, file in packaged_mappings().items():
+        mapping = Mapping.from_yaml(file)
+        robots = [robot.lower() for robot in mapping.robot_types]
+        if reader.robot_type.lower() in robots and _covers(mapping, reader):
+            fitting[name] = mapping
+    if not fitting:
+        return None
+    name, *others = fitting
+    if not others:
+        return Choice(name, fitting[name])
+    told = told_unit(fitting[name], reader.channel_names, stored_extremes(reader))
+    if told is None:
+        return Choice(name, fitting[name], others=tuple(others))
+    agreeing = [n for n, m in fitting.items() if counts_degrees(m) == told.in_degrees]
+    name = next(iter(agreeing), name)
+    return Choice(name, fitting[name], told.why)
 
 
 def packaged_mappings() -> dict[str, Path]:
@@ -100,12 +143,18 @@ def check_columns(mapping: Mapping, reader: LeRobotReader) -> None:
 
 
 def _packaged_match(reader: LeRobotReader) -> Mapping | None:
-    for file in packaged_mappings().values():
-        mapping = Mapping.from_yaml(file)
-        robots = [robot.lower() for robot in mapping.robot_types]
-        if reader.robot_type.lower() in robots and _covers(mapping, reader):
-            return mapping
-    return None
+    choice = packaged_choice(reader)
+    if choice is None:
+        return None
+    if choice.others:
+        logger.warning(
+            "%s: taking mapping %s. Nothing tells whether it was recorded in degrees (LeRobot's "
+            "use_degrees), as %s takes it; if so, give that one.",
+            *(reader.path, choice.name, " or ".join(choice.others)),
+        )
+    elif choice.why:
+        logger.info("%s: taking mapping %s: %s.", reader.path, choice.name, choice.why)
+    return choice.mapping
 
 
 def _covers(mapping: Mapping, reader: LeRobotReader) -> bool:

@@ -15,6 +15,7 @@ from rvq_action.data.check.files import (
 from rvq_action.data.check.finding import Finding, failed, passed, warned
 from rvq_action.data.check.gripper import check_grippers
 from rvq_action.data.check.idle import check_idle
+from rvq_action.data.check.joints import check_joints
 from rvq_action.data.check.lag import check_lag
 from rvq_action.data.check.language import check_language
 from rvq_action.data.check.lengths import check_lengths
@@ -36,7 +37,7 @@ from rvq_action.data.check.recording import (
 )
 from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.mapping import Mapping
-from rvq_action.data.resolve import OWN_FILE, resolve_mapping
+from rvq_action.data.resolve import OWN_FILE, Choice, packaged_choice, resolve_mapping
 
 
 def check_dataset(
@@ -84,7 +85,8 @@ def _check_signals(
         return [*rows, *check_grippers(recording, None), *check_outliers(recording)]
     groups = {f: channel_groups(recording, mapping, f) for f in recording.action_features}
     scaled = {t.feature for t in mapping.action if t.unit is not None or t.scale != (1.0,)}
-    rows += [check_delta_rules(recording, mapping), *check_lag(recording, groups, scaled)]
+    rows += [*check_joints(recording, mapping), check_delta_rules(recording, mapping)]
+    rows += check_lag(recording, groups, scaled)
     rows += check_channels(recording, *columns_by_use(recording, mapping))
     rows += [check_weak(episodes), check_idle(episodes)]
     return [*rows, *check_grippers(recording, mapping), *check_outliers(recording)]
@@ -103,8 +105,23 @@ def _find_mapping(
         return mapping, [passed(name, f"{given}, as asked for")]
     if (reader.path / OWN_FILE).is_file():
         return mapping, [passed(name, f"the dataset's own, {OWN_FILE}")]
-    if mapping.robot_types:
-        return mapping, [passed(name, f"the packaged one for {reader.robot_type}")]
+    if (choice := packaged_choice(reader)) is not None:
+        return mapping, [_chosen(name, choice, reader.robot_type)]
     fix = f"Describe the actions in {OWN_FILE} if they are not plain joints."
     message = f"none fits robot type {reader.robot_type!r}, so channels are taken as joints"
     return mapping, [warned(name, message, fix)]
+
+
+def _chosen(name: str, choice: Choice, robot: str) -> Finding:
+    """A packaged mapping, and whether anything tells it from others of the robot."""
+    message = f"{choice.name}, the packaged one for {robot}"
+    if not choice.others:
+        return passed(name, f"{message}: {choice.why}" if choice.why else message)
+    others = " or ".join(f"`--mapping {other}`" for other in choice.others)
+    return warned(
+        name,
+        f"{message}; nothing tells whether its joints are in percent of their range, as that takes "
+        "them, or in degrees",
+        "If it was recorded with `use_degrees: true`, as LeRobot does since 0.4.4 where nothing is "
+        f"said, give {others} here and in training.",
+    )

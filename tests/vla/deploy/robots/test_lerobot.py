@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rvq_action.data.mapping import Mapping
-from rvq_action.data.resolve import packaged_mappings
+from rvq_action.data.resolve import load_mapping, packaged_mappings
 from rvq_action.data.rows import RowMapping
 from tests.vla.deploy.conftest import SIZE
 from vla.deploy.clock import SimulatedClock
@@ -379,11 +379,7 @@ def test_both_arms_of_one_configuration_keep_their_power(lerobot_installed):
 
 def in_degrees() -> Mapping:
     """The mapping of recordings in degrees."""
-    told = mapping().mapping.to_dict()
-    told["layout"]["groups"]["arm/position"]["unit"] = "rad"
-    for terms in (told["action"], told["proprio"]):
-        terms["arm/position"]["unit"] = "deg"
-    return Mapping.from_dict(told)
+    return load_mapping("so101_degrees")
 
 
 @pytest.mark.parametrize("robot", [{"type": "so101_follower"}, {"type": "bi_so100_follower"}])
@@ -398,14 +394,50 @@ def test_a_unit_that_nobody_speaks_of_has_to_be_the_one_of_the_recordings(
     else:
         with pytest.raises(ValueError, match=f"Say `{word}`, as it was when .* were made"):
             lerobot.build(robot, mapping=recorded)
-    for said in (False, True):
-        lerobot.build({**robot, word: said}, mapping=recorded)
+    lerobot.build({**robot, word: is_in_degrees}, mapping=recorded)
 
 
 def test_the_unit_of_each_of_two_arms_is_looked_at(lerobot_installed):
     arms = {"left_arm_config": {"use_degrees": False}, "right_arm_config": {"port": "COM4"}}
     with pytest.raises(ValueError, match="Say `right_arm_config.use_degrees`"):
         lerobot.build({"type": "bi_so_follower", **arms}, mapping=mapping().mapping)
+
+
+@pytest.mark.parametrize("is_in_degrees", [False, True])
+def test_a_unit_that_is_said_has_to_be_the_one_of_the_recordings(lerobot_installed, is_in_degrees):
+    recorded = in_degrees() if is_in_degrees else mapping().mapping
+    unit = "deg" if is_in_degrees else "normalized"
+    robot = {"type": "so101_follower", "use_degrees": not is_in_degrees}
+    told = rf"`use_degrees` is {not is_in_degrees}, but the mapping .* joints in \['{unit}'\]"
+    with pytest.raises(ValueError, match=rf"{told}.* say {is_in_degrees}"):
+        lerobot.build(robot, mapping=recorded)
+    arms = {
+        "left_arm_config": {"use_degrees": is_in_degrees},
+        "right_arm_config": {"use_degrees": not is_in_degrees},
+    }
+    with pytest.raises(ValueError, match="`right_arm_config.use_degrees` is"):
+        lerobot.build({"type": "bi_so_follower", **arms}, mapping=recorded)
+
+
+def test_degrees_that_a_mapping_turns_into_rad_are_degrees(lerobot_installed):
+    told = in_degrees().to_dict()
+    told["layout"]["groups"]["arm/position"]["unit"] = "rad"
+    for terms in (told["action"], told["proprio"]):
+        terms["arm/position"]["unit"] = "deg"
+    robot, recorded = {"type": "so101_follower"}, Mapping.from_dict(told)
+    lerobot.build(robot, mapping=recorded)
+    with pytest.raises(ValueError, match=r"is False, but the mapping .* joints in \['deg'\]"):
+        lerobot.build({**robot, "use_degrees": False}, mapping=recorded)
+
+
+def test_a_unit_that_the_mapping_does_not_know_is_the_users_to_say(lerobot_installed):
+    told = mapping().mapping.to_dict()
+    told["layout"]["groups"]["arm/position"]["unit"] = "native"
+    recorded, robot = Mapping.from_dict(told), {"type": "so101_follower"}
+    with pytest.raises(ValueError, match="Say `use_degrees`"):
+        lerobot.build(robot, mapping=recorded)
+    for said in (False, True):
+        lerobot.build({**robot, "use_degrees": said}, mapping=recorded)
 
 
 @pytest.mark.parametrize("example", ["so101", "koch"])
