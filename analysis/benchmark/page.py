@@ -9,8 +9,9 @@ from pathlib import Path
 from string import Template
 
 from analysis import svg
+from analysis.benchmark.result import Benchmark, DatasetBenchmark, Entry
 from analysis.benchmark.runners import PUBLIC, WAYS
-from analysis.benchmark.study import FAST, Benchmark, DatasetBenchmark, Entry
+from analysis.benchmark.study import FAST
 from analysis.columns import Column
 from analysis.report import figure
 from analysis.report_tables import heading, table

@@ -1,15 +1,11 @@
-"""How long tokenizers take to encode and to decode, beside FAST, in one run on one machine.
-
-benchmark.json is `{"hardware": ..., "threads": n, "datasets": {dataset: {"bits": ..., "entries":
-[...]}}}`, an entry per tokenizer, way, device and batch; see `Entry`.
-"""
+"""How long tokenizers take to encode and to decode, beside FAST, in one run on one machine."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from analysis.benchmark.race import CALLS, PASSES, Runner, Times, race
+from analysis.benchmark.result import Benchmark, DatasetBenchmark, Entry
 from analysis.benchmark.runners import (
     BF16,
     COMPILED,
@@ -39,72 +36,6 @@ BATCHES = (1, 64, 4096)
 FAST = "FAST"
 EXPORTING = ("onnx", "onnxscript", "onnxruntime")
 """What the exported files take to be written and run."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One tokenizer asked in one way, at one size of batch.
-
-    Attributes:
-        tokenizer: Its name; FAST's with its scale.
-        way: One of `runners.WAYS`, or `FAST`.
-        device: `cpu` or `cuda`.
-        batch: Chunks per call.
-        encode_us: Median microseconds per chunk.
-        decode_us: The same.
-        encode_ratio: Median over the passes of the time over FAST's in the same pass.
-        decode_ratio: The same.
-        both_ratio: The same for encoding and decoding together.
-        same_codes: Share of the chunks whose codes are those of `public` on the CPU.
-        error_ratio: Mean squared error of what is decoded, in scored space, over that of `public`
-            on the CPU; None for `model`, which stays in model space.
-    """
-
-    tokenizer: str
-    way: str
-    device: str
-    batch: int
-    encode_us: float
-    decode_us: float
-    encode_ratio: float
-    decode_ratio: float
-    both_ratio: float
-    same_codes: float
-    error_ratio: float | None
-
-
-@dataclass(frozen=True)
-class DatasetBenchmark:
-    """All entries of one dataset.
-
-    Attributes:
-        dataset: Its name.
-        horizon: T.
-        channels: How many channels FAST encodes.
-        bits: Mean bits per chunk of every tokenizer, FAST at the scale chosen included.
-        entries: By batch, then by tokenizer and way.
-    """
-
-    dataset: str
-    horizon: int
-    channels: int
-    bits: dict[str, float]
-    entries: list[Entry]
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """The whole run.
-
-    Attributes:
-        hardware: Processor, graphics processor and versions, in words.
-        threads: Of torch and of FAST's byte-pair encoder.
-        datasets: One entry per dataset.
-    """
-
-    hardware: str
-    threads: int
-    datasets: list[DatasetBenchmark]
 
 
 def compute(
@@ -251,11 +182,11 @@ def _timed(
     entries = []
     for ((name, way), asked), taken in zip(racers.items(), times, strict=True):
         public = (name, FAST if way == FAST else PUBLIC)
-        quality = {
-            "same_codes": _agreement(asked, racers[public], len(drawn)),
-            "error_ratio": errors[name, way] / errors[public] if (name, way) in errors else None,
-        }
-        entries.append(_entry(name, way.split()[0], asked.device, size, taken, times[0], **quality))
+        same = _agreement(asked, racers[public], len(drawn))
+        off = errors[name, way] / errors[public] if (name, way) in errors else None
+        kind, speed = way.split()[0], _speed(taken, times[0])
+        entry = Entry(name, kind, asked.device, size, **speed, same_codes=same, error_ratio=off)
+        entries.append(entry)
     return entries
 
 
@@ -279,26 +210,13 @@ def _error(asked: Runner, data: EvalSet, drawn: list[Batch]) -> float:
     return float(np.mean(squares))
 
 
-def _entry(
-    name: str,
-    way: str,
-    device: str,
-    size: int,
-    times: Times,
-    fast: Times,
-    same_codes: float,
-    error_ratio: float | None,
-) -> Entry:
-    return Entry(
-        tokenizer=name,
-        way=way,
-        device=device,
-        batch=size,
-        encode_us=float(np.median(times.encode)),
-        decode_us=float(np.median(times.decode)),
-        encode_ratio=float(np.median(times.encode / fast.encode)),
-        decode_ratio=float(np.median(times.decode / fast.decode)),
-        both_ratio=float(np.median(times.both / fast.both)),
-        same_codes=same_codes,
-        error_ratio=error_ratio,
-    )
+def _speed(times: Times, fast: Times) -> dict[str, float]:
+    """The figures of speed that an entry has."""
+    found = {
+        "encode_us": times.encode,
+        "decode_us": times.decode,
+        "encode_ratio": times.encode / fast.encode,
+        "decode_ratio": times.decode / fast.decode,
+        "both_ratio": times.both / fast.both,
+    }
+    return {name: float(np.median(values)) for name, values in found.items()}
