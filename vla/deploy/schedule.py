@@ -3,6 +3,7 @@
     receding       |0 1 2 3|....|0 1 2 3|....      execute k frames, stand still, plan
     asynchronous   |0 1 2 3 4 5|2 3 4 5 6|1 2 3    plan while the last chunk goes on; frames that
                          ^ask       ^ask           have passed when the new one arrives are skipped
+    joined         the same, and the new one takes over where the path bends least, see `joining`
     real_time      the same, and the new chunk is told the frames of the old one that it meets
     ensemble       the mean of all chunks that have a frame for now
 
@@ -17,11 +18,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from vla.deploy.chunking import Chunk, ensemble, slowed
+from vla.deploy.joining import smoothest_seam
 from vla.deploy.policy import Committed, PolicyDescription
 from vla.deploy.schedule_settings import ScheduleSettings
 
 RECENT_DELAYS = 10
 """Chunks whose largest delay is expected of the next one."""
+JOINED = ("joined", "real_time")
+EPSILON = 1e-9
+"""Of a second: a moment that is so near has come."""
 
 
 class Due(NamedTuple):
@@ -111,11 +116,15 @@ class RecedingHorizon(_Player):
 
 
 class Asynchronous(_Player):
-    """The next chunk is computed while this one goes on, to its end if need be."""
+    """The next chunk is computed while this one goes on, to its end if need be.
+
+    Where chunks are joined there are two for a while, the one that is played and the next one.
+    """
 
     def __init__(self, policy: PolicyDescription, settings: ScheduleSettings, speed: float) -> None:
         super().__init__(policy, settings, speed)
         self._delays: deque[float] = deque([1 / self.fps], RECENT_DELAYS)
+        self._takes_over = 0.0
 
     def committed(self, now: float) -> Committed | None:
         """What the running chunk still has, where the next one is to go on from it."""
@@ -134,11 +143,26 @@ class Asynchronous(_Player):
             return False
         if was_moving:
             self._delays.append(now - asked)
-        self.chunks = deque([chunk])
+        self._follow(chunk, now)
         return True
 
+    def _follow(self, chunk: Chunk, now: float) -> None:
+        """Let a chunk take over: now, or where chunks are joined before the next one is wanted."""
+        old, self._takes_over = self._playing(now), now
+        self.chunks = deque([chunk])
+        if self.settings.mode in JOINED and old is not None and not old.is_over(now):
+            until = chunk.start + self.frames / chunk.fps
+            self._takes_over = smoothest_seam(old, chunk, now, until)
+            self.chunks.appendleft(old)
+
+    def _playing(self, now: float) -> Chunk | None:
+        """The chunk that is played; the one before is forgotten."""
+        if len(self.chunks) == 2 and now >= self._takes_over - EPSILON:
+            self.chunks.popleft()
+        return self.chunks[0] if self.chunks else None
+
     def due(self, now: float) -> Due | None:
-        chunk = self.newest
+        chunk = self._playing(now)
         if chunk is None or chunk.is_over(now):
             return None
         position = chunk.position(now)

@@ -1,11 +1,11 @@
-"""ScheduleSettings: in which of four ways chunks follow one another; `schedule.py` draws them."""
+"""ScheduleSettings: in which of five ways chunks follow one another; `schedule.py` draws them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Mode = Literal["receding", "asynchronous", "real_time", "ensemble"]
+Mode = Literal["receding", "asynchronous", "joined", "real_time", "ensemble"]
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class ScheduleSettings:
     """How chunks follow one another.
 
     Attributes:
-        mode: `receding`, `asynchronous`, `real_time` or `ensemble`.
+        mode: `receding`, `asynchronous`, `joined`, `real_time` or `ensemble`.
         execute_frames: k, of a chunk before the next one is asked for; half of it where None, each
             one in an ensemble.
         ensemble_decay: m, see `chunking.ensemble`.

@@ -177,12 +177,12 @@ class DeployedVLA:
         return request.committed is not None and not self.most_given
 
     def _given(self, seen: Sequence[Observation], committed: Sequence[Committed | None]) -> Given:
-        """The frames that the robot goes on with, as many as it was trained for.
+        """The frames that the robot will have executed, as far as it was trained to be given them.
 
-        That is more than will have been executed, mostly. Where it was less it would be free to
-        have begun already what the robot has not; and an answer that is late finds it prepared.
+        Frames beyond them would repeat what the robot may do anyway, and move the seam to where the
+        last chunk ends: where one can be chosen, `joining` finds a better one.
         """
-        frames = [0 if c is None else min(self.most_given, len(c.actions)) for c in committed]
+        frames = [0 if c is None else min(self.most_given, c.delay) for c in committed]
         width, device = self.policy.config.action_width, self.policy.model.device
         actions = torch.zeros(len(seen), self.horizon, width)
         for row, (now, told) in enumerate(zip(seen, committed, strict=True)):

@@ -53,7 +53,7 @@ def test_a_policy_whose_first_chunks_are_unusable_is_not_waited_for_like_one_tha
     assert report.seconds == pytest.approx(0.2 + 0.5)
 
 
-MODES = ("receding", "asynchronous", "real_time", "ensemble")
+MODES = ("receding", "asynchronous", "joined", "real_time", "ensemble")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -19,7 +19,7 @@ STALE_S = 0.5
 SAFETY = SafetySettings(stale_chunk_s=STALE_S, stop_after_s=3.0, start_timeout_s=3.0)
 HALF_S = HORIZON / 2 / RATE
 """After which the next chunk is asked for, at full speed."""
-MODES: tuple[Mode, ...] = ("asynchronous", "real_time", "ensemble")
+MODES: tuple[Mode, ...] = ("asynchronous", "joined", "real_time", "ensemble")
 
 
 class Late(SimulatedInference):

@@ -100,21 +100,19 @@ def test_committed_frames_are_given_to_a_policy_that_was_trained_for_as_many(goi
     assert not caplog.records
 
 
-def test_it_is_given_as_many_frames_as_it_was_trained_for_whatever_the_delay(going_on):
-    """An answer that is late finds them prepared, and makes none that follow slower."""
+def test_it_is_given_what_will_have_been_executed_and_no_more_than_it_was_trained_for(going_on):
     deployed = DeployedVLA(going_on, "arm", steps=3)
     running = deployed.act(Request(seen(), "wave", 1)).astype(np.float64)
-
-    def going_on_from(actions, delay):
-        return deployed.act(Request(seen(), "wave", 0, Committed(actions, delay)))
-
-    six = going_on_from(running, 6)
-    np.testing.assert_allclose(six[:6], running[:6], atol=1e-4)
-    for delay in (0, 1, 7, 20):
-        np.testing.assert_array_equal(going_on_from(running, delay), six)
-    short = going_on_from(running[:2], 2)
-    np.testing.assert_allclose(short[:2], running[:2], atol=1e-4)
-    assert np.abs(short[2:6] - six[2:6]).max() > 1e-3
+    chunks = {
+        delay: deployed.act(Request(seen(), "wave", 0, Committed(running, delay)))
+        for delay in (2, 6, 7, 20)
+    }
+    for delay, count in ((2, 2), (6, 6), (7, 6), (20, 6)):
+        np.testing.assert_allclose(chunks[delay][:count], running[:count], atol=1e-4)
+        assert np.abs(chunks[delay][count:] - running[count:]).max() > 1e-3
+    assert np.abs(chunks[2][2:6] - chunks[6][2:6]).max() > 1e-3
+    np.testing.assert_array_equal(chunks[7], chunks[6])
+    np.testing.assert_array_equal(chunks[20], chunks[6])
 
 
 def test_without_it_is_guided_and_says_once_how_to_have_it_sooner(policy, going_on, caplog):

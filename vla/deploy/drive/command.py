@@ -86,5 +86,5 @@ def _settings(told: dict[str, Any], instruction: str) -> DeploymentSettings:
     from vla.deploy.schedule_settings import ScheduleSettings
     from vla.deploy.settings import DeploymentSettings
 
-    schedule = ScheduleSettings(told["schedule"] or "asynchronous", told["execute_frames"])
+    schedule = ScheduleSettings(told["schedule"] or "joined", told["execute_frames"])
     return DeploymentSettings(instruction, told["seconds"], schedule)

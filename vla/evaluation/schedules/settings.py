@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from vla.deploy.robots.metaworld_tasks import check_tasks
 from vla.deploy.schedule_settings import Mode
 
-Way = Literal["receding", "asynchronous", "real_time", "guided", "ensemble"]
+Way = Literal["receding", "asynchronous", "joined", "real_time", "guided", "ensemble"]
 """The schedules' modes; `guided` is `real_time` of a policy that is never given frames."""
 
 

@@ -38,8 +38,8 @@ def go_on_from(
 ) -> dict[str, Any]:
     """What `VLAPolicy.act` is told of frames that the robot will execute meanwhile.
 
-    They are `given` to a policy that was trained so, as many as it was trained for; any other takes
-    a `guide` towards them.
+    They are `given` to a policy that was trained so, up to as many as it was trained for; any other
+    takes a `guide` towards them.
 
     Args:
         policy: The policy.
@@ -79,7 +79,7 @@ def go_on_from(
     device = policy.model.device
     target = torch.cat([t.x for t in told]).to(device)
     if most_given := min(policy.config.committed_frames, horizon - 1):
-        frames = torch.full((len(seen),), min(count, most_given), device=device)
+        frames = torch.full((len(seen),), min(delay, count, most_given), device=device)
         return {"given": Given(target, frames)}
     weights = soft_mask(horizon, min(delay, count), count)[:, None]
     mask = torch.cat([weights * t.mask for t in told]).to(device)
