@@ -19,6 +19,8 @@ BACK = 2
 """Frames before a seam, and bends at it: of the new chunk's first frame and of the one behind."""
 SAME = 0.01
 """Of a usual bend: plans that are so near to one another do not differ yet."""
+GAIN = 0.75
+"""Of what the best seam saves against taking over at once: the first one that saves as much."""
 ROUNDING = 1e-6
 """Of a channel's largest value: bends that are no larger are none."""
 
@@ -48,9 +50,10 @@ def smoothest_seam(old: Chunk, new: Chunk, now: float, until: float) -> float:
     usual = bends.mean((0, 1))
     unit = np.where(usual > ROUNDING * np.abs(paths).max((0, 1)), usual, np.inf)
     differ = (np.abs(before[BACK:] - behind[:count]) > SAME * unit).any(1)
-    costs = [_cost(bends[at] / unit, at) for at in range(count)]
     first = int(differ.argmax())
-    return moments[first + int(np.argmin(np.round(costs[first:], 9)))]
+    costs = np.array([_cost(bends[at] / unit, at) for at in range(first, count)])
+    enough = costs <= costs.min() + (1 - GAIN) * (costs[0] - costs.min()) + ROUNDING
+    return moments[first + int(enough.argmax())]
 
 
 def _moments(old: Chunk, new: Chunk, now: float, until: float) -> list[float]:

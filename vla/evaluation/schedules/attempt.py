@@ -62,9 +62,8 @@ class Attempts:
         config = MetaWorldConfig(start.task)
         mode = "real_time" if way == "guided" else way
         schedule = ScheduleSettings(mode, self.trials.execute_frames)
-        given = policy.most_given if mode == "real_time" else 0
         told = DeploymentSettings(config.instruction, self.trials.seconds, schedule, keys=False)
-        trace = Trace(robot.description.layout, policy.horizon, given)
+        trace = Trace(robot.description.layout)
         looks: dict[str, Any] = {"is_done": lambda: robot.is_solved, "witness": trace}
         report = run(robot, policy, told, clock, inference, **looks)
         if report.ending is Ending.EMERGENCY_STOP:
