@@ -24,6 +24,7 @@ from tokenizer_training.callbacks import (
     ValidationSettings,
 )
 from tokenizer_training.datamodule import ActionDataModule
+from tokenizer_training.divergence import Divergence
 from tokenizer_training.features.cache import DatasetFeatures
 from tokenizer_training.module import TokenizerModule
 from tokenizer_training.pretrained import going_on
@@ -246,6 +247,7 @@ def train(
     }
     best = BestTokenizer(run.validation, samples, folder.tokenizer)
     last = ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps)
+    trainer.callbacks += [Divergence(last)]  # type: ignore[attr-defined]
     if run.semantic_slots:
         chunks = sample_windows(sources, run.semantic.windows)
         trainer.callbacks += [SemanticCodebooks(chunks, run.semantic)]  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ from vla.policy import VLAPolicy
 from vla.training.bridge import GradientBridge
 from vla.training.callbacks import KeptPolicies, PolicyExport, ResumePoint, Speed
 from vla.training.datamodule import VLADataModule
+from vla.training.divergence import Divergence
 from vla.training.module import VLAModule
 from vla.training.start import ShapeSettings, start_policy
 from vla.training.validation import ActionError, HeldOut, ValidationSettings, held_out_windows
@@ -151,14 +152,16 @@ def fit(
     trainer: Trainer,
 ) -> None:
     """Take the steps that are missing."""
+    last = ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps)
     trainer.callbacks += [  # type: ignore[attr-defined]
+        Divergence(last),
         GradientBridge(folder.gradients, run.gradients_every_n_steps),
         ActionError(held_out(run, module.policy), run.validation.every_n_steps),
         LearningRateMonitor("step"),
         Speed(trainer.log_every_n_steps),  # type: ignore[attr-defined]
         PolicyExport(folder.policy, run.policy_every_n_steps),
         *kept_policies(run, folder),
-        ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps),
+        last,
     ]
     trainer.loggers = loggers(folder.path, run.wandb)
     found = run.resume != "never" and folder.checkpoint.is_file()

@@ -69,8 +69,9 @@ class EvalSettings:
             raise ValueError(
                 "There is nothing to look at: give a dataset (--data), a robot (--robots), or both."
             )
-        if min(self.windows, self.trials) < 1 or self.seed < 0:
-            raise ValueError("windows and trials start at 1, seed at 0.")
+        steps = 1 if self.steps is None else self.steps
+        if min(self.windows, self.trials, steps) < 1 or self.seed < 0:
+            raise ValueError("windows, trials and steps start at 1, seed at 0.")
         if not self.seconds > 0 or not 0 < self.low_speed <= LOW or self.latency_s < 0:
             raise ValueError(
                 f"seconds must be positive, low_speed above 0 and at most {LOW}, latency_s not "

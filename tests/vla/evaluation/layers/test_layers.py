@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from rvq_action import ActionTokenizer
 from vla import cli
 from vla.deploy.report import Reason
 from vla.evaluation.layers import attempts, evaluate, sanity
@@ -132,7 +133,8 @@ def test_results_of_another_policy_are_not_gone_on_with(saved, recordings, capsy
     ("changed", "says"),
     [
         ({"data": None}, "give a dataset"),
-        ({"windows": 0}, "windows and trials start at 1"),
+        ({"windows": 0}, "windows, trials and steps start at 1"),
+        ({"steps": 0}, "windows, trials and steps start at 1"),
         ({"low_speed": 0.0}, "low_speed above 0 and at most 0.5"),
         ({"low_speed": 0.999}, "low_speed above 0 and at most 0.5"),
         ({"pathway": "words"}, "pathway is one of"),
@@ -187,6 +189,22 @@ def test_a_robot_that_shows_itself_is_looked_at_without_a_dataset(sawyer_policy)
     subject = replace(subject, policy=replace(sawyer_policy, config=blind))
     (check,) = sanity.judge(sanity.measure(subject), Gates())
     assert not check.passed and "nose" in check.detail
+
+
+def test_a_robot_of_another_rate_is_looked_at_at_the_policys_own(subject, recordings):
+    """As it would be driven."""
+    settings = replace(
+        subject.settings, data=None, robots=(f"replay:{recordings}#1",), instruction="go"
+    )
+    tokenizer = subject.policy.tokenizer
+    known = replace(tokenizer.embodiments["test_arm"], fps=15.0)
+    slower = ActionTokenizer(tokenizer.model, {"test_arm": known}, tokenizer.metadata)
+    policy = replace(
+        subject.policy,
+        tokenizer=slower,
+        samples=replace(subject.policy.samples, tokenizer=slower),
+    )
+    assert Subject(policy, settings).look().fps == 15.0
 
 
 def test_trials_with_other_settings_are_neither_mixed_nor_lost(subject, recordings, tmp_path):
