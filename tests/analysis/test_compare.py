@@ -12,7 +12,7 @@ from analysis import compare, report, stability, table
 from analysis.adaptive import AdaptiveCodec, tolerances
 from analysis.cli import main
 from analysis.codecs import BinsCodec, FastCodec
-from analysis.compare import Comparison
+from analysis.compare import Comparison, DatasetComparison
 from analysis.evalset import load_eval_sets
 from analysis.group_errors import compute as group_error
 from analysis.group_errors import groups_of
@@ -98,6 +98,28 @@ def test_the_page_is_self_contained_and_names_its_subject(comparison, tmp_path):
     assert text.count("<svg") >= 7 and "var(--series-0)" in text
     assert not re.search(r"(src|href)=\"http|#0102|NaN|\bnan\b", text.split("<main>")[1])
     assert len(text) < 3_000_000
+
+
+def without_intervals(result: DatasetComparison) -> DatasetComparison:
+    """As with fewer than four held-out episodes."""
+    return replace(result, rows=[replace(row, intervals={}) for row in result.rows])
+
+
+def test_pages_and_tables_tell_figures_without_intervals(comparison):
+    (result,) = comparison.datasets
+    bare = Comparison([without_intervals(result)], "a machine")
+    assert not any(name.endswith("_ci") for row in bare.metrics()[result.data.name].values()
+                   for name in row)  # fmt: skip
+    for text in (report.render(bare).split("<main>")[1], table.render(bare)):
+        assert f"{result.row('mine').metrics['score_adaptive']:.2f}" in text
+        assert not re.search(r"\bnan\b|\[\]|<small>", text, re.IGNORECASE)
+
+
+def test_the_number_of_held_out_episodes_stands_beside_intervals(comparison):
+    assert comparison.metrics()["so101_pick_tape"]["mine"]["episodes"] == 8
+    for text in (report.render(comparison), table.render(comparison)):
+        assert "Intervals resample only 8 held-out episodes and are too narrow" in text
+    assert ">episodes</th>" in report.render(comparison)
 
 
 def test_the_terminal_table_shows_scores(comparison):
