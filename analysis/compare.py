@@ -176,6 +176,7 @@ def _compare(
         bench.add(BinsCodec(data))
         for name, codec in known.items():
             tokens[name] = codec, bench.add_ours(codec)
+        bench.time()
     _add_yardstick(result)
     against_fast.add(result.rows, result.families, bench.bootstrap)
     result.trajectories = trajectories.compute(data, _drawn(tokens, list(known)))
