@@ -10,6 +10,7 @@ import pytest
 from rvq_action import ActionTokenizer
 from vla import cli
 from vla.deploy.report import Reason
+from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.layers import attempts, evaluate, sanity
 from vla.evaluation.layers.gates import Check, Gates
 from vla.evaluation.layers.settings import EvalSettings
@@ -167,6 +168,13 @@ def test_a_simulated_robot_is_driven_slowly_and_recorded(sawyer_policy, tmp_path
     (tmp_path / "low_speed" / f"{second['name']}.json").unlink()
     again = attempts.measure(replace(subject), tmp_path / "low_speed", 0.5)
     assert again == figures, "the same start again gives the same"
+
+
+def test_chunks_are_played_as_drive_plays_them(sawyer_policy):
+    """What is judged is what the robot will do: drive takes real_time wherever a policy can."""
+    deployed = DeployedVLA(sawyer_policy, "metaworld_sawyer")
+    assert deployed.description.real_time
+    assert EvalSettings("p", "d").scheduling().mode == "real_time"
 
 
 def test_a_recording_is_driven_to_its_end_but_solves_nothing(subject, recordings, tmp_path):
