@@ -30,6 +30,7 @@ from rvq_action.layout import ActionLayout
 from rvq_action.model import PER_PATH, TokenizerModel
 from rvq_action.model_card import model_card
 from rvq_action.processor_files import CODE, SETTINGS, ProcessorSettings, write_processor_files
+from rvq_action.replaceable import check_replaceable
 from rvq_action.statistics import load_statistics, save_statistics
 from rvq_action.tensor_store import save_tensors
 
@@ -40,6 +41,8 @@ CONFIG, WEIGHTS, STATISTICS = "config.json", "model.safetensors", "statistics.js
 EMBODIMENTS, METADATA, CARD = "embodiments.json", "metadata.json", "README.md"
 REQUIRED = (CONFIG, WEIGHTS, STATISTICS, EMBODIMENTS, METADATA)
 FILES = (*REQUIRED, CARD, SETTINGS, CODE)
+OURS = (STATISTICS, EMBODIMENTS)
+"""What no other model's folder holds."""
 PART = "tokenizer"
 """Where the folder of a run keeps its artefact."""
 USUAL = ProcessorSettings()
@@ -52,7 +55,7 @@ def save(tokenizer: ActionTokenizer, path: Path, settings: ProcessorSettings = U
         ValueError: The path is a file, or a directory that holds anything but an artefact.
     """
     path = path.resolve()
-    _check_replaceable(path)
+    check_replaceable(path, FILES, OURS, "tokenizer")
     path.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     staging, old = workplace / "new", workplace / "old"
@@ -66,18 +69,6 @@ def save(tokenizer: ActionTokenizer, path: Path, settings: ProcessorSettings = U
         if old.exists() and not path.exists():
             old.rename(path)
         shutil.rmtree(workplace, ignore_errors=True)
-
-
-def _check_replaceable(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is a file; give the directory to write the tokenizer to.")
-    others = sorted(f.name for f in path.iterdir()) if path.exists() else []
-    others = [name for name in others if name not in FILES]
-    if others:
-        raise ValueError(
-            f"{path} holds files that are no tokenizer's: {others[:5]}. Choose an empty directory; "
-            "nothing was overwritten."
-        )
 
 
 def _write(tokenizer: ActionTokenizer, path: Path, settings: ProcessorSettings) -> None:
