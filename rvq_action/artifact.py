@@ -26,7 +26,6 @@ from rvq_action import hub
 from rvq_action.config import ONE_PATH, TokenizerConfig
 from rvq_action.embodiment import Embodiment
 from rvq_action.json_file import read_json, write_json
-from rvq_action.layout import ActionLayout
 from rvq_action.model import PER_PATH, TokenizerModel
 from rvq_action.model_card import model_card
 from rvq_action.processor_files import CODE, SETTINGS, ProcessorSettings, write_processor_files
@@ -77,12 +76,7 @@ def _write(tokenizer: ActionTokenizer, path: Path, settings: ProcessorSettings) 
     save_tensors(weights, path / WEIGHTS)
     known = tokenizer.embodiments
     save_statistics({name: e.statistics for name, e in known.items()}, path / STATISTICS)
-    embodiments = {
-        name: {"layout": e.layout.to_dict(), "fps": e.fps, "mapping": e.mapping}
-        | ({} if e.fitted else {"fitted": False})
-        for name, e in known.items()
-    }
-    write_json(embodiments, path / EMBODIMENTS)
+    write_json({name: e.to_dict() for name, e in known.items()}, path / EMBODIMENTS)
     write_json(tokenizer.metadata, path / METADATA)
     write_processor_files(path, settings)
     (path / CARD).write_text(model_card(tokenizer), encoding="utf-8")
@@ -141,10 +135,7 @@ def _load_embodiments(path: Path) -> dict[str, Embodiment]:
     embodiments = {}
     for name, entry in described.items():
         try:
-            layout = ActionLayout.from_dict(entry["layout"])
-            mapping, fps = entry["mapping"], float(entry["fps"])
-            fitted = entry.get("fitted", True)
-            embodiments[name] = Embodiment(layout, statistics[name], fps, mapping, fitted)
+            embodiments[name] = Embodiment.from_dict(entry, statistics[name])
         except KeyError as error:
             raise ValueError(f"{path / EMBODIMENTS}: {name!r} lacks {error}.") from error
         except (TypeError, ValueError) as error:

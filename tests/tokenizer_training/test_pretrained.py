@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from rvq_action import ActionTokenizer
+from rvq_action.data import RobotDataset, Windows
 from tests.synthetic import write_v3
 from tests.tokenizer_training.conftest import LENGTHS
+from tokenizer_training.export import export_checkpoint
 
 
 @pytest.fixture
@@ -62,3 +66,18 @@ def test_another_tokenizer_is_another_run(fit_tiny, known):
     fit_tiny()
     with pytest.raises(ValueError, match="tokenizer"):
         fit_tiny("--tokenizer", str(known))
+
+
+def test_a_run_from_a_tokenizer_with_an_added_robot_exports_that_robot_too(
+    fit_tiny, known, dataset, tmp_path
+):
+    tokenizer = ActionTokenizer.from_pretrained(known)
+    name, robot = next(iter(tokenizer.embodiments.items()))
+    seen = Windows(RobotDataset.open(dataset).episodes, 10).chunk(slice(0, 50))
+    grown = tokenizer.with_embodiment("added", robot, replace(seen, embodiment="added"))
+    grown.save_pretrained(tmp_path / "grown")
+
+    folder = fit_tiny("--tokenizer", str(tmp_path / "grown"), name="on")
+    exported = export_checkpoint(folder, tmp_path / "exported")
+    assert [entry.fitted for entry in exported.embodiments.values()] == [True, False]
+    assert list(exported.embodiments) == [name, "added"]
