@@ -22,7 +22,8 @@ def going_on(
     Args:
         tokenizer: Trained or not.
         sources: What is trained on now.
-        metadata: Of the run; the tokenizer's own stays where this says nothing.
+        metadata: Of the run; the tokenizer's own stays where this says nothing, but for its
+            figures: they are of another run's validation episodes.
 
     Raises:
         ValueError: A robot is unknown or read in another way, chunks have another duration, or
@@ -31,7 +32,7 @@ def going_on(
     for source in sources:
         _check_robot(tokenizer, source)
         _check_split(tokenizer, source)
-    known = tokenizer.metadata
+    known = {name: entry for name, entry in tokenizer.metadata.items() if name != "figures"}
     if known.get("seconds") not in (None, metadata["seconds"]):
         raise ValueError(
             f"The tokenizer's chunks last {known['seconds']:g} s, those of this run "

@@ -40,6 +40,8 @@ def test_without_steps_it_is_the_tokenizer(fit_tiny, known):
     before, after = (ActionTokenizer.from_pretrained(p) for p in (known, folder / "tokenizer"))
     weights = before.model.state_dict()
     assert all(torch.equal(weights[n], t) for n, t in after.model.state_dict().items())
+    assert "figures" in before.metadata
+    assert "figures" not in after.metadata, "nothing was measured in this run"
 
 
 def test_a_robot_that_is_not_among_its_own_is_refused(fit_tiny, known, tmp_path):
