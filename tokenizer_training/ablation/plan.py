@@ -18,6 +18,8 @@ from tokenizer_training.fit_cli import FitCLI, decisive
 from tokenizer_training.sources import Source, open_sources
 
 SHOWN = 3
+SPLITTING = ("split_seed", "held_out", "validation", "seconds")
+"""Options of the data by which a dataset is opened, as `open_sources` takes them."""
 
 
 class ParsedOptions(FitCLI):
@@ -137,20 +139,22 @@ def _claims(run: Run, facts: _Facts) -> dict[str, Any]:
             f"{run.recipe.file.name} or the budget."
         ) from error
     options = decisive(json.loads(parsed.parser.dump(parsed.config, format="json")))
-    sources = facts.sources(run.dataset, run.budget.mapping)
+    data = options["data"]
+    how = options.get("mapping"), *(data[name] for name in SPLITTING)
+    sources = facts.sources(run.dataset, *how)
     return decided(options, sources, facts.seen(run))
 
 
 def _portable(claims: dict[str, Any], run: Run) -> dict[str, Any]:
     """The settings without paths of this machine."""
     settings = {**claims, "data": _without_paths(claims["data"])}
-    if run.budget.mapping is not None:
-        settings["mapping"] = Path(run.budget.mapping).name
+    if settings.get("mapping") is not None:
+        settings["mapping"] = Path(settings["mapping"]).name
     return settings
 
 
-def _sources(dataset: Path, mapping: str | None) -> list[Source]:
-    return open_sources([dataset], mapping)
+def _sources(dataset: Path, *how: Any) -> list[Source]:
+    return open_sources([dataset], *how)
 
 
 def _features(path: Path, dataset: str) -> DatasetFeatures:
