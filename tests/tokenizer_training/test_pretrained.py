@@ -70,6 +70,17 @@ def test_another_tokenizer_is_another_run(fit_tiny, known):
         fit_tiny("--tokenizer", str(known))
 
 
+def test_another_tokenizer_behind_the_same_path_is_another_run(fit_tiny, known):
+    words = ("--tokenizer", str(known))
+    fit_tiny(*words, name="on")
+    tokenizer = ActionTokenizer.from_pretrained(known)
+    with torch.no_grad():
+        tokenizer.model.encoder.mean.add_(0.1)
+    tokenizer.save_pretrained(known)
+    with pytest.raises(ValueError, match=r"contents.tokenizer: '\w+' -> '\w+'"):
+        fit_tiny(*words, name="on")
+
+
 def test_a_run_from_a_tokenizer_with_an_added_robot_exports_that_robot_too(
     fit_tiny, known, dataset, tmp_path
 ):

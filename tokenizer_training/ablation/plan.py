@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rvq_action.training_folder import differences
+from rvq_action.tokenizer import ActionTokenizer
+from rvq_action.training_folder import changes
 from tokenizer_training.ablation.row import AblationRow
 from tokenizer_training.ablation.run import Run
 from tokenizer_training.features.cache import DatasetFeatures, FeatureCache
@@ -74,10 +75,11 @@ def plan(runs: Sequence[Run], out: Path, again: bool = False) -> list[Planned]:
 
 
 class _Facts:
-    """Datasets and caches, opened once each."""
+    """Datasets, caches and tokenizers, opened once each."""
 
     def __init__(self) -> None:
         self.sources, self._features = cache(_sources), cache(_features)
+        self.tokenizer = cache(ActionTokenizer.from_pretrained)
         self.defaults = cache(_defaults)
 
     def seen(self, run: Run) -> dict[str, DatasetFeatures]:
@@ -94,7 +96,7 @@ def _compare(run: Run, out: Path, facts: _Facts) -> tuple[Planned | None, list[s
     differing: list[str] = []
     if run.row(out).is_file():
         known = AblationRow.load(run.row(out)).settings
-        differing = differences(completed(known, facts.defaults()), settings)
+        differing = changes(completed(known, facts.defaults()), settings)
         if not differing:
             return None, []
     other = run.folder.differs(claims) if run.folder.record.is_file() else []
@@ -142,7 +144,9 @@ def _claims(run: Run, facts: _Facts) -> dict[str, Any]:
     data = options["data"]
     how = options.get("mapping"), *(data[name] for name in SPLITTING)
     sources = facts.sources(run.dataset, *how)
-    return decided(options, sources, facts.seen(run))
+    known = options.get("tokenizer")
+    start = None if known is None else facts.tokenizer(known)
+    return decided(options, sources, facts.seen(run), start)
 
 
 def _portable(claims: dict[str, Any], run: Run) -> dict[str, Any]:

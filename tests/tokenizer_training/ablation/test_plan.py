@@ -81,6 +81,19 @@ def test_an_option_that_came_after_a_row_counts_as_its_default(run_of, tmp_path)
         plan([run], tmp_path)
 
 
+def test_a_row_knows_what_its_mapping_said_unless_it_is_older(run_of, tmp_path):
+    run = run_of("full")
+    (planned,) = plan([run], tmp_path)
+    row = row_of(planned)
+    row.settings["contents"]["mappings"]["stripes"]["embodiment"] = "another"
+    row.save(run.row(tmp_path))
+    with pytest.raises(ValueError, match="stripes.embodiment: 'another' -> "):
+        plan([run], tmp_path)
+    del row.settings["contents"]
+    row.save(run.row(tmp_path))
+    assert plan([run], tmp_path) == []
+
+
 def test_a_folder_with_another_run_starts_afresh_once(run_of, tmp_path):
     run = run_of("full")
     run.folder.path.mkdir(parents=True)
