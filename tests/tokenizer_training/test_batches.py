@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from rvq_action.chunk import ActionChunk
 from rvq_action.data.split import split_episodes
 from rvq_action.layout import joint_space
 from tests.synthetic import write_v3
+from tests.tokenizer_training.conftest import write_mapping
 from tokenizer_training.augment import Augmentation, scale_motion
 from tokenizer_training.dropout import (
     DropoutRates,
@@ -67,6 +69,25 @@ class TestSources:
         info.write_text(info.read_text().replace('"gripper"', '"jaw"'))
         with pytest.raises(ValueError, match="both embodiment 'test_arm'.*another `embodiment`"):
             open_sources([dataset, other])
+
+    def test_one_embodiment_whose_mappings_read_other_numbers(self, mapped, tmp_path):
+        other = write_mapping(Path(shutil.copytree(mapped, tmp_path / "other")), scale=1000.0)
+        said = "mapped and other are both embodiment 'waver'.*scale: None -> .1000.*`embodiment`"
+        with pytest.raises(ValueError, match=said):
+            open_sources([mapped, other])
+
+    @pytest.mark.parametrize("names", ["x y jaw", "left right jaw", "y x gripper"])
+    def test_columns_may_be_called_otherwise(self, mapped, tmp_path, names):
+        """By the same names, or in the same places: the numbers are read alike."""
+        other, called = Path(shutil.copytree(mapped, tmp_path / "other")), names.split()
+        info, own = other / "meta" / "info.json", other / "meta" / "rvq_mapping.yaml"
+        described = json.loads(info.read_text())
+        for feature in ("action", "observation.state"):
+            described["features"][feature]["names"] = called
+        info.write_text(json.dumps(described))
+        if "x" not in called:
+            own.write_text(own.read_text().replace("[x, y]", "[left, right]"))
+        assert [source.name for source in open_sources([mapped, other])] == ["mapped", "other"]
 
 
 class TestStream:

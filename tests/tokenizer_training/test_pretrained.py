@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ import torch
 from rvq_action import ActionTokenizer
 from rvq_action.data import RobotDataset, Windows
 from tests.synthetic import write_v3
-from tests.tokenizer_training.conftest import LENGTHS
+from tests.tokenizer_training.conftest import LENGTHS, write_mapping
 from tokenizer_training.export import export_checkpoint
 
 
@@ -48,6 +50,14 @@ def test_a_robot_that_is_not_among_its_own_is_refused(fit_tiny, known, tmp_path)
     other = write_v3(tmp_path / "others", LENGTHS, robot="other_arm")
     with pytest.raises(ValueError, match="'other_arm', on which the tokenizer was not fitted"):
         fit_tiny("--tokenizer", str(known), data=other)
+
+
+def test_a_set_that_is_read_by_another_mapping_than_is_kept_is_refused(fit_tiny, mapped, tmp_path):
+    known = fit_tiny(name="known", data=mapped) / "tokenizer"
+    other = write_mapping(Path(shutil.copytree(mapped, tmp_path / "other")), scale=0.5)
+    with pytest.raises(ValueError, match="mapping of 'waver' and that of other.*None -> .0.5"):
+        fit_tiny("--tokenizer", str(known), name="on", data=other)
+    fit_tiny("--tokenizer", str(known), name="on", data=mapped)
 
 
 @pytest.mark.parametrize(
