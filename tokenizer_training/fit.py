@@ -53,6 +53,11 @@ NOT_FURTHER = (
     "Fewer than %d validation episodes: too few to tell learning from memorising, so training does "
     "not go on from the tokenizer. Record more, or raise --data.validation."
 )
+NOTHING_SEEN = (
+    "Fewer than %d validation episodes: too few to tell learning from memorising, so that nothing "
+    "would be trained, and the terms %s are what nothing but training teaches. Record more, raise "
+    "--data.validation, or fit without pictures: --config base."
+)
 LIBRARIES = ("rvq-action", "torch", "lightning", "vector-quantize-pytorch", "numpy")
 
 
@@ -109,6 +114,8 @@ def fit(
     if steps and sum(len(source.validation) for source in sources) < run.validation.least_episodes:
         if run.tokenizer is not None:
             raise ValueError(NOT_FURTHER % run.validation.least_episodes)
+        if module.weights.visual:
+            raise ValueError(NOTHING_SEEN % (run.validation.least_episodes, module.weights.visual))
         logger.warning(TOO_FEW, run.validation.least_episodes)
         sources, steps = [replace(source, validation=()) for source in sources], 0
     check_visual(run, module, data)

@@ -12,12 +12,17 @@ from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.episode import Episode
 from rvq_action.data.idle import IdleRule
 from rvq_action.data.mapping import Mapping
-from rvq_action.data.split import Split, split_episodes
+from rvq_action.data.split import (
+    HELD_OUT,
+    MIN_EPISODES,
+    VALIDATION,
+    Split,
+    split_episodes,
+    validation_size,
+)
 from rvq_action.data.windows import Windows, horizon_frames
 from rvq_action.training_folder import differences
 
-MIN_EPISODES = 3
-"""One to train on, one to validate on, one held out."""
 SHOWN = 3
 """Differences that an error names."""
 
@@ -76,8 +81,8 @@ def open_sources(
     paths: Sequence[str | Path],
     mapping: str | Path | None = None,
     seed: int = 0,
-    held_out: float = 0.2,
-    validation: float = 0.1,
+    held_out: float = HELD_OUT,
+    validation: float = VALIDATION,
     seconds: float = 1.0,
 ) -> list[Source]:
     """Open datasets that one tokenizer is to be trained on.
@@ -116,7 +121,7 @@ def _source(
     if not 0 < validation < 1:
         raise ValueError(f"The validation share must lie between 0 and 1, got {validation}.")
     split = split_episodes(count, seed, held_out)
-    size = max(1, round(validation * len(split.train)))
+    size = validation_size(len(split.train), validation)
     if size >= len(split.train):
         raise ValueError(
             f"{dataset.path}: {len(split.train)} training episodes leave nothing to fit on beside "

@@ -13,10 +13,11 @@ import torch
 
 from rvq_action.blocks import Condition
 from rvq_action.chunk import ActionChunk
-from rvq_action.data.split import split_episodes
+from rvq_action.data.split import episodes_to_train, split_episodes
 from rvq_action.layout import joint_space
 from tests.synthetic import write_v3
 from tests.tokenizer_training.conftest import write_mapping
+from tokenizer_training.ablation.plan import ParsedOptions
 from tokenizer_training.augment import Augmentation, scale_motion
 from tokenizer_training.dropout import (
     DropoutRates,
@@ -53,6 +54,15 @@ class TestSources:
         path = write_v3(tmp_path / "short", (30, 30))
         with pytest.raises(ValueError, match="has 2 episodes; training needs at least 3"):
             open_sources([path])
+
+    @pytest.mark.parametrize("enough", [False, True])
+    def test_as_many_episodes_as_the_check_asks_for_are_trained_on(self, tmp_path, enough):
+        """By what a run's options are where nothing is said."""
+        parsed = ParsedOptions(["--run_dir", ".", "--data.datasets", "."]).config
+        count = episodes_to_train() - (not enough)
+        path, shares = write_v3(tmp_path / "few", (9,) * count), parsed.data
+        (source,) = open_sources([path], None, 0, shares.held_out, shares.validation, 0.5)
+        assert (len(source.validation) >= parsed.validation.least_episodes) is enough
 
     def test_no_dataset(self):
         with pytest.raises(ValueError, match="--data.datasets"):
