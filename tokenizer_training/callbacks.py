@@ -14,6 +14,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
 from rvq_action.chunk import ActionChunk
+from rvq_action.data.split import MIN_VALIDATION
 from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.evaluation import Evaluation, evaluate
@@ -36,7 +37,7 @@ class ValidationSettings:
     every_n_steps: int = 100
     windows: int = 1024
     prefixes: int = 8
-    least_episodes: int = 3
+    least_episodes: int = MIN_VALIDATION
 
     def __post_init__(self) -> None:
         _check_positive(self)

@@ -174,7 +174,7 @@ class TokenizerModule(LightningModule):
 
     def _visual_terms(self, output: TokenizerOutput, sample: Sample) -> dict[str, Tensor]:
         """The visual terms in use, on the chunks of one dataset."""
-        path = self.tokenizer.path(sample.chunk.embodiment)
+        path = self.tokenizer.path_number(sample.chunk.embodiment)
         heads, points = self.heads[key(sample.dataset)], semantic_part(output.latents, self.config)
         terms = heads(points, self._scaled(output.quantized, path), sample.targets)
         return {name: terms[name] for name in self.weights.visual}

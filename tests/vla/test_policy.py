@@ -206,6 +206,14 @@ def test_nothing_else_is_overwritten(policy, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_the_words_of_another_model_are_not_replaced(policy, tmp_path):
+    for name in ("config.json", "vocabulary.json", "README.md"):
+        (tmp_path / name).write_text("of somebody else")
+    with pytest.raises(ValueError, match="no policy's.*nothing was overwritten"):
+        policy.save_pretrained(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def images(**changes) -> dict[str, np.ndarray]:
     pair = {"front": picture(0), "wrist": picture(1)} | changes
     return {name: image for name, image in pair.items() if image is not None}

@@ -13,7 +13,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from rvq_action.training_folder import TrainingFolder, write_text
+from rvq_action.training_folder import CONTENTS, TrainingFolder, write_text
 from vla.action_tokens import ActionTokens, digest
 from vla.data.robot_source import RobotSource
 from vla.data.settings import DataSettings
@@ -129,8 +129,9 @@ def train(run: RunSettings, module: VLAModule, trainer: Trainer) -> Path:
     data.trainer = trainer
     stream = data.stream
     if trainer.is_global_zero:
-        settings = {**run.settings, "found": describe(stream, policy.tokenizer)}
-        folder.claim(settings, fresh=afresh)
+        mappings = {s.name: s.dataset.mapping.decisive() for s in stream.robots}
+        found = {"found": describe(stream, policy.tokenizer), CONTENTS: {"mappings": mappings}}
+        folder.claim({**run.settings, **found}, fresh=afresh)
         write_text(folder.path / "config.yaml", run.config_yaml)
     if folder.is_complete and not afresh:
         logger.info("%s is complete: nothing to train.", folder.path)
