@@ -17,6 +17,8 @@ from analysis.rows import Row, by_bits
 from analysis.score import RatePoint, Ratios, ratios_at_equal_bits, ratios_at_equal_error
 
 RIVALS = (("", "fast"), ("_total", "fast-total"))
+FAILING = 0.01
+"""A FAST that fails on a larger share of its own encodings, each counted as zeros, is no rival."""
 NEAR_IN_BITS = 0.15
 """Word error rates are compared between rows whose bits differ by at most this share."""
 

@@ -1,4 +1,10 @@
-"""95 % intervals by resampling episodes: windows of one episode are not independent."""
+"""95 % intervals by resampling episodes: windows of one episode are not independent.
+
+Resampling a few episodes says little of those that were not recorded. Intervals that should hold
+the true mean in 95 % of the cases hold it, for normally distributed episodes, in 0, 50, 76, 78, 88
+and 91 % with 1, 2, 3, 4, 8 and 10 episodes, and more seldom where their distribution is skewed. So
+there is no interval with fewer than 4, and a remark where there are fewer than 10.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +14,14 @@ import numpy as np
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+LEAST = 4
+"""With fewer episodes there is no interval."""
+FEW = 10
+"""With fewer, intervals are too narrow, and readers are told."""
 
 
 class Estimate(NamedTuple):
-    """A value and its 95 % interval."""
+    """A value and its 95 % interval; its ends are NaN where there is none."""
 
     value: float
     low: float
@@ -23,7 +33,7 @@ class EpisodeBootstrap:
 
     Args:
         episode_of: [N] episode of every window.
-        resamples: R.
+        resamples: R; none are made with fewer than 4 episodes, whose figures have no interval.
         seed: Seed of the resampling.
     """
 
@@ -31,7 +41,8 @@ class EpisodeBootstrap:
         self.episodes, self._index = np.unique(episode_of, return_inverse=True)
         count = len(self.episodes)
         rng = np.random.default_rng(seed)
-        self.weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+        drawn = resamples if count >= LEAST else 0
+        self.weights = rng.multinomial(count, np.full(count, 1 / count), size=drawn)
 
     def per_episode(self, values: np.ndarray) -> np.ndarray:
         """Sums over each episode's windows: [N] -> [E], or [N, M] -> [E, M]."""
@@ -72,10 +83,22 @@ def interval(value: float, replicates: np.ndarray) -> Estimate:
     """The value with the central 95 % of its replicates, NaN ones left out."""
     finite = replicates[np.isfinite(replicates)]
     if len(finite) == 0:
-        return Estimate(value, value, value)
+        return Estimate(value, np.nan, np.nan)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))
+
+
+def remark(episodes: int) -> str | None:
+    """What a reader must know of intervals over so many held-out episodes, if anything."""
+    if episodes < LEAST:
+        return f"No intervals: they need at least {LEAST} held-out episodes; here: {episodes}"
+    if episodes < FEW:
+        return (
+            f"Intervals resample only {episodes} held-out episodes and are too narrow: of such "
+            "intervals over 4 to 9 episodes, 78 to 90 % hold the true value, not 95 %"
+        )
+    return None
 
 
 def _histogram_quantile(counts: np.ndarray, edges: np.ndarray, quantile: float) -> float:

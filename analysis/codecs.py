@@ -22,7 +22,7 @@ class Decoded:
     """Reconstructions of N windows.
 
     Attributes:
-        scored: [N, T, C] in scored space; zeros where decoding failed.
+        scored: [N, T, C] in scored space, clipped as recordings are; zeros where decoding failed.
         failed: [N] bool.
         relative: [N, T, C] in relative model space, physical units, as the tokenizer meant it.
     """
@@ -83,7 +83,7 @@ class ScoredCodec:
         return np.zeros(length, int)
 
     def _decoded(self, scored: np.ndarray, failed: np.ndarray) -> Decoded:
-        return Decoded(scored, failed, self._space.inverse(scored))
+        return Decoded(self._space.clip(scored), failed, self._space.inverse(scored))
 
 
 class FastCodec(ScoredCodec):

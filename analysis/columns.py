@@ -55,6 +55,7 @@ ADAPTIVE_TOTAL = Column(
     "score_adaptive_total", "ad. vs total", _ratio, "adaptive length against that FAST"
 )
 SCORES = (SCORE, SCORE_TOTAL, ADAPTIVE, ADAPTIVE_TOTAL)
+EPISODES = Column("episodes", "episodes", _count, "held out; what the intervals resample")
 TOKENS = Column("tokens_mean", "tokens", _count, "mean tokens per chunk")
 BITS = Column("bits_mean", "bits", lambda v: f"{v:.0f}", "mean bits per chunk")
 MSE = Column("mse", "MSE", _small, "mean squared error in scored space")

@@ -1,6 +1,7 @@
 """Tokenizers beside FAST, bins and the Gaussian yardstick, all by one protocol.
 
 metrics.json is `{dataset: {row: {"kind": ..., metric: value, metric + "_ci": [low, high]}}}`.
+Intervals resample held-out episodes, whose number is `episodes`; with fewer than 4 there are none.
 Beside the protocol's metrics a row NAME (a whole tokenizer, or its closed form) holds
 
     score, score_ci, score_points     against FAST as published, over that many of its prefixes
@@ -31,6 +32,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from analysis import against_fast, rows, trajectories
+from analysis.bootstrap import remark
 from analysis.codecs import FAST_SCALES, BinsCodec, Codec, FastCodec
 from analysis.evalset import EvalSet, load_eval_sets
 from analysis.loading import LoadedTokenizer, check_robots, load_tokenizers, splits_of
@@ -66,7 +68,7 @@ class DatasetComparison:
         return next(row for row in self.rows if row.name == name)
 
     def notes(self) -> list[str]:
-        """What a reader must know about tokenizers that are absent, or have no score."""
+        """What a reader must know about tokenizers that are absent or have no score, and more."""
         missing = [f"{name} ({why})" for name, why in self.missing.items()]
         notes = [f"Not shown here: {', '.join(missing)}"] if missing else []
         fast = [row.metrics["bits_mean"] for row in self.rows if row.kind == "fast"]
@@ -76,7 +78,8 @@ class DatasetComparison:
                     f"{name} has no score: fewer than two of its prefixes lie in FAST's range of "
                     f"bits, within {min(fast):.0f} to {max(fast):.0f}"
                 )
-        return notes + self._long_notes()
+        few = remark(len(np.unique(self.data.episode_of)))
+        return notes + ([few] if few else []) + self._long_notes()
 
     def _long_notes(self) -> list[str]:
         """Which rows are too long to be modelled, where others are."""
@@ -173,6 +176,7 @@ def _compare(
         bench.add(BinsCodec(data))
         for name, codec in known.items():
             tokens[name] = codec, bench.add_ours(codec)
+        bench.time()
     _add_yardstick(result)
     against_fast.add(result.rows, result.families, bench.bootstrap)
     result.trajectories = trajectories.compute(data, _drawn(tokens, list(known)))

@@ -37,9 +37,10 @@ class Bench:
         self.bootstrap = EpisodeBootstrap(data.episode_of)
         self.disturbed = stability.disturb(data)
         self.modelability = Modelability(data) if ar else None
+        self._timed: list[tuple[Row, Codec]] = []
 
     def add(self, codec: Codec) -> np.ndarray:
-        """One row for the whole codec, with its timings; returns its tokens."""
+        """One row for the whole codec; returns its tokens."""
         self.progress.set_postfix_str(codec.name)
         tokens = codec.encode(self.data.batch)
         row = self._measure(codec, tokens, self.disturbed.map(codec.encode), None)
@@ -60,6 +61,13 @@ class Bench:
             self._add_slot_major(rows[0], codec, seen, tokens)
         self._add_adaptive(codec)
         return tokens
+
+    def time(self) -> None:
+        """Time all whole codecs that were added, side by side, and add that to their rows."""
+        found = timing.measure([codec for _, codec in self._timed], self.data)
+        for (row, _), times in zip(self._timed, found, strict=True):
+            for metric, estimate in times.items():
+                row.add(metric, estimate)
 
     def _add_slot_major(
         self, row: Row, codec: RvqCodec, seen: np.ndarray, tokens: np.ndarray
@@ -98,8 +106,7 @@ class Bench:
         kind = "rvq-prefix" if prefix is not None and codec.kind == "rvq" else codec.kind
         row = measure(codec, tokens, self.data, self.bootstrap, disturbed, prefix, kind)
         if prefix is None and timed:
-            for metric, estimate in timing.measure(codec, self.data).items():
-                row.add(metric, estimate)
+            self._timed.append((row, codec))
         self.rows.append(row)
         self.progress.update()
         return row

@@ -52,8 +52,8 @@ def compute(rows: Iterable[Row], metric: str = "bits_mean") -> list[Curve]:
 
 def _curve(name: str, rows: list[Row], metric: str) -> Curve:
     rows = sorted(rows, key=lambda row: row.metrics[metric])
-    intervals = np.array([row.intervals.get("mse", (np.nan, np.nan)) for row in rows])
-    bits, mse = (np.array([row.metrics[key] for row in rows]) for key in ("bits_mean", "mse"))
+    intervals = np.array([row.ends("mse") for row in rows])
+    bits, mse = (np.array([row.metrics[key] for row in rows]) for key in (metric, "mse"))
     return Curve(name, rows[0].kind, bits, mse, intervals[:, 0], intervals[:, 1])
 
 

@@ -16,6 +16,7 @@ from analysis import (
     svg,
     trajectories,
 )
+from analysis.against_fast import FAILING
 from analysis.compare import DatasetComparison
 from analysis.group_errors import GroupCurve
 from analysis.rows import Row, by_bits
@@ -131,7 +132,7 @@ def group_figure(result: DatasetComparison, colours: dict[str, str]) -> str:
 
 def _group_curve(result: DatasetComparison, name: str, metric: str) -> GroupCurve:
     family = {"FAST": "fast", "256 bins": "bins256"}.get(name, name)
-    rows = [row for row in by_bits(result.rows, family) if row.metrics["decode_failures"] < 0.01]
+    rows = [row for row in by_bits(result.rows, family) if row.metrics["decode_failures"] < FAILING]
     bits, error = (np.array([row.metrics[m] for row in rows]) for m in ("bits_mean", metric))
     front = pareto_front(bits, error) if family == "fast" else slice(None)
     return GroupCurve(name, bits[front], error[front])

@@ -8,6 +8,7 @@ from html import escape
 from analysis.columns import (
     BITS,
     COLUMNS,
+    EPISODES,
     FAILURES,
     MODELLED,
     MSE,
@@ -24,7 +25,7 @@ from analysis.rows import Row
 from analysis.style import CSS_VARIABLES
 from analysis.table import cell, time_cell
 
-HEADLINE = (*SCORES, *MODELLED, TOKEN_RATIO_MAX, TOKENS, BITS, MSE, FAILURES)
+HEADLINE = (EPISODES, *SCORES, *MODELLED, TOKEN_RATIO_MAX, TOKENS, BITS, MSE, FAILURES)
 WITH_INTERVAL = (MSE, *SCORES, *MODELLED)
 
 
@@ -83,6 +84,14 @@ def cell_html(row: Row, column: Column, with_interval: Sequence[Column]) -> str:
     if column in with_interval:
         return f"<td>{text}<small>{span}</small></td>"
     return f'<td title="95 % interval {span}">{text}</td>'
+
+
+def between(row: Row, column: Column) -> str:
+    """`, low – high`, to go on with behind a value; nothing where it has no interval."""
+    if column.metric not in row.intervals:
+        return ""
+    low, high = row.intervals[column.metric]
+    return f", {column.show(low)} – {column.show(high)}"
 
 
 def heading(column: Column) -> str:

@@ -28,7 +28,7 @@ class Row:
         family: The curve that it is a point of, see `family_of`.
         kind: SCORING's kind.
         metrics: Value by name.
-        intervals: 95 % interval by name, where there is one.
+        intervals: 95 % interval by name, where there is one: over 4 episodes at least.
         prefix: The first so many tokens are judged; None for all of them.
         point: Bits and error per window, for the score; None for the yardstick.
         ar_point: The same with the bits of a small autoregressive model.
@@ -53,8 +53,12 @@ class Row:
         if not np.isfinite(value):
             return
         self.metrics[metric] = float(value)
-        if isinstance(estimate, Estimate):
+        if isinstance(estimate, Estimate) and np.isfinite(estimate.low):
             self.intervals[metric] = float(estimate.low), float(estimate.high)
+
+    def ends(self, metric: str) -> tuple[float, float]:
+        """The 95 % interval of a metric, for drawing; NaN where it has none."""
+        return self.intervals.get(metric, (np.nan, np.nan))
 
     def to_dict(self) -> dict:
         """As in metrics.json."""
@@ -110,6 +114,7 @@ def measure_rate(
     name = codec.name if prefix is None else f"{codec.name}@{prefix}"
     row = Row(name, family_of(name), kind or codec.kind, prefix=prefix)
     tokens = tokens[:, :prefix]
+    row.add("episodes", float(len(bootstrap.episodes)))
     decoded = codec.decode(tokens, data.batch)
     bits = bits_per_window(tokens, codec.sizes(tokens.shape[1]))
     _add_length(row, tokens, bits, bootstrap)

@@ -21,7 +21,7 @@ class Scores:
         datasets: [n] names of the datasets.
         names: [n] names of the tokenizers.
         value: [n] score against FAST as published.
-        low: [n] lower end of its interval.
+        low: [n] lower end of its interval, NaN where it has none.
         high: [n] upper end.
         total: [n] score against the stronger FAST, NaN where that was not measured.
     """
@@ -39,7 +39,7 @@ def compute(datasets: Sequence[DatasetComparison]) -> Scores:
     entries = [(d.data.name, d.row(name)) for d in datasets for name in d.families]
     entries = [(dataset, row) for dataset, row in entries if "score" in row.metrics]
     figures = [
-        (row.metrics["score"], *row.intervals["score"], row.metrics.get("score_total", np.nan))
+        (row.metrics["score"], *row.ends("score"), row.metrics.get("score_total", np.nan))
         for _, row in entries
     ]
     columns = np.array(figures).reshape(-1, 4).T

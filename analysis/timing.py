@@ -1,43 +1,40 @@
-"""How long one chunk takes to encode and to decode, one chunk per call."""
+"""How long one chunk takes to encode and to decode, one chunk per call, all tokenizers in turn."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.benchmark.race import Runner, Times, race
 from analysis.bootstrap import Estimate, interval
 from analysis.codecs import Codec
-from analysis.evalset import EvalSet
+from analysis.evalset import Batch, EvalSet
 
-REPEATS = 7
 CHUNKS = 16
 
 
-def measure(codec: Codec, data: EvalSet) -> dict[str, Estimate]:
-    """`encode_us` and `decode_us`: medians of 7 passes over 16 chunks, after a warm-up pass."""
+def measure(codecs: Sequence[Codec], data: EvalSet) -> list[dict[str, Estimate]]:
+    """`encode_us` and `decode_us` of each: medians over passes in which every codec has its turn.
+
+    Args:
+        codecs: What is timed.
+        data: Sixteen of its held-out windows, evenly spread, are a pass.
+    """
     indices = np.unique(np.linspace(0, len(data.batch) - 1, CHUNKS).round().astype(int))
     batches = [data.batch.take(slice(i, i + 1)) for i in indices]
-    tokens = [codec.encode(batch) for batch in batches]
-    pairs = list(zip(tokens, batches, strict=True))
-
-    def encode() -> None:
-        for batch in batches:
-            codec.encode(batch)
-
-    def decode() -> None:
-        for ids, batch in pairs:
-            codec.decode(ids, batch)
-
-    passes = {"encode_us": encode, "decode_us": decode}
-    return {name: _time(run, len(batches)) for name, run in passes.items()}
+    found = race([_runner(codec, batches) for codec in codecs], len(batches), len(batches))
+    return [_estimates(times) for times in found]
 
 
-def _time(run, chunks: int) -> Estimate:
-    seconds = []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    micros = np.array(seconds[1:]) / chunks * 1e6
-    return interval(float(np.median(micros)), micros)
+def _runner(codec: Codec, batches: Sequence[Batch]) -> Runner:
+    return Runner(
+        lambda number: codec.encode(batches[number]),
+        lambda number, tokens: codec.decode(tokens, batches[number]),
+        "cpu",
+    )
+
+
+def _estimates(times: Times) -> dict[str, Estimate]:
+    passes = {"encode_us": times.encode, "decode_us": times.decode}
+    return {name: interval(float(np.median(us)), us) for name, us in passes.items()}

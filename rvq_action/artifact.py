@@ -26,10 +26,10 @@ from rvq_action import hub
 from rvq_action.config import ONE_PATH, TokenizerConfig
 from rvq_action.embodiment import Embodiment
 from rvq_action.json_file import read_json, write_json
-from rvq_action.layout import ActionLayout
 from rvq_action.model import PER_PATH, TokenizerModel
 from rvq_action.model_card import model_card
 from rvq_action.processor_files import CODE, SETTINGS, ProcessorSettings, write_processor_files
+from rvq_action.replaceable import check_replaceable
 from rvq_action.statistics import load_statistics, save_statistics
 from rvq_action.tensor_store import save_tensors
 
@@ -40,6 +40,8 @@ CONFIG, WEIGHTS, STATISTICS = "config.json", "model.safetensors", "statistics.js
 EMBODIMENTS, METADATA, CARD = "embodiments.json", "metadata.json", "README.md"
 REQUIRED = (CONFIG, WEIGHTS, STATISTICS, EMBODIMENTS, METADATA)
 FILES = (*REQUIRED, CARD, SETTINGS, CODE)
+OURS = (STATISTICS, EMBODIMENTS)
+"""What no other model's folder holds."""
 PART = "tokenizer"
 """Where the folder of a run keeps its artefact."""
 USUAL = ProcessorSettings()
@@ -52,7 +54,7 @@ def save(tokenizer: ActionTokenizer, path: Path, settings: ProcessorSettings = U
         ValueError: The path is a file, or a directory that holds anything but an artefact.
     """
     path = path.resolve()
-    _check_replaceable(path)
+    check_replaceable(path, FILES, OURS, "tokenizer")
     path.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     staging, old = workplace / "new", workplace / "old"
@@ -68,30 +70,13 @@ def save(tokenizer: ActionTokenizer, path: Path, settings: ProcessorSettings = U
         shutil.rmtree(workplace, ignore_errors=True)
 
 
-def _check_replaceable(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is a file; give the directory to write the tokenizer to.")
-    others = sorted(f.name for f in path.iterdir()) if path.exists() else []
-    others = [name for name in others if name not in FILES]
-    if others:
-        raise ValueError(
-            f"{path} holds files that are no tokenizer's: {others[:5]}. Choose an empty directory; "
-            "nothing was overwritten."
-        )
-
-
 def _write(tokenizer: ActionTokenizer, path: Path, settings: ProcessorSettings) -> None:
     tokenizer.config.save(path / CONFIG)
     weights = {name: tensor.cpu() for name, tensor in tokenizer.model.state_dict().items()}
     save_tensors(weights, path / WEIGHTS)
     known = tokenizer.embodiments
     save_statistics({name: e.statistics for name, e in known.items()}, path / STATISTICS)
-    embodiments = {
-        name: {"layout": e.layout.to_dict(), "fps": e.fps, "mapping": e.mapping}
-        | ({} if e.fitted else {"fitted": False})
-        for name, e in known.items()
-    }
-    write_json(embodiments, path / EMBODIMENTS)
+    write_json({name: e.to_dict() for name, e in known.items()}, path / EMBODIMENTS)
     write_json(tokenizer.metadata, path / METADATA)
     write_processor_files(path, settings)
     (path / CARD).write_text(model_card(tokenizer), encoding="utf-8")
@@ -150,10 +135,7 @@ def _load_embodiments(path: Path) -> dict[str, Embodiment]:
     embodiments = {}
     for name, entry in described.items():
         try:
-            layout = ActionLayout.from_dict(entry["layout"])
-            mapping, fps = entry["mapping"], float(entry["fps"])
-            fitted = entry.get("fitted", True)
-            embodiments[name] = Embodiment(layout, statistics[name], fps, mapping, fitted)
+            embodiments[name] = Embodiment.from_dict(entry, statistics[name])
         except KeyError as error:
             raise ValueError(f"{path / EMBODIMENTS}: {name!r} lacks {error}.") from error
         except (TypeError, ValueError) as error:

@@ -81,7 +81,7 @@ class _Deployed(nn.Module, ABC):
         self.name = embodiment or next(iter(tokenizer.embodiments))
         self.known = tokenizer.embodiments[self.name]
         self.number = embodiment_table.row(tokenizer.embodiments, self.name)
-        self.path = tokenizer.path(self.name)
+        self.path_number = tokenizer.path_number(self.name)
         self.horizon, self.width = read_horizon(horizon), tokenizer.config.width
         self.fps = self.known.fps if fps is None else read_rate(fps)
         self.model = frozen(tokenizer.model)
@@ -115,7 +115,7 @@ class ChunkEncoder(_Deployed):
         real = torch.ones_like(actions, dtype=torch.bool)
         anchor, anchor_mask = _split(proprio)
         chunk = ActionChunk(actions, real, anchor, anchor_mask, self.fps, self.name)
-        given = self.known.to_model(chunk, self.number, self.width, False, self.path)
+        given = self.known.to_model(chunk, self.number, self.width, False, self.path_number)
         return self.model.quantizer.encode(self.model.latents_of_whole(given.x, given.condition))
 
 
@@ -124,7 +124,7 @@ class ChunkDecoder(_Deployed):
 
     def example(self, batch: int) -> dict[str, Tensor]:
         config = self.model.config
-        shape = (batch, config.path_slots[self.path], config.num_quantizers)
+        shape = (batch, config.path_slots[self.path_number], config.num_quantizers)
         codes = torch.zeros(shape, dtype=torch.int64)
         return {"codes": codes, "proprio": torch.zeros(batch, self.known.layout.width)}
 
@@ -140,8 +140,8 @@ class ChunkDecoder(_Deployed):
         """
         anchor, anchor_mask = _split(proprio)
         duration = proprio.new_full((codes.shape[0],), self.horizon / self.fps)
-        where = anchor, anchor_mask
-        condition = self.known.condition(*where, self.number, self.width, duration, self.path)
+        where, path = (anchor, anchor_mask), self.path_number
+        condition = self.known.condition(*where, self.number, self.width, duration, path)
         frames = decode_frames(self.model, self.known, codes, self.horizon, condition, where)
         return self.known.from_model(frames, anchor, relative=False, fps=self.fps)
 

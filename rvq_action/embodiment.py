@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -73,6 +75,23 @@ class Embodiment:
                 f"The statistics are {widths} channels wide, layout {self.layout.name!r} has "
                 f"{self.layout.width}. Compute them again with `rvq-train statistics`."
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the statistics, which have a file of their own; JSON types."""
+        data = {"layout": self.layout.to_dict(), "fps": self.fps, "mapping": self.mapping}
+        return data if self.fitted else {**data, "fitted": False}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], statistics: EmbodimentStatistics) -> Self:
+        """Inverse of `to_dict`, given the statistics.
+
+        Raises:
+            KeyError: Something is missing.
+            TypeError: Something is of another type.
+            ValueError: Something is of no use.
+        """
+        layout, fps = ActionLayout.from_dict(data["layout"]), float(data["fps"])
+        return cls(layout, statistics, fps, data["mapping"], data.get("fitted", True))
 
     @cached_property
     def actions(self) -> Normalizer:

@@ -55,7 +55,7 @@ def row(known: Mapping[str, Embodiment], name: str) -> int:
     return 1 + [other for other, entry in known.items() if entry.fitted].index(name)
 
 
-def path(known: Mapping[str, Embodiment], name: str) -> int:
+def path_number(known: Mapping[str, Embodiment], name: str) -> int:
     """The number of an embodiment's linear path."""
     return list(known).index(name)
 

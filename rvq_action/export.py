@@ -85,7 +85,7 @@ def describe(tokenizer: ActionTokenizer, encoder: ChunkEncoder) -> dict[str, Any
             {"name": channel.name, "unit": channel.unit, "delta": channel.delta.value}
             for channel in encoder.known.layout.channels
         ],
-        "slots": config.path_slots[encoder.path],
+        "slots": config.path_slots[encoder.path_number],
         "levels": config.num_quantizers,
         "codebook_size": config.codebook_size,
         "token_order": config.token_order,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import time
@@ -10,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from rvq_action.file_lock import lock
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 20
@@ -138,9 +139,7 @@ class _Job:
         """
         work.log.parent.mkdir(parents=True, exist_ok=True)
         log = work.log.open("ab")
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(log):
             log.close()
             return None
         before = os.fstat(log.fileno()).st_size

@@ -55,7 +55,7 @@ class ActionTokenizer(TokenizerState):
             KeyError: An unknown embodiment.
         """
         name, _ = self._embodiment(embodiment)
-        return self.vocabulary.of_slots(self.config.path_slots[self.path(name)])
+        return self.vocabulary.of_slots(self.config.path_slots[self.path_number(name)])
 
     @property
     def token_order(self) -> list[tuple[int, int]]:
@@ -219,7 +219,7 @@ class ActionTokenizer(TokenizerState):
         horizon, device = read_horizon(horizon), self.device
         name, known = self._embodiment(embodiment)
         row = self._row(name, condition_on)
-        path = self.path(name)
+        path = self.path_number(name)
         integers = read_codes(codes, self.config, path, device)
         required = (known.needed & (not relative)).to(device).expand(len(integers), -1)
         anchor, anchor_mask = read_anchor(proprio, known.layout, required, device)

@@ -68,9 +68,9 @@ class TokenizerState:
         """How long the chunks were that it was fitted on, where it says so [s]."""
         return self.metadata.get("seconds")
 
-    def path(self, embodiment: str) -> int:
+    def path_number(self, embodiment: str) -> int:
         """The number of a robot's linear path in the model."""
-        return embodiment_table.path(self.embodiments, embodiment)
+        return embodiment_table.path_number(self.embodiments, embodiment)
 
     def layout(self, embodiment: str | None = None) -> ActionLayout:
         return self._embodiment(embodiment)[1].layout
@@ -128,7 +128,7 @@ class TokenizerState:
         """What the model takes of a chunk: relative, normalised, padded to the model's width."""
         name, known = self._embodiment(chunk.embodiment)
         row = self._row(name, condition_on)
-        given = known.to_model(chunk, row, self.config.width, relative, self.path(name))
+        given = known.to_model(chunk, row, self.config.width, relative, self.path_number(name))
         return given if "anchor" in condition_on else given.without_anchor()
 
     def _row(self, name: str, condition_on: tuple[str, ...]) -> int:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+CONTENTS = "contents"
+"""Under which settings hold what is in the files that options only name: mappings, a tokenizer."""
+
 
 @dataclass(frozen=True)
 class TrainingFolder:
@@ -68,7 +71,7 @@ class TrainingFolder:
 
     def differs(self, settings: dict[str, Any]) -> list[str]:
         """What differs between the settings of the run in the folder and these; JSON types."""
-        return differences(json.loads(self.record.read_text()), settings)
+        return changes(json.loads(self.record.read_text()), settings)
 
     def finish(self, summary: str) -> None:
         """Mark the run as done."""
@@ -91,6 +94,16 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text)
     os.replace(partial, path)
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs between the settings that a run had and those that are asked for now.
+
+    A run of before contents were remembered is taken to have had these.
+    """
+    if CONTENTS not in old:
+        new = {name: entry for name, entry in new.items() if name != CONTENTS}
+    return differences(old, new)
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:

@@ -234,7 +234,7 @@ class ActionVocabulary:
         rows = [torch.zeros(0, self.num_slots, self.num_levels, dtype=torch.int64)]
         for number, sequence in enumerate(sequences):
             ids = np.asarray(sequence)
-            if ids.ndim != 1 or (ids.size and ids.dtype.kind != "i"):
+            if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
                 raise ValueError(f"Sequence {number} must hold token ids only, got {sequence!r}.")
             rows.append(self._read(torch.from_numpy(ids.astype(np.int64))[None]))
         return torch.cat(rows)

@@ -14,6 +14,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
 from rvq_action.chunk import ActionChunk
+from rvq_action.data.split import MIN_VALIDATION
 from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.evaluation import Evaluation, evaluate
@@ -36,7 +37,7 @@ class ValidationSettings:
     every_n_steps: int = 100
     windows: int = 1024
     prefixes: int = 8
-    least_episodes: int = 3
+    least_episodes: int = MIN_VALIDATION
 
     def __post_init__(self) -> None:
         _check_positive(self)
@@ -165,10 +166,13 @@ class ResumePoint(Callback):
     Args:
         path: The checkpoint.
         every_n_steps: Steps between two.
+
+    Attributes:
+        step: Of the checkpoint; 0 where there is none.
     """
 
     def __init__(self, path: Path, every_n_steps: int) -> None:
-        self.path, self.every_n_steps = path, every_n_steps
+        self.path, self.every_n_steps, self.step = path, every_n_steps, 0
         self._restored: list[dict[str, Any]] = []
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
@@ -178,6 +182,7 @@ class ResumePoint(Callback):
             trainer.save_checkpoint(partial)
             if trainer.is_global_zero:
                 os.replace(partial, self.path)
+            self.step = step
 
     def state_dict(self) -> dict[str, Any]:
         return {"processes": in_all_processes(random_states())}
@@ -188,6 +193,7 @@ class ResumePoint(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the random states as late as possible, so that nothing draws in between."""
         assert isinstance(pl_module, TokenizerModule)
+        self.step = trainer.global_step
         if trainer.global_rank < len(self._restored):
             restore_random_states(self._restored[trainer.global_rank])
         else:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvq_action.console import guarded, kept_if_used, writable_folder
+from rvq_action.console import EXPECTED, guarded, kept_if_used, writable_folder
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -19,7 +19,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     words = list(sys.argv[1:] if args is None else args)
-    return guarded("rvq-train", words, "train", lambda: _run(words))
+    expected = (*EXPECTED, FloatingPointError)
+    return guarded("rvq-train", words, "train", lambda: _run(words), expected)
 
 
 def _run(words: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning import LightningDataModule
 
+from rvq_action.data.split import HELD_OUT, VALIDATION
 from tokenizer_training.augment import Augmentation
 from tokenizer_training.features.cache import DatasetFeatures, FeatureCache
 from tokenizer_training.sources import Source, open_sources
@@ -41,8 +42,8 @@ class ActionDataModule(LightningDataModule):
         mapping: str | None = None,
         seconds: float = 1.0,
         batch_size: int = 256,
-        held_out: float = 0.2,
-        validation: float = 0.1,
+        held_out: float = HELD_OUT,
+        validation: float = VALIDATION,
         split_seed: int = 0,
         seed: int = 0,
     ) -> None:

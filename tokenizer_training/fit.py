@@ -14,8 +14,10 @@ from typing import Any, Literal
 from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from rvq_action.codes_file import fingerprint
 from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.tokenizer import ActionTokenizer
+from rvq_action.training_folder import CONTENTS
 from tokenizer_training.callbacks import (
     BestTokenizer,
     ResumePoint,
@@ -24,6 +26,7 @@ from tokenizer_training.callbacks import (
     ValidationSettings,
 )
 from tokenizer_training.datamodule import ActionDataModule
+from tokenizer_training.divergence import Divergence
 from tokenizer_training.features.cache import DatasetFeatures
 from tokenizer_training.module import TokenizerModule
 from tokenizer_training.pretrained import going_on
@@ -50,6 +53,11 @@ TOO_FEW = (
 NOT_FURTHER = (
     "Fewer than %d validation episodes: too few to tell learning from memorising, so training does "
     "not go on from the tokenizer. Record more, or raise --data.validation."
+)
+NOTHING_SEEN = (
+    "Fewer than %d validation episodes: too few to tell learning from memorising, so that nothing "
+    "would be trained, and the terms %s are what nothing but training teaches. Record more, raise "
+    "--data.validation, or fit without pictures: --config base."
 )
 LIBRARIES = ("rvq-action", "torch", "lightning", "vector-quantize-pytorch", "numpy")
 
@@ -107,11 +115,13 @@ def fit(
     if steps and sum(len(source.validation) for source in sources) < run.validation.least_episodes:
         if run.tokenizer is not None:
             raise ValueError(NOT_FURTHER % run.validation.least_episodes)
+        if module.weights.visual:
+            raise ValueError(NOTHING_SEEN % (run.validation.least_episodes, module.weights.visual))
         logger.warning(TOO_FEW, run.validation.least_episodes)
         sources, steps = [replace(source, validation=()) for source in sources], 0
     check_visual(run, module, data)
     if trainer.is_global_zero:
-        settings = decided(run.settings, data.sources, data.features)
+        settings = decided(run.settings, data.sources, data.features, run.tokenizer)
         folder.claim(settings, fresh=run.resume == "never")
     if folder.is_complete:
         logger.info("%s is complete: nothing to train.", folder.path)
@@ -136,11 +146,24 @@ def fit(
 
 
 def decided(
-    options: dict[str, Any], sources: Sequence[Source], features: Mapping[str, DatasetFeatures]
+    options: dict[str, Any],
+    sources: Sequence[Source],
+    features: Mapping[str, DatasetFeatures],
+    tokenizer: ActionTokenizer | None = None,
 ) -> dict[str, Any]:
-    """Everything that decides what a run results in: options, recordings, and what was seen."""
+    """Everything that decides what a run results in.
+
+    Args:
+        options: Of the run.
+        sources: The recordings, and the mappings that they are read by.
+        features: What was seen.
+        tokenizer: What training goes on from, if anything.
+    """
+    contents: dict[str, Any] = {"mappings": {s.name: s.dataset.mapping.decisive() for s in sources}}
+    if tokenizer is not None:
+        contents["tokenizer"] = fingerprint(tokenizer)
     found = {source.name: _describe(source) for source in sources}
-    return {**options, "found": found, "features": fingerprints(features)}
+    return {**options, "found": found, "features": fingerprints(features), CONTENTS: contents}
 
 
 def fingerprints(features: Mapping[str, DatasetFeatures]) -> dict[str, str]:
@@ -246,6 +269,7 @@ def train(
     }
     best = BestTokenizer(run.validation, samples, folder.tokenizer)
     last = ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps)
+    trainer.callbacks += [Divergence(last)]  # type: ignore[attr-defined]
     if run.semantic_slots:
         chunks = sample_windows(sources, run.semantic.windows)
         trainer.callbacks += [SemanticCodebooks(chunks, run.semantic)]  # type: ignore[attr-defined]

@@ -61,6 +61,7 @@ class TokenizerModule(LightningModule):
         calibration: What the tokenizer is calibrated on; to be set before the trainer runs.
         model: What the steps change.
         tokenizer: The tokenizer with the averaged weights.
+        terms: Of the batch that was seen last, in this process.
     """
 
     start: Path
@@ -94,6 +95,7 @@ class TokenizerModule(LightningModule):
         self.weight_decay, self.warmup_steps = weight_decay, warmup_steps
         self.masked_modelling_start = masked_modelling_start
         self.average: AveragedModel | None = None
+        self.terms: dict[str, Tensor] = {}
 
     def configure_model(self) -> None:
         """Load the start: here, not earlier, because codebooks of several processes keep together
@@ -135,6 +137,7 @@ class TokenizerModule(LightningModule):
         if self.codebook_every_n_steps and self.global_step % self.codebook_every_n_steps == 0:
             self.model.quantizer.follow(*latents)
         total = self.weights.total(terms)
+        self.terms = {name: term.detach() for name, term in terms.items()}
         if self.trainer.world_size > 1:
             total = total + self._nothing()
         self.log("train/total", total, prog_bar=True, batch_size=size)
@@ -171,7 +174,7 @@ class TokenizerModule(LightningModule):
 
     def _visual_terms(self, output: TokenizerOutput, sample: Sample) -> dict[str, Tensor]:
         """The visual terms in use, on the chunks of one dataset."""
-        path = self.tokenizer.path(sample.chunk.embodiment)
+        path = self.tokenizer.path_number(sample.chunk.embodiment)
         heads, points = self.heads[key(sample.dataset)], semantic_part(output.latents, self.config)
         terms = heads(points, self._scaled(output.quantized, path), sample.targets)
         return {name: terms[name] for name in self.weights.visual}

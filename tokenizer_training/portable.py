@@ -9,7 +9,6 @@ from torch import Tensor
 
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment
-from rvq_action.layout import ActionLayout
 from rvq_action.model import TokenizerModel
 from rvq_action.statistics import EmbodimentStatistics
 from rvq_action.tokenizer import ActionTokenizer
@@ -20,12 +19,7 @@ def to_portable(tokenizer: ActionTokenizer) -> dict[str, Any]:
     return {
         "config": asdict(tokenizer.config),
         "embodiments": {
-            name: {
-                "layout": known.layout.to_dict(),
-                "statistics": asdict(known.statistics),
-                "fps": known.fps,
-                "mapping": known.mapping,
-            }
+            name: {**known.to_dict(), "statistics": asdict(known.statistics)}
             for name, known in tokenizer.embodiments.items()
         },
         "metadata": tokenizer.metadata,
@@ -37,12 +31,7 @@ def from_portable(data: dict[str, Any], weights: dict[str, Tensor]) -> ActionTok
     model = TokenizerModel(TokenizerConfig(**data["config"]))
     model.load_state_dict(weights)
     embodiments = {
-        name: Embodiment(
-            ActionLayout.from_dict(entry["layout"]),
-            EmbodimentStatistics.from_dict(entry["statistics"], name),
-            entry["fps"],
-            entry["mapping"],
-        )
+        name: Embodiment.from_dict(entry, EmbodimentStatistics.from_dict(entry["statistics"], name))
         for name, entry in data["embodiments"].items()
     }
     return ActionTokenizer(model.eval(), embodiments, data["metadata"])

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from rvq_action.data.mapping import Mapping
 from rvq_action.tokenizer import ActionTokenizer
-from tokenizer_training.sources import Source
+from tokenizer_training.sources import Source, read_unlike
 
 
 def going_on(
@@ -22,7 +23,8 @@ def going_on(
     Args:
         tokenizer: Trained or not.
         sources: What is trained on now.
-        metadata: Of the run; the tokenizer's own stays where this says nothing.
+        metadata: Of the run; the tokenizer's own stays where this says nothing, but for its
+            figures: they are of another run's validation episodes.
 
     Raises:
         ValueError: A robot is unknown or read in another way, chunks have another duration, or
@@ -31,7 +33,7 @@ def going_on(
     for source in sources:
         _check_robot(tokenizer, source)
         _check_split(tokenizer, source)
-    known = tokenizer.metadata
+    known = {name: entry for name, entry in tokenizer.metadata.items() if name != "figures"}
     if known.get("seconds") not in (None, metadata["seconds"]):
         raise ValueError(
             f"The tokenizer's chunks last {known['seconds']:g} s, those of this run "
@@ -56,6 +58,16 @@ def _check_robot(tokenizer: ActionTokenizer, source: Source) -> None:
             f"The tokenizer reads {name!r} as {known.layout.names} at {known.fps:g} Hz, but "
             f"{source.name} holds {dataset.layout.names} at {dataset.fps:g} Hz. Give the --mapping "
             "that the tokenizer was fitted with."
+        )
+    if known.mapping is None:
+        return
+    stored = Mapping.from_dict(known.mapping, f"the tokenizer's mapping of {name!r}")
+    if unlike := read_unlike(stored, dataset.mapping):
+        raise ValueError(
+            f"The tokenizer's mapping of {name!r} and that of {source.name} read numbers in "
+            f"different ways ({unlike}), and the tokenizer keeps its own. Give the "
+            "--mapping that it was fitted with; where the numbers are others, give the set another "
+            "`embodiment` and fit a joint tokenizer."
         )
 
 

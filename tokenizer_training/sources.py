@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,20 @@ from rvq_action.chunk import ActionChunk
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.episode import Episode
 from rvq_action.data.idle import IdleRule
-from rvq_action.data.split import Split, split_episodes
+from rvq_action.data.mapping import Mapping
+from rvq_action.data.split import (
+    HELD_OUT,
+    MIN_EPISODES,
+    VALIDATION,
+    Split,
+    split_episodes,
+    validation_size,
+)
 from rvq_action.data.windows import Windows, horizon_frames
+from rvq_action.training_folder import differences
 
-MIN_EPISODES = 3
-"""One to train on, one to validate on, one held out."""
+SHOWN = 3
+"""Differences that an error names."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +91,8 @@ def open_sources(
     paths: Sequence[str | Path],
     mapping: str | Path | None = None,
     seed: int = 0,
-    held_out: float = 0.2,
-    validation: float = 0.1,
+    held_out: float = HELD_OUT,
+    validation: float = VALIDATION,
     seconds: float = 1.0,
 ) -> list[Source]:
     """Open datasets that one tokenizer is to be trained on.
@@ -122,7 +131,7 @@ def _source(
     if not 0 < validation < 1:
         raise ValueError(f"The validation share must lie between 0 and 1, got {validation}.")
     split = split_episodes(count, seed, held_out)
-    size = max(1, round(validation * len(split.train)))
+    size = validation_size(len(split.train), validation)
     if size >= len(split.train):
         raise ValueError(
             f"{dataset.path}: {len(split.train)} training episodes leave nothing to fit on beside "
@@ -153,3 +162,22 @@ def _check_embodiments(datasets: Sequence[RobotDataset]) -> None:
                 f"with layouts {other.layout.names} at {other.fps} Hz and {dataset.layout.names} "
                 f"at {dataset.fps} Hz. Give one of them another `embodiment` in its mapping."
             )
+        if unlike := read_unlike(other.mapping, dataset.mapping):
+            raise ValueError(
+                f"{other.name} and {dataset.name} are both embodiment {dataset.embodiment!r}, but "
+                f"their mappings read numbers in different ways ({unlike}), and a "
+                "tokenizer keeps one mapping of each embodiment, by which it reads recordings and "
+                "commands robots. Give one of them another `embodiment` in its mapping, or write "
+                "its numbers as the other does."
+            )
+
+
+def read_unlike(one: Mapping, other: Mapping) -> str:
+    """How two mappings read numbers differently; empty where columns are only called otherwise.
+
+    They may take the same columns by name, or by place.
+    """
+    by_name = [replace(mapping, robot_types=()) for mapping in (one, other)]
+    if by_name[0] == by_name[1]:
+        return ""
+    return "; ".join(differences(one.decisive(), other.decisive())[:SHOWN])

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from rvq_action.json_file import read_json, write_json
+from rvq_action.replaceable import check_replaceable
 from vla.action_tokens import ActionTokens, load_tokens
 from vla.backbone import Backbone, load_backbone
 from vla.config import VLAConfig
@@ -31,6 +32,8 @@ VL_EXPERT, ACTION_EXPERT, TOKENIZER = "vl_expert", "action_expert", "action_toke
 CARD = "README.md"
 REQUIRED = (CONFIG, VOCABULARY, VL_EXPERT, ACTION_EXPERT, TOKENIZER)
 KNOWN = (*REQUIRED, CARD)
+OURS = (VL_EXPERT, ACTION_EXPERT, TOKENIZER)
+"""What no other model's folder holds."""
 PATTERNS = (CONFIG, VOCABULARY, CARD, *(f"{n}/*" for n in (VL_EXPERT, ACTION_EXPERT, TOKENIZER)))
 """The files of a repository that holds a policy."""
 OUTLINE = (CONFIG, TOKENIZER)
@@ -79,12 +82,7 @@ def save(path: Path, contents: Contents, shard_size: str) -> None:
         ValueError: The path is a file, or a folder that holds anything but a policy.
     """
     path = path.resolve()
-    others = [] if not path.is_dir() else [f.name for f in path.iterdir() if f.name not in KNOWN]
-    if others or path.is_file():
-        raise ValueError(
-            f"{path} holds something that is no policy: {sorted(others)[:5] or 'a file'}. Choose "
-            "an empty folder; nothing was overwritten."
-        )
+    check_replaceable(path, KNOWN, OURS, "policy")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as workplace:
         new, old = Path(workplace) / "new", Path(workplace) / "old"

@@ -134,6 +134,19 @@ def flow_loss(
     return masked_mean_per_chunk(error.square(), mask & (per_frame(draw.time) < DATA))
 
 
+def sampler_steps(steps: int | None, usual: int) -> int:
+    """How many steps a sampler takes: the usual number where none is asked for.
+
+    Raises:
+        ValueError: Fewer than one, which would give the noise back.
+    """
+    if steps is None:
+        return usual
+    if steps < 1:
+        raise ValueError(f"steps of the flow's sampler start at 1, got {steps}.")
+    return steps
+
+
 def integrate(velocity: Velocity, noise: Tensor, steps: int, scale: float) -> Tensor:
     """Euler's method from noise to data.
 

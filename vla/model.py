@@ -22,7 +22,7 @@ from vla.action_head import ActionHead, ProprioToken
 from vla.backbone import recompute
 from vla.config import VLAConfig
 from vla.experts import ActionLayer
-from vla.flow import FlowDraw, Given, Guide, flow_loss, integrate
+from vla.flow import FlowDraw, Given, Guide, flow_loss, integrate, sampler_steps
 from vla.losses import Losses, SampleLosses, token_losses
 from vla.masks import flow_mask, vl_mask
 from vla.mot import Cache, Entrance, JointLayer, MixtureOfTransformers
@@ -242,7 +242,7 @@ class VLAModel(nn.Module):
         Returns:
             float32 [B, T, D] in model space, masked entries 0.
         """
-        mask = batch.action_mask
+        mask, count = batch.action_mask, sampler_steps(steps, self.config.denoise_steps)
         past = self.read(batch)[1] if cached else None
         velocity = partial(self.velocity, batch, past=past)
         noise = torch.randn_like(batch.actions) if noise is None else noise
@@ -254,7 +254,7 @@ class VLAModel(nn.Module):
             return torch.where(mask, field(actions, time), 0.0)
 
         start = torch.where(mask, noise, 0.0)
-        return integrate(masked, start, steps or self.config.denoise_steps, self.config.time_scale)
+        return integrate(masked, start, count, self.config.time_scale)
 
     def _entrance(self, batch: Batch) -> Entrance:
         embedded = self.embed(batch)

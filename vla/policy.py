@@ -168,7 +168,7 @@ class VLAPolicy:
             float32 [T, D] each: physical units, absolute, within the training range.
 
         Raises:
-            ValueError: An observation is incomplete or wrong.
+            ValueError: An observation is incomplete or wrong, or there are no steps.
             KeyError: An unknown robot.
             FloatingPointError: The network gave a number that is none.
         """
@@ -282,7 +282,7 @@ class VLAPolicy:
         """Model space [T, D_model] -> physical [T, D]."""
         known = self.tokenizer.embodiments[self.samples.embodiment(seen.embodiment)]
         anchor = torch.as_tensor(seen.proprio, dtype=torch.float32).nan_to_num(0.0)
-        return known.from_model(moved[None], anchor[None], False, sets_off=not goes_on)[0].numpy()
+        return known.from_model(moved[None], anchor[None], False, seen.fps, not goes_on)[0].numpy()
 
     @classmethod
     def assemble(

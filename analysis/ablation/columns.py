@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.ablation.comparison import Ablation, Group
+from analysis.bootstrap import remark
 from analysis.columns import Column
 from analysis.rows import Row
 
@@ -108,6 +109,8 @@ def notes(ablation: Ablation) -> list[str]:
     """What a reader must know beside the figures."""
     seeds = sorted({len(group.rows) for group in ablation.groups})
     found = [f"Not measured: {', '.join(ablation.missing)}"] if ablation.missing else []
+    few = remark(len(ablation.groups[0].measured[0].episodes))
+    found += [few] if few else []
     if len(seeds) > 1:
         found.append(f"Recipes have {seeds[0]} to {seeds[-1]} seeds")
     return found

@@ -8,7 +8,8 @@ high], metric + "_spread": ...}}}}` with the metrics of `sums.py`, means over se
     tokens, first_tokens, bits, levels, codebook_size, seeds, seconds
 
 `_spread` is the standard deviation over seeds. Intervals, of 95 %, resample held-out episodes, the
-same ones for both sides of a difference: seeds are averaged before.
+same ones for both sides of a difference: seeds are averaged before. With fewer than 4 such episodes
+there are none.
 """
 
 from __future__ import annotations

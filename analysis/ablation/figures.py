@@ -63,7 +63,7 @@ def bars_figure(ablation: Ablation) -> str:
     def paint(figure, axes) -> None:
         for column, ax in zip(SHOWN, axes[0], strict=True):
             values = np.array([row.metrics[column.metric] for row in rows])
-            ends = np.array([row.intervals[column.metric] for row in rows]).T
+            ends = np.array([row.ends(column.metric) for row in rows]).T
             spread = np.maximum([values - ends[0], ends[1] - values], 0)
             colours = [colour_of(row.name) for row in rows]
             ax.barh(places, values, color=colours, height=0.62, alpha=0.8)

@@ -47,7 +47,7 @@ def retrieval_figure(study: Study, colours: dict[str, str]) -> str:
 def _curve(study: Study, name: str) -> RetrievalCurve:
     rows = [row for row in study.rows if row.family == name]
     rows.sort(key=lambda row: row.metrics["tokens_mean"])
-    ends = np.array([row.intervals["retrieval_r1"] for row in rows])
+    ends = np.array([row.ends("retrieval_r1") for row in rows])
     tokens, r1 = (np.array([r.metrics[m] for r in rows]) for m in ("tokens_mean", "retrieval_r1"))
     return RetrievalCurve(name, tokens, r1, ends[:, 0], ends[:, 1])
 
@@ -59,10 +59,8 @@ def skill_figure(study: Study, colours: dict[str, str]) -> str:
         bars.append((row.name, _estimate(row, "next_frame_skill"), MUTED))
     for name in study.subjects:
         row = study.row(name)
-        shuffled = study.row(name).metrics["next_frame_skill_shuffled"]
-        low, high = row.intervals["next_frame_skill_shuffled"]
         bars.append((name, _estimate(row, "next_frame_skill"), colours[name]))
-        bars.append((f"{name}, shuffled", (shuffled, low, high), MUTED))
+        bars.append((f"{name}, shuffled", _estimate(row, "next_frame_skill_shuffled"), MUTED))
     skill, low, high = np.array([values for _, values, _ in bars]).T
     result = SkillBars([label for label, _, _ in bars], skill, low, high)
 
@@ -73,7 +71,7 @@ def skill_figure(study: Study, colours: dict[str, str]) -> str:
 
 
 def _estimate(row: Row, metric: str) -> tuple[float, float, float]:
-    return row.metrics[metric], *row.intervals[metric]
+    return row.metrics[metric], *row.ends(metric)
 
 
 def stability_figure(study: Study, colours: dict[str, str]) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from string import Template
 
 from analysis.report import figure
-from analysis.report_tables import cell_html, heading, table
+from analysis.report_tables import between, cell_html, heading, table
 from analysis.rows import Row
 from analysis.semantics import figures, nearest
-from analysis.semantics.columns import COLUMNS, WITH_INTERVAL
+from analysis.semantics.columns import COLUMNS, R1, WITH_INTERVAL
 from analysis.semantics.nearest import Frame, Query
 from analysis.semantics.result import Study
 from analysis.semantics.retrieval import SHOWN
@@ -86,14 +86,13 @@ def _tiles(study: Study) -> str:
 
 
 def _tile(row: Row, name: str) -> str:
-    low, high = row.intervals["retrieval_r1"]
     tokens = row.metrics["tokens_mean"]
     against = ""
     if "retrieval_r1_times_plain" in row.metrics:
         against = f"<br>{row.metrics['retrieval_r1_times_plain']:.2f}× the plain tokenizer"
     return (
-        f'<div class="tile"><b>{row.metrics["retrieval_r1"]:.2f}</b><span>R@1, {low:.2f} – '
-        f"{high:.2f}<br>{escape(name)}, {tokens:.0f} tokens{against}</span></div>"
+        f'<div class="tile"><b>{row.metrics["retrieval_r1"]:.2f}</b><span>R@1{between(row, R1)}'
+        f"<br>{escape(name)}, {tokens:.0f} tokens{against}</span></div>"
     )
 
 

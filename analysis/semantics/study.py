@@ -14,7 +14,7 @@ level, or a quarter), `ceiling: ...`, `start frame alone` and `fast@SCALE`. Metr
     mse, mse_times_plain                 in scored space, over the plain tokenizer's at equal bits
 
 `_over_plain` is the paired difference to the plain tokenizer at as many tokens, `_times_plain` the
-ratio. Intervals resample episodes.
+ratio. Intervals resample episodes; with fewer than 4 held-out ones there are none.
 """
 
 from __future__ import annotations

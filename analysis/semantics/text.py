@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.bootstrap import remark
 from analysis.semantics.columns import COLUMNS, WITH_INTERVAL
 from analysis.semantics.result import Study
 from analysis.table import aligned, cell, with_interval
@@ -35,9 +36,11 @@ def facts(study: Study) -> str:
 
 
 def notes(study: Study) -> list[str]:
-    """What a reader must know about figures that are absent or interpolated."""
+    """What a reader must know about figures that are absent or interpolated, and intervals."""
     missing = [f"{name} ({why})" for name, why in study.missing.items()]
     found = [f"Not measured: {', '.join(missing)}"] if missing else []
+    few = remark(len(study.data.data.split.held_out))
+    found += [few] if few else []
     rows = [row.name for row in study.rows if row.metrics.get("fast_noise_wer_interpolated")]
     if rows:
         found.append(

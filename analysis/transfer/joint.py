@@ -44,6 +44,7 @@ class JointComparison:
         }
         if np.isfinite(self.error.value):
             data["mse_ratio"] = self.error.value
+        if np.isfinite(self.error.low):
             data["mse_ratio_ci"] = [self.error.low, self.error.high]
         joint, single = self.scores
         if np.isfinite(joint / single):

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.columns import BITS, MSE, SCORE, SCORE_TOTAL, TOKENS
+from analysis.bootstrap import remark
+from analysis.columns import BITS, EPISODES, MSE, SCORE, SCORE_TOTAL, TOKENS
 from analysis.table import aligned, cell, with_interval
 from analysis.transfer.case import Case
 from analysis.transfer.joint import JointComparison
 from analysis.transfer.study import Transfer
 
-COLUMNS = (TOKENS, BITS, MSE, SCORE, SCORE_TOTAL)
+COLUMNS = (EPISODES, TOKENS, BITS, MSE, SCORE, SCORE_TOTAL)
 WITH_INTERVAL = (SCORE, SCORE_TOTAL)
 JOINT_HEADINGS = ("joint", "single", "MSE at equal bits", "score", "score, single", "score ratio")
 
@@ -39,7 +40,8 @@ def joint_cells(comparison: JointComparison) -> list[str]:
     """A line of the table of joint tokenizers; empty where there is no figure."""
     joint, single = comparison.scores
     value, low, high = comparison.error
-    error = f"{value:.2f} [{low:.2f}, {high:.2f}]" if np.isfinite(value) else ""
+    error = f"{value:.2f}" if np.isfinite(value) else ""
+    error += f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
     figures = [f"{x:.2f}" if np.isfinite(x) else "" for x in (joint, single, joint / single)]
     return [comparison.joint, comparison.single, error, *figures]
 
@@ -52,8 +54,10 @@ def fast_failures(case: Case) -> str:
 
 
 def notes(result: Transfer) -> list[str]:
-    """What a reader must know about tokenizers or scores that are absent."""
+    """What a reader must know about tokenizers or scores that are absent, and intervals."""
     found = [f"Not measured: {name} ({why})" for name, why in result.missing.items()]
+    few = remark(len(result.data.split.held_out))
+    found += [few] if few and result.cases else []
     for case in result.cases:
         for name in case.families:
             if "score" not in case.row(name).metrics:

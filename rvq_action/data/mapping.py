@@ -161,6 +161,17 @@ class Mapping:
             "columns": {feature: list(names) for feature, names in self.columns.items()},
         }
 
+    def decisive(self) -> dict[str, Any]:
+        """All that decides which numbers are read as what; JSON types.
+
+        Names of robots decide nothing, and neither do those of columns where their places are
+        known: `take` is places here.
+        """
+        data = {"layout": layout_to_data(self.layout), "embodiment": self.embodiment}
+        for section, terms in (("action", self.action), ("proprio", self.proprio)):
+            data[section] = {term.target: self._in_places(term) for term in terms}
+        return {**data, "frames": {change.part: change.to_dict() for change in self.frames}}
+
     def with_columns(self, names: Names) -> Mapping:
         """The same mapping that knows the names of the numbers it reads."""
         return replace(self, columns={feature: names(feature) for feature in self.features})
@@ -217,6 +228,12 @@ class Mapping:
         mask = np.zeros(self.layout.width, dtype=bool)
         mask[sorted(self._filled(terms))] = True
         return MappedColumns(values.float().numpy(), mask)
+
+    def _in_places(self, term: Term) -> dict[str, Any]:
+        """A term whose columns go by their places, where these are known."""
+        if term.feature not in self.columns:
+            return term.to_dict()
+        return {**term.to_dict(), "take": term.positions(self.columns.__getitem__)}
 
     def _frames_of(self, terms: tuple[Term, ...]) -> list[FrameChange]:
         """The changes of frame that apply to these terms: those of parts they fill."""

@@ -57,7 +57,7 @@ class LeRobotWriter:
         crf: libx264's quality; smaller is better. 18 is about 40 dB on camera pictures.
 
     Raises:
-        FileExistsError: `path` exists and `append` is False.
+        FileExistsError: `path` exists and `append` is False, or another writer is at it.
         ValueError: A feature or camera is described wrongly, or differs from the existing ones.
     """
 
@@ -84,7 +84,8 @@ class LeRobotWriter:
         writer_staging.repair(self.path)
         if append and (info := self.path / "meta" / "info.json").exists():
             self._continue_from(json.loads(info.read_text(encoding="utf-8")))
-        self._root: Path | None = writer_staging.begin(self.path, append)
+        self._staging = writer_staging.Staging(self.path, append)
+        self._root: Path | None = self._staging.root
         self._videos = self._root / "encoded_episodes"
 
     @property
@@ -174,14 +175,14 @@ class LeRobotWriter:
         writer_staging.replace_text(root / "meta" / "stats.json", json.dumps(statistics, indent=4))
         writer_staging.replace_text(root / "meta" / "info.json", json.dumps(info, indent=4))
         self._root = None
-        writer_staging.finish(self.path)
+        self._staging.finish()
         return self.path
 
     def discard(self) -> None:
         """Give up: delete what was written; a dataset appended to stays as it was."""
         if self._root is not None:
             self._root = None
-            writer_staging.discard(self.path)
+            self._staging.discard()
 
     def __enter__(self) -> LeRobotWriter:
         return self

@@ -1,6 +1,6 @@
 """Staging folder: a dataset appears at its path complete, or not at all.
 
-NAME.partial    being written; never read, discarded by the next writer
+NAME.partial    being written, its file `.writing` locked; never read, discarded by the next writer
 NAME            complete
 NAME.previous   the complete set an append replaces; restored if the swap was interrupted
 """
@@ -10,8 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import weakref
 from pathlib import Path
+from typing import IO
 
+from rvq_action.file_lock import lock
+
+LOCK = ".writing"
 logger = logging.getLogger(__name__)
 
 
@@ -37,48 +42,60 @@ def repair(path: Path) -> None:
         _previous_path(path).rename(path)
 
 
-def begin(path: Path, append: bool) -> Path:
-    """Prepare the staging folder of a dataset.
+class Staging:
+    """The staging folder of a dataset: nobody else writes it until it is finished or discarded.
 
     Args:
         path: Where the complete dataset will be.
         append: Start from the complete dataset at `path`, where there is one. Its files are
             hard-linked, so they must be replaced and never changed in place.
 
-    Returns:
-        The staging folder.
-
     Raises:
-        FileExistsError: `path` exists and `append` is False.
+        FileExistsError: `path` exists and `append` is False, or another writer is at it.
     """
-    partial = partial_path(path)
-    if path.exists() and not append:
-        raise FileExistsError(
-            f"{path} exists. Give another path, delete it, or pass append=True to add episodes."
-        )
-    if partial.exists():
-        logger.warning("Discarding %s, left behind by a writer that did not finish.", partial)
-        shutil.rmtree(partial)
-    if path.exists():
-        shutil.copytree(path, partial, copy_function=_link)
-    else:
-        partial.mkdir(parents=True)
-    return partial
 
+    def __init__(self, path: Path, append: bool) -> None:
+        self.path, self.root = path, partial_path(path)
+        if path.exists() and not append:
+            raise FileExistsError(
+                f"{path} exists. Give another path, delete it, or pass append=True to add episodes."
+            )
+        if self.root.exists():
+            self._lock().close()
+            logger.warning("Discarding %s, left behind by a writer that did not finish.", self.root)
+            shutil.rmtree(self.root)
+        self.root.mkdir(parents=True)
+        self._lock_file = self._lock()
+        weakref.finalize(self, self._lock_file.close)
+        if path.exists():
+            shutil.copytree(path, self.root, copy_function=_link, dirs_exist_ok=True)
 
-def finish(path: Path) -> None:
-    """Put the staging folder in the place of the dataset."""
-    previous = _previous_path(path)
-    if path.exists():
+    def finish(self) -> None:
+        """Put the staging folder in the place of the dataset."""
+        previous = _previous_path(self.path)
+        if self.path.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            self.path.rename(previous)
+        self._lock_file.close()
+        (self.root / LOCK).unlink()
+        self.root.rename(self.path)
         shutil.rmtree(previous, ignore_errors=True)
-        path.rename(previous)
-    partial_path(path).rename(path)
-    shutil.rmtree(previous, ignore_errors=True)
 
+    def discard(self) -> None:
+        """Delete the staging folder; a complete dataset at `path` stays as it is."""
+        self._lock_file.close()
+        shutil.rmtree(self.root, ignore_errors=True)
 
-def discard(path: Path) -> None:
-    """Delete the staging folder; a complete dataset at `path` stays as it is."""
-    shutil.rmtree(partial_path(path), ignore_errors=True)
+    def _lock(self) -> IO[bytes]:
+        """The lock of the folder, held while the file is open."""
+        file = (self.root / LOCK).open("ab")
+        if not lock(file):
+            file.close()
+            raise FileExistsError(
+                f"Another writer is at {self.path}: it has {self.root}, and nothing of it was "
+                "touched. Let it finish, or give another path."
+            )
+        return file
 
 
 def replace_text(path: Path, text: str) -> None:

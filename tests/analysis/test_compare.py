@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import compare, report, stability, table
+from analysis import compare, report, stability, table, timing
 from analysis.adaptive import AdaptiveCodec, tolerances
+from analysis.benchmark.race import PASSES, WARM_UP
 from analysis.cli import main
 from analysis.codecs import BinsCodec, FastCodec
-from analysis.compare import Comparison
+from analysis.compare import Comparison, DatasetComparison
 from analysis.evalset import load_eval_sets
 from analysis.group_errors import compute as group_error
 from analysis.group_errors import groups_of
@@ -98,6 +99,57 @@ def test_the_page_is_self_contained_and_names_its_subject(comparison, tmp_path):
     assert text.count("<svg") >= 7 and "var(--series-0)" in text
     assert not re.search(r"(src|href)=\"http|#0102|NaN|\bnan\b", text.split("<main>")[1])
     assert len(text) < 3_000_000
+
+
+def without_intervals(result: DatasetComparison) -> DatasetComparison:
+    """As with fewer than four held-out episodes."""
+    return replace(result, rows=[replace(row, intervals={}) for row in result.rows])
+
+
+def test_pages_and_tables_tell_figures_without_intervals(comparison):
+    (result,) = comparison.datasets
+    bare = Comparison([without_intervals(result)], "a machine")
+    assert not any(name.endswith("_ci") for row in bare.metrics()[result.data.name].values()
+                   for name in row)  # fmt: skip
+    for text in (report.render(bare).split("<main>")[1], table.render(bare)):
+        assert f"{result.row('mine').metrics['score_adaptive']:.2f}" in text
+        assert not re.search(r"\bnan\b|\[\]|<small>", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("fails", "total", "tile"),
+    [
+        (0.01, 2.0, '<b class="good">0.50</b><span>mine<br>score, 0.40 – 0.60</span>'),
+        (
+            0.02,
+            2.0,
+            '"bad">2.00</b><span>mine<br>score against the FAST that always decodes</span>',
+        ),
+        (
+            0.02,
+            None,
+            "<b>0.50</b><span>mine<br>score against a FAST that fails on 2 %, 0.40 – 0.60",
+        ),
+    ],
+)
+def test_a_fast_that_fails_gives_no_green_score(comparison, fails, total, tile):
+    (result,) = comparison.datasets
+    rows = [replace(row, metrics=dict(row.metrics), intervals=dict(row.intervals))
+            for row in result.rows]  # fmt: skip
+    changed = replace(result, rows=rows)
+    changed.row("fast@20").metrics["decode_failures"] = fails
+    mine = changed.row("mine")
+    mine.metrics["score"], mine.intervals["score"] = 0.5, (0.4, 0.6)
+    if total is not None:
+        mine.metrics["score_total"] = total
+    assert tile in report.render(Comparison([changed], "a machine"))
+
+
+def test_the_number_of_held_out_episodes_stands_beside_intervals(comparison):
+    assert comparison.metrics()["so101_pick_tape"]["mine"]["episodes"] == 8
+    for text in (report.render(comparison), table.render(comparison)):
+        assert "Intervals resample only 8 held-out episodes and are too narrow" in text
+    assert ">episodes</th>" in report.render(comparison)
 
 
 def test_the_terminal_table_shows_scores(comparison):
@@ -209,6 +261,32 @@ def test_codecs_agree_with_themselves(so101_set, so101_tokenizer):
         assert (tokens < codec.sizes(tokens.shape[1])).all()
         drawn = stability.random_tokens(codec, tokens)
         assert ((drawn == -1) == (tokens == -1)).all() and (drawn != tokens).any()
+
+
+def test_whatever_is_decoded_is_clipped_alike_before_it_is_scored(so101_set):
+    """Coarse scales overshoot; what leaves the scored space by that costs no more than ours."""
+    reaches = np.abs(so101_set.batch.scored).max(axis=(1, 2)) == 1.5
+    batch = so101_set.batch.take(np.flatnonzero(reaches))
+    codec = FastCodec(so101_set, 1.25)
+    decoded = codec.decode(codec.encode(batch), batch)
+    meant = so101_set.space.transform(decoded.relative)
+    assert np.abs(meant).max() > 1.5
+    np.testing.assert_allclose(decoded.scored, np.clip(meant, -1.5, 1.5), atol=1e-9)
+
+
+def test_times_are_taken_side_by_side(so101_set, monkeypatch):
+    """A machine that is busy for a while slows all tokenizers: in every pass each has its turn."""
+    turns = []
+
+    class Heard(BinsCodec):
+        def encode(self, batch):
+            turns.append(self.name)
+            return super().encode(batch)
+
+    codecs = [Heard(so101_set, bins) for bins in (2, 4, 8)]
+    found = timing.measure(codecs, so101_set)
+    assert turns[:: timing.CHUNKS] == ["bins2", "bins4", "bins8"] * (PASSES + WARM_UP)
+    assert [set(times) for times in found] == [{"encode_us", "decode_us"}] * 3
 
 
 def test_adaptive_length_is_what_the_tokenizer_emits_and_an_end_token(so101_set, so101_tokenizer):

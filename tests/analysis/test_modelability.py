@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import autoregression, compare, report
+from analysis import autoregression, compare, rate_distortion, report
 from analysis.autoregression import Sequences
 from analysis.modelability import slot_major
 
@@ -123,3 +123,11 @@ def test_sequences_that_are_too_long_are_named_and_the_figure_is_drawn(modelled)
     page = report.render(modelled)
     assert "exceed 256 tokens: bins256." in page
     assert "AR-modelability" in page and "MSE over modelled bits" in page
+
+
+def test_the_figure_of_modelled_bits_shows_modelled_bits(modelled):
+    rows = modelled.datasets[0].rows
+    drawn = {curve.name: curve for curve in rate_distortion.compute(rows, "ar_bits")}
+    own = sorted(row.metrics["ar_bits"] for row in rows if row.family == "mine")
+    np.testing.assert_allclose(drawn["mine"].bits, own)
+    assert drawn["fast"].bits.max() < max(r.metrics["bits_mean"] for r in rows if r.kind == "fast")

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from analysis import score, smoothness
-from analysis.bootstrap import EpisodeBootstrap
+from analysis.bootstrap import EpisodeBootstrap, remark
 from analysis.codecs import bits_per_window, padded
 from analysis.columns import COLUMNS
+from analysis.rows import Row
 from analysis.score import (
     RatePoint,
     pareto_front,
@@ -60,6 +61,26 @@ def test_bootstrap_resamples_episodes_not_windows():
     between = EpisodeBootstrap(episodes).mean(np.repeat([0.0, 1.0, 0.0, 1.0], 100))
     assert within == (0.5, 0.5, 0.5)
     assert between.value == 0.5 and between.low == 0 and between.high == 1
+
+
+@pytest.mark.parametrize("episodes", [1, 2, 3])
+def test_so_few_episodes_have_no_interval(episodes, rng):
+    """Of intervals over two episodes that promise 95 %, half hold the mean; over one, none."""
+    values = rng.normal(size=60)
+    bootstrap = EpisodeBootstrap(np.arange(60) % episodes)
+    found = bootstrap.mean(values)
+    assert found.value == pytest.approx(values.mean())
+    assert np.isnan([found.low, found.high]).all()
+    row = Row("a", "a", "rvq")
+    row.add("mse", found)
+    assert row.to_dict() == {"kind": "rvq", "mse": found.value}
+    assert "need at least 4 held-out episodes" in remark(episodes)
+
+
+def test_intervals_over_few_episodes_are_said_to_be_too_narrow():
+    assert "resample only 8 held-out episodes" in remark(8)
+    assert "resample only 4 held-out episodes" in remark(4)
+    assert remark(10) is None
 
 
 def test_bootstrap_quantile_agrees_with_the_sample():

@@ -99,6 +99,22 @@ def test_other_files_are_never_overwritten(networked, saved):
     assert (saved / "policy.safetensors").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("names", [("config.json", "model.safetensors", "README.md"), FILES])
+def test_the_model_of_somebody_else_is_never_replaced(networked, tmp_path, names):
+    others = sorted(set(names) - {"embodiments.json"})
+    for name in others:
+        (tmp_path / name).write_text("precious")
+    with pytest.raises(ValueError, match=r"no tokenizer's.*nothing was overwritten"):
+        networked.save_pretrained(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == others
+    assert {file.read_text() for file in tmp_path.iterdir()} == {"precious"}
+
+
+def test_an_empty_directory_is_taken(networked, tmp_path):
+    networked.save_pretrained(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == FILES
+
+
 @pytest.mark.parametrize("missing", sorted(FILES - NOT_NEEDED))
 def test_a_missing_file_is_named(saved, missing):
     (saved / missing).unlink()

@@ -133,6 +133,14 @@ def test_chunks_of_different_length_make_the_round_trip(order, end_token):
     assert torch.equal(words.to_codes(sequences), codes)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32, np.int16])
+def test_chunks_of_different_length_may_be_rows_of_any_integers(dtype):
+    words = closed()
+    codes = prefixes(words, [S * K, 0, 4])
+    rows = [np.array(row, dtype) for row in words.to_sequences(codes)]
+    assert torch.equal(words.to_codes(rows), codes)
+
+
 def test_only_what_is_shorter_than_a_whole_code_needs_an_end():
     words = closed()
     assert (words.size, words.end_id) == (K * V + 1, 100 + K * V)

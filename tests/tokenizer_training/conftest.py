@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from tokenizer_training.fit_cli import FitCLI
 
 TINY = Path(__file__).with_name("tiny.yaml")
 LENGTHS = (40, 36, 44, 40, 38, 42)
+MAPPING = """
+embodiment: waver
+layout: {name: waver, groups: {arm/position: {channels: [a, b], unit: m, delta: subtract}}}
+action: {arm/position: {feature: action, take: [x, y], scale: SCALE}}
+proprio: {arm/position: {feature: observation.state, take: [x, y], scale: SCALE}}
+"""
+"""Of the dataset's first two channels."""
 SMALL = ("--side", "8", "--components", "6", "--fit_frames", "24")
 
 
@@ -34,6 +42,18 @@ def seen(tmp_path_factory) -> tuple[Path, Path]:
     words = ["features", "--data.datasets", str(data), "--out", str(cache), *SMALL]
     assert main(words) == 0
     return data, cache
+
+
+def write_mapping(data: Path, scale: float = 1.0) -> Path:
+    """Give a dataset a mapping of its own; returns the dataset."""
+    (data / "meta" / "rvq_mapping.yaml").write_text(MAPPING.replace("SCALE", str(scale)))
+    return data
+
+
+@pytest.fixture
+def mapped(dataset, tmp_path) -> Path:
+    """A copy of the dataset, with a mapping of its own."""
+    return write_mapping(Path(shutil.copytree(dataset, tmp_path / "mapped")))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ import torch
 
 from rvq_action.blocks import Condition
 from rvq_action.chunk import ActionChunk
-from rvq_action.data.split import split_episodes
+from rvq_action.data.split import episodes_to_train, split_episodes
 from rvq_action.layout import joint_space
 from tests.synthetic import write_v3
+from tests.tokenizer_training.conftest import write_mapping
+from tokenizer_training.ablation.plan import ParsedOptions
 from tokenizer_training.augment import Augmentation, scale_motion
 from tokenizer_training.dropout import (
     DropoutRates,
@@ -64,6 +67,15 @@ class TestSources:
         with pytest.raises(ValueError, match="has 2 episodes; training needs at least 3"):
             open_sources([path])
 
+    @pytest.mark.parametrize("enough", [False, True])
+    def test_as_many_episodes_as_the_check_asks_for_are_trained_on(self, tmp_path, enough):
+        """By what a run's options are where nothing is said."""
+        parsed = ParsedOptions(["--run_dir", ".", "--data.datasets", "."]).config
+        count = episodes_to_train() - (not enough)
+        path, shares = write_v3(tmp_path / "few", (9,) * count), parsed.data
+        (source,) = open_sources([path], None, 0, shares.held_out, shares.validation, 0.5)
+        assert (len(source.validation) >= parsed.validation.least_episodes) is enough
+
     def test_no_dataset(self):
         with pytest.raises(ValueError, match="--data.datasets"):
             open_sources([])
@@ -79,6 +91,25 @@ class TestSources:
         info.write_text(info.read_text().replace('"gripper"', '"jaw"'))
         with pytest.raises(ValueError, match="both embodiment 'test_arm'.*another `embodiment`"):
             open_sources([dataset, other])
+
+    def test_one_embodiment_whose_mappings_read_other_numbers(self, mapped, tmp_path):
+        other = write_mapping(Path(shutil.copytree(mapped, tmp_path / "other")), scale=1000.0)
+        said = "mapped and other are both embodiment 'waver'.*scale: None -> .1000.*`embodiment`"
+        with pytest.raises(ValueError, match=said):
+            open_sources([mapped, other])
+
+    @pytest.mark.parametrize("names", ["x y jaw", "left right jaw", "y x gripper"])
+    def test_columns_may_be_called_otherwise(self, mapped, tmp_path, names):
+        """By the same names, or in the same places: the numbers are read alike."""
+        other, called = Path(shutil.copytree(mapped, tmp_path / "other")), names.split()
+        info, own = other / "meta" / "info.json", other / "meta" / "rvq_mapping.yaml"
+        described = json.loads(info.read_text())
+        for feature in ("action", "observation.state"):
+            described["features"][feature]["names"] = called
+        info.write_text(json.dumps(described))
+        if "x" not in called:
+            own.write_text(own.read_text().replace("[x, y]", "[left, right]"))
+        assert [source.name for source in open_sources([mapped, other])] == ["mapped", "other"]
 
 
 class TestStream:

@@ -15,6 +15,7 @@ from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.windows import Windows
 from rvq_action.data.writer import LeRobotWriter
 from tests.synthetic import CAMERA, FEATURES, FPS, SIZE, columns, picture
+from tests.tokenizer_training.conftest import write_mapping
 from tokenizer_training.export import export_checkpoint
 
 
@@ -89,6 +90,24 @@ def test_a_run_is_not_continued_on_grown_data(fit_tiny, dataset, tmp_path):
         writer.add_episode(columns(30), {CAMERA: map(picture, range(30))}, task="go")
     with pytest.raises(ValueError, match="found.waves.episodes: 6 -> 7"):
         fit_tiny(data=data)
+
+
+def test_a_run_is_not_continued_by_an_edited_mapping(fit_tiny, mapped):
+    fit_tiny(data=mapped)
+    write_mapping(mapped, scale=1000.0)
+    with pytest.raises(ValueError, match=r"mappings.mapped.action.*1000.*--resume never"):
+        fit_tiny(data=mapped)
+    fit_tiny("--resume", "never", data=mapped)
+
+
+def test_a_run_of_before_mappings_were_remembered_goes_on(fit_tiny, mapped, caplog):
+    record = fit_tiny(data=mapped) / "run.json"
+    settings = json.loads(record.read_text())
+    del settings["contents"]
+    record.write_text(json.dumps(settings))
+    with caplog.at_level("INFO"):
+        fit_tiny(data=mapped)
+    assert "is complete" in caplog.text
 
 
 def test_without_steps_the_closed_form_is_the_result(fit_tiny):

@@ -182,6 +182,16 @@ def test_what_cannot_be_learnt_is_refused(fit_seen, tmp_path, change, message):
     assert not (tmp_path / "run").exists()
 
 
+def test_pictures_are_refused_where_so_few_episodes_validate_that_nothing_is_trained(
+    fit_seen, tmp_path
+):
+    few = ("--validation.least_episodes", "2")
+    with pytest.raises(ValueError, match=r"terms \['alignment', 'next_frame'\].*--config base"):
+        fit_seen(*few)
+    assert not (tmp_path / "run").exists()
+    assert (fit_seen(*few, "--trainer.max_steps", "0") / "COMPLETE").is_file()
+
+
 def test_a_cache_of_other_robots_is_refused(fit_tiny, seen, tmp_path):
     other = shutil.copytree(seen[0], tmp_path / "elsewhere")
     with pytest.raises(ValueError, match="of none of"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -41,6 +42,26 @@ def test_actions_are_physical_absolute_and_within_range(policy, robot, width):
         assert (moved >= low - 1e-5).all() and (moved <= high + 1e-5).all()
         elsewhere = act(policy, replace(now, proprio=now.proprio + 1.0))
         assert elsewhere[:, :3].mean() - actions[:, :3].mean() > 0.3
+
+
+@pytest.mark.parametrize(("fps", "kept"), [(None, True), (20, True), (40, True), (10, False)])
+def test_first_frames_have_a_range_of_their_own_but_at_a_lower_rate(policy, monkeypatch, fps, kept):
+    """There the first frame lies further ahead than any that was measured."""
+    far, known = 0.9, policy.tokenizer.embodiments["arm"]
+    answer = partial(torch.full_like, fill_value=far)
+    monkeypatch.setattr(policy.model, "sample_actions", lambda b, *_, **__: answer(b.actions))
+    now = replace(observe("arm"), fps=fps)
+    moved = policy.samples.in_flow_space(now, policy.act([now], 8)[0]).x[0, :, :4]
+    begins = known.start.first.contains(known.actions.denormalize(moved[0])).all()
+    assert bool(begins) == kept
+    assert torch.allclose(moved[0], torch.full((4,), far), atol=1e-4) == (not kept)
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+@pytest.mark.parametrize("ways", [VLAPolicy.accelerated, lambda policy: policy])
+def test_a_sampler_without_steps_is_refused_not_given_its_noise_back(policy, steps, ways):
+    with pytest.raises(ValueError, match=f"steps of the flow's sampler start at 1, got {steps}"):
+        act(ways(policy), observe("arm"), steps=steps)
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -183,6 +204,14 @@ def test_nothing_else_is_overwritten(policy, tmp_path):
     with pytest.raises(ValueError, match="no policy.*thesis"):
         policy.save_pretrained(tmp_path)
     assert [f.name for f in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_the_words_of_another_model_are_not_replaced(policy, tmp_path):
+    for name in ("config.json", "vocabulary.json", "README.md"):
+        (tmp_path / name).write_text("of somebody else")
+    with pytest.raises(ValueError, match="no policy's.*nothing was overwritten"):
+        policy.save_pretrained(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def images(**changes) -> dict[str, np.ndarray]:

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rvq_action.training_folder import differences
+from rvq_action.tokenizer import ActionTokenizer
+from rvq_action.training_folder import changes
 from tokenizer_training.ablation.row import AblationRow
 from tokenizer_training.ablation.run import Run
 from tokenizer_training.features.cache import DatasetFeatures, FeatureCache
@@ -18,6 +19,8 @@ from tokenizer_training.fit_cli import FitCLI, decisive
 from tokenizer_training.sources import Source, open_sources
 
 SHOWN = 3
+SPLITTING = ("split_seed", "held_out", "validation", "seconds")
+"""Options of the data by which a dataset is opened, as `open_sources` takes them."""
 
 
 class ParsedOptions(FitCLI):
@@ -72,10 +75,11 @@ def plan(runs: Sequence[Run], out: Path, again: bool = False) -> list[Planned]:
 
 
 class _Facts:
-    """Datasets and caches, opened once each."""
+    """Datasets, caches and tokenizers, opened once each."""
 
     def __init__(self) -> None:
         self.sources, self._features = cache(_sources), cache(_features)
+        self.tokenizer = cache(ActionTokenizer.from_pretrained)
         self.defaults = cache(_defaults)
 
     def seen(self, run: Run) -> dict[str, DatasetFeatures]:
@@ -92,7 +96,7 @@ def _compare(run: Run, out: Path, facts: _Facts) -> tuple[Planned | None, list[s
     differing: list[str] = []
     if run.row(out).is_file():
         known = AblationRow.load(run.row(out)).settings
-        differing = differences(completed(known, facts.defaults()), settings)
+        differing = changes(completed(known, facts.defaults()), settings)
         if not differing:
             return None, []
     other = run.folder.differs(claims) if run.folder.record.is_file() else []
@@ -137,20 +141,24 @@ def _claims(run: Run, facts: _Facts) -> dict[str, Any]:
             f"{run.recipe.file.name} or the budget."
         ) from error
     options = decisive(json.loads(parsed.parser.dump(parsed.config, format="json")))
-    sources = facts.sources(run.dataset, run.budget.mapping)
-    return decided(options, sources, facts.seen(run))
+    data = options["data"]
+    how = options.get("mapping"), *(data[name] for name in SPLITTING)
+    sources = facts.sources(run.dataset, *how)
+    known = options.get("tokenizer")
+    start = None if known is None else facts.tokenizer(known)
+    return decided(options, sources, facts.seen(run), start)
 
 
 def _portable(claims: dict[str, Any], run: Run) -> dict[str, Any]:
     """The settings without paths of this machine."""
     settings = {**claims, "data": _without_paths(claims["data"])}
-    if run.budget.mapping is not None:
-        settings["mapping"] = Path(run.budget.mapping).name
+    if settings.get("mapping") is not None:
+        settings["mapping"] = Path(settings["mapping"]).name
     return settings
 
 
-def _sources(dataset: Path, mapping: str | None) -> list[Source]:
-    return open_sources([dataset], mapping)
+def _sources(dataset: Path, *how: Any) -> list[Source]:
+    return open_sources([dataset], *how)
 
 
 def _features(path: Path, dataset: str) -> DatasetFeatures:

@@ -23,7 +23,7 @@ from tokenizer_training.features.index import (
     load_card,
     shard_file,
 )
-from tokenizer_training.features.recorded import pictures_digest
+from tokenizer_training.features.recorded import instructions_digest, pictures_digest
 from tokenizer_training.features.teacher import TeacherCard
 
 
@@ -140,7 +140,8 @@ class DatasetFeatures:
     def check_complete(self, dataset: RobotDataset) -> None:
         """Refuse features of other recordings than these, or of only a part of them.
 
-        Pictures are compared where their files are here, and the cache remembers them.
+        Pictures are compared where their files are here and the cache remembers them, instructions
+        where the teacher read them.
 
         Raises:
             ValueError: Says what differs, and the fix.
@@ -165,6 +166,11 @@ class DatasetFeatures:
                 f"{self.path} was made from other pictures than {dataset.path} holds now: the "
                 f"recordings are as long, but files of {', '.join(self.cameras)} have changed. "
                 f"{AGAIN}"
+            )
+        if self.index.instructions not in (None, instructions_digest(reader)):
+            raise ValueError(
+                f"{self.path} was made by a teacher that reads the episodes' tasks, and tasks of "
+                f"{dataset.path} have changed since. {AGAIN}"
             )
 
     def check_split(self, train: Sequence[int]) -> None:

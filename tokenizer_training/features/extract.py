@@ -18,7 +18,7 @@ from rvq_action.console import writable_folder
 from rvq_action.data.split import split_episodes
 from tokenizer_training.features.index import DatasetIndex
 from tokenizer_training.features.pictures import Pictures
-from tokenizer_training.features.recorded import pictures_digest
+from tokenizer_training.features.recorded import instructions_digest, pictures_digest
 from tokenizer_training.features.teacher import Frames, Teacher
 from tokenizer_training.features.writer import DatasetWriter, claim
 
@@ -81,16 +81,18 @@ def plan(teacher: Teacher, pictures: Pictures, how: Extraction) -> DatasetIndex:
     """
     lengths = pictures.lengths
     split = split_episodes(len(lengths), how.split_seed, how.held_out)
-    agreed = json.dumps([teacher.card.fingerprint, lengths, pictures.cameras, how.stride])
+    told = instructions_digest(pictures.reader) if teacher.reads_instruction else None
+    agreed = [teacher.card.fingerprint, lengths, pictures.cameras, how.stride]
     return DatasetIndex(
         name=pictures.name,
-        fingerprint=agreed,
+        fingerprint=json.dumps(agreed if told is None else [*agreed, told]),
         fps=pictures.reader.fps,
         lengths=lengths,
         cameras=pictures.cameras,
         stride=how.stride,
         train=split.train,
         pictures=pictures_digest(pictures.reader, pictures.cameras),
+        instructions=told,
     )
 
 

@@ -33,7 +33,8 @@ class DatasetIndex:
 
     Attributes:
         name: Name of the dataset: its folder's.
-        fingerprint: Of the features: teacher, what it was fitted to, lengths, cameras, stride.
+        fingerprint: Of the features: teacher, what it was fitted to, lengths, cameras, stride, and
+            the instructions where it reads them.
         fps: Frames per second of the recordings.
         lengths: Frames of every episode of the dataset, extracted yet or not.
         cameras: In the order of the features.
@@ -42,6 +43,7 @@ class DatasetIndex:
         shards: For every shard written, the number of the episode after its last one.
         pictures: Digest of the files looked at; None until all episodes are extracted, and where
             it was never taken.
+        instructions: Digest of the episodes' task texts, where the teacher reads them; else None.
     """
 
     name: str
@@ -53,6 +55,7 @@ class DatasetIndex:
     train: tuple[int, ...]
     shards: tuple[int, ...] = ()
     pictures: str | None = None
+    instructions: str | None = None
 
     @property
     def done(self) -> int:
@@ -85,7 +88,7 @@ class DatasetIndex:
         Raises:
             ValueError: It is damaged or of another format.
         """
-        data = {"pictures": None, **_read(folder / INDEX)}
+        data = {"pictures": None, "instructions": None, **_read(folder / INDEX)}
         try:
             values = {field.name: _frozen(data[field.name]) for field in fields(cls)}
         except KeyError as error:

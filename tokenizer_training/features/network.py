@@ -67,6 +67,10 @@ class NetworkTeacher(ABC):
     def features(self, frames: Frames, instruction: str) -> Tensor: ...
 
     @property
+    def reads_instruction(self) -> bool:
+        return False
+
+    @property
     def fit_frames(self) -> int:
         return 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rvq_action.data.lerobot import LeRobotReader
-from rvq_action.data.task_text import is_placeholder
+from tokenizer_training.features.recorded import instruction
 from tokenizer_training.features.teacher import Frames
 
 
@@ -66,8 +66,7 @@ class Pictures:
 
     def instruction(self, episode: int) -> str:
         """The episode's first task text, empty where it has none or a placeholder."""
-        task = next(iter(self.reader.episode_tasks(episode)), "")
-        return "" if is_placeholder(task) else task
+        return instruction(self.reader, episode)
 
     def batches(self, episode: int, numbers: np.ndarray, size: int) -> Iterator[Frames]:
         """Frames of an episode from all cameras, in one pass over each video.

@@ -57,6 +57,10 @@ class PixelTeacher:
     state: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
+    def reads_instruction(self) -> bool:
+        return False
+
+    @property
     def fit_frames(self) -> int:
         return self.settings.fit_frames
 

@@ -70,6 +70,10 @@ class QwenTeacher(NetworkTeacher):
         self.decisive = {"layer": self.layers}
 
     @property
+    def reads_instruction(self) -> bool:
+        return True
+
+    @property
     def width(self) -> int:
         return self.config.text_config.hidden_size
 

@@ -1,12 +1,14 @@
-"""Whether the pictures of a dataset are those that a teacher looked at."""
+"""Whether the pictures and tasks of a dataset are those that a teacher looked at."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from rvq_action.data.lerobot import LeRobotReader
+from rvq_action.data.task_text import is_placeholder
 
 BLOCK = 1 << 14
 """Bytes read at the head, in the middle and at the tail of a file."""
@@ -33,6 +35,18 @@ def pictures_digest(reader: LeRobotReader, cameras: Sequence[str]) -> str | None
                 stream.seek(place)
                 digest.update(stream.read(BLOCK))
     return digest.hexdigest()[:16]
+
+
+def instruction(reader: LeRobotReader, episode: int) -> str:
+    """The episode's first task text, empty where it has none or a placeholder."""
+    task = next(iter(reader.episode_tasks(episode)), "")
+    return "" if is_placeholder(task) else task
+
+
+def instructions_digest(reader: LeRobotReader) -> str:
+    """A digest of what all episodes are instructed by."""
+    told = [instruction(reader, episode) for episode in range(reader.num_episodes)]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def _files(reader: LeRobotReader, cameras: Sequence[str]) -> list[Path]:

@@ -67,6 +67,11 @@ class Teacher(Protocol):
     def card(self) -> TeacherCard: ...
 
     @property
+    def reads_instruction(self) -> bool:
+        """Whether its features depend on the episode's task text."""
+        ...
+
+    @property
     def fit_frames(self) -> int:
         """Most moments of a dataset that it is fitted on; 0 for a network, which is not fitted."""
         ...

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rvq_action.training_folder import differences
+from rvq_action.training_folder import CONTENTS, differences
 from vla.ablation.row import TokenRow
 from vla.ablation.run import TokenRun
 from vla.action_tokens import digest, load_tokens
@@ -113,7 +113,8 @@ def _left_over(run: TokenRun, options: dict[str, Any]) -> list[str]:
     if not run.folder.record.is_file():
         return []
     claimed = json.loads(run.folder.record.read_text())
-    claimed.pop("found", None)
+    for noted in ("found", CONTENTS):
+        claimed.pop(noted, None)
     return differences(claimed, options)
 
 

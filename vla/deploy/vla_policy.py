@@ -15,7 +15,7 @@ from rvq_action.embodiment import ModelInput
 from vla.action_tokens import ActionTokens, robot_of
 from vla.config import VLAConfig
 from vla.deploy.policy import Committed, PolicyDescription, Request
-from vla.flow import Given, seeded
+from vla.flow import Given, sampler_steps, seeded
 from vla.generation import in_groups
 from vla.images import fit
 from vla.policy import VLAPolicy
@@ -51,8 +51,7 @@ def check_sampling(steps: int | None, seed: int) -> None:
     Raises:
         ValueError: Says which.
     """
-    if steps is not None and steps < 1:
-        raise ValueError(f"steps of the flow's sampler start at 1, got {steps}.")
+    sampler_steps(steps, usual=1)
     if seed < 0:
         raise ValueError(f"seed starts at 0, got {seed}.")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vla.flow import Given, Guide
+from vla.flow import Given, Guide, sampler_steps
 from vla.inference.expert import FusedExpert
 from vla.inference.plan import Plan, Shape
 from vla.model import VLAModel
@@ -66,7 +66,8 @@ class FastSampler:
         if noise is None:
             noise = torch.randn_like(batch.actions)
         in_buckets = self.compiled or batch.ids.is_cuda
-        shape = Shape.of(batch, steps or self.model.config.denoise_steps, in_buckets)
+        count = sampler_steps(steps, self.model.config.denoise_steps)
+        shape = Shape.of(batch, count, in_buckets)
         with self._lock:
             return self._plan(shape, batch).act(batch, noise, given)
 

@@ -74,17 +74,24 @@ class ResumePoint(StepCallback):
     Args:
         path: The checkpoint.
         every_n_steps: Steps between two.
+
+    Attributes:
+        step: Of the checkpoint; 0 where there is none.
     """
 
     def __init__(self, path: Path, every_n_steps: int) -> None:
         super().__init__(every_n_steps)
-        self.path = path
+        self.path, self.step = path, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.step = trainer.global_step
 
     def act(self, trainer: Trainer, module: VLAModule) -> None:
         partial = self.path.with_suffix(".partial")
         trainer.save_checkpoint(partial)
         if trainer.is_global_zero:
             os.replace(partial, self.path)
+        self.step = trainer.global_step
 
 
 class PolicyExport(StepCallback):

@@ -20,7 +20,7 @@ from vla.sequence import Batch
 from vla.training.average import Average
 from vla.training.lora import LoraSettings, adapt
 from vla.training.noise import number_of
-from vla.training.optimizers import OptimizerSettings, build_optimizer, global_norm
+from vla.training.optimizers import OptimizerSettings, build_optimizer
 from vla.training.sharding import complete, shard
 from vla.training.step import step_losses
 
@@ -43,6 +43,7 @@ class VLAModule(LightningModule):
         policy: What is trained; set by `take`.
         plan: How its batches are put together; set by `take`.
         shipped_dtype: Of the experts' weights in what is exported; set by `take`.
+        terms: What the micro-batches of the step so far add to the terms, in this process.
     """
 
     policy: VLAPolicy
@@ -69,7 +70,7 @@ class VLAModule(LightningModule):
         self.weights, self.optimizer, self.lora, self.seed = weights, optimizer, lora, seed
         self.decay, self.gradient_checkpointing = average, gradient_checkpointing
         self.average: Average | None = None
-        self._terms: dict[str, Tensor] = {}
+        self.terms: dict[str, Tensor] = {}
 
     def take(self, policy: VLAPolicy, plan: BatchPlan) -> VLAModule:
         """Train this policy on batches that are put together so."""
@@ -131,24 +132,17 @@ class VLAModule(LightningModule):
     def _remember(self, losses: Losses, micro: int) -> None:
         """Log the terms of the whole step with its last micro-batch."""
         if not micro:
-            self._terms = {}
+            self.terms = {}
         for name in asdict(self.weights):
             term = getattr(losses, name).detach()
-            self._terms[name] = self._terms.get(name, 0) + term
+            self.terms[name] = self.terms.get(name, 0) + term
         if micro == self.plan.accumulation - 1:
-            self._log({f"train/{name}": term for name, term in self._terms.items()})
+            self._log({f"train/{name}": term for name, term in self.terms.items()})
 
     def _log(self, values: dict[str, Any]) -> None:
         together = self.plan.world_size > 1
         options: dict[str, Any] = {"sync_dist": together, "reduce_fx": "sum"} if together else {}
         self.log_dict(values, batch_size=1, prog_bar=True, **options)
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the norm of the gradient before it is clipped."""
-        if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            norm = global_norm(p.grad for p in self.model.parameters())
-            norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-            self.log("train/gradient_norm", norm, batch_size=1)
 
     @contextmanager
     def exported_weights(self) -> Iterator[None]:

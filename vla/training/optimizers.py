@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vla.model import is_vl
 
@@ -151,8 +151,3 @@ class MuonWithAdamW(torch.optim.Optimizer):
             part.param_groups = [g for g in self.param_groups if g["algorithm"] == name]
             part.step()
         return loss
-
-
-def global_norm(gradients: Iterable[Tensor | None]) -> Tensor:
-    """Norm of all gradients together; those that are None count as 0."""
-    return torch.nn.utils.get_total_norm([g for g in gradients if g is not None])

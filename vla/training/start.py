@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from vla.data.cameras import find_cameras
 from vla.data.robot_source import check_robot
 from vla.policy import VLAPolicy
 
+logger = logging.getLogger(__name__)
 CHANGES = ("image_size", "proprio", "flow_objective", "stop_gradient", "committed_frames")
 """Fields of VLAConfig that a run may set by itself."""
 
@@ -25,8 +27,8 @@ class ShapeSettings:
 
     Attributes:
         config: Packaged name (tiny, wall-oss) or a YAML of `VLAConfig`; not used with --policy.
-        cameras: Names of the cameras, in the order in which they are read; those of the datasets
-            if empty.
+        cameras: Names of the cameras, in the order in which they are read. If empty, a robot has
+            those that the given policy knows it by, else those of its datasets.
         image_size: Pixels per side of a robot's pictures; only without --policy.
         proprio: The state as text, as a projected token, or both; only without --policy.
         flow_objective: Where the flow loss is taken.
@@ -103,6 +105,7 @@ def robot_cameras(
     mapping: str | None,
     tokenizer: ActionTokens,
     wanted: Sequence[str] = (),
+    usual: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Robot -> its cameras; a robot of the tokenizer that no dataset is of has none.
 
@@ -110,16 +113,19 @@ def robot_cameras(
         datasets: Folders.
         mapping: Of them.
         tokenizer: Whose robots they are of.
-        wanted: Names; all that the datasets have if empty.
+        wanted: Names, of whatever robot; the usual ones if empty.
+        usual: Robot -> those that a policy knows it by; all that its datasets have if none.
 
     Raises:
         ValueError: A dataset lacks one, or two of one robot have different cameras.
     """
     cameras: dict[str, tuple[str, ...]] = {}
+    usual = usual or {}
     for path in datasets:
         dataset = RobotDataset.open(path, mapping)
         check_robot(dataset, tokenizer)
-        found = tuple(find_cameras(dataset.reader, list(wanted) or None))
+        names = wanted or _usual_cameras(dataset, usual.get(dataset.embodiment, ()))
+        found = tuple(find_cameras(dataset.reader, list(names) or None))
         earlier = cameras.setdefault(dataset.embodiment, found)
         if earlier != found:
             raise ValueError(
@@ -128,6 +134,28 @@ def robot_cameras(
                 "--vla.cameras NAME [NAME ...]."
             )
     return {name: cameras.get(name, ()) for name in tokenizer.embodiments}
+
+
+def _usual_cameras(dataset: RobotDataset, usual: Sequence[str]) -> Sequence[str]:
+    """The cameras that a policy knows the dataset's robot by, which the dataset must have.
+
+    Raises:
+        ValueError: It lacks one.
+    """
+    there = find_cameras(dataset.reader)
+    if missing := [name for name in usual if name not in there]:
+        raise ValueError(
+            f"{dataset.path} has no camera {missing}; it has {sorted(there)}. The policy has "
+            f"looked through {list(usual)}: rename the dataset's features, or let it look through "
+            "others from now on: --vla.cameras NAME [NAME ...]."
+        )
+    if usual and (unseen := [name for name in there if name not in usual]):
+        logger.info(
+            "%s: left out %s, which the policy has not looked through so far. To let it: "
+            "--vla.cameras NAME [NAME ...].",
+            *(dataset.path, unseen),
+        )
+    return usual
 
 
 def _continued(
@@ -148,8 +176,8 @@ def _continued(
             f"The policy {policy} has {wrong[0]} {getattr(old.config, wrong[0])!r}; what it sees "
             "cannot be changed afterwards. Leave the option out, or start without --policy."
         )
-    cameras = robot_cameras(datasets, mapping, known, shape.cameras)
     kept = {name: old.config.cameras.get(name, ()) for name in known.embodiments}
+    cameras = robot_cameras(datasets, mapping, known, shape.cameras, kept)
     cameras = {name: cameras[name] or kept[name] for name in cameras}
     config = replace(old.config, **shape.changes).for_tokenizer(known, cameras)
     old.model.config = config

@@ -13,7 +13,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from rvq_action.training_folder import TrainingFolder, write_text
+from rvq_action.training_folder import CONTENTS, TrainingFolder, write_text
 from vla.action_tokens import ActionTokens, digest
 from vla.data.robot_source import RobotSource
 from vla.data.settings import DataSettings
@@ -22,6 +22,7 @@ from vla.policy import VLAPolicy
 from vla.training.bridge import GradientBridge
 from vla.training.callbacks import KeptPolicies, PolicyExport, ResumePoint, Speed
 from vla.training.datamodule import VLADataModule
+from vla.training.divergence import Divergence
 from vla.training.module import VLAModule
 from vla.training.start import ShapeSettings, start_policy
 from vla.training.validation import ActionError, HeldOut, ValidationSettings, held_out_windows
@@ -128,8 +129,9 @@ def train(run: RunSettings, module: VLAModule, trainer: Trainer) -> Path:
     data.trainer = trainer
     stream = data.stream
     if trainer.is_global_zero:
-        settings = {**run.settings, "found": describe(stream, policy.tokenizer)}
-        folder.claim(settings, fresh=afresh)
+        mappings = {s.name: s.dataset.mapping.decisive() for s in stream.robots}
+        found = {"found": describe(stream, policy.tokenizer), CONTENTS: {"mappings": mappings}}
+        folder.claim({**run.settings, **found}, fresh=afresh)
         write_text(folder.path / "config.yaml", run.config_yaml)
     if folder.is_complete and not afresh:
         logger.info("%s is complete: nothing to train.", folder.path)
@@ -151,14 +153,16 @@ def fit(
     trainer: Trainer,
 ) -> None:
     """Take the steps that are missing."""
+    last = ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps)
     trainer.callbacks += [  # type: ignore[attr-defined]
+        Divergence(last),
         GradientBridge(folder.gradients, run.gradients_every_n_steps),
         ActionError(held_out(run, module.policy), run.validation.every_n_steps),
         LearningRateMonitor("step"),
         Speed(trainer.log_every_n_steps),  # type: ignore[attr-defined]
         PolicyExport(folder.policy, run.policy_every_n_steps),
         *kept_policies(run, folder),
-        ResumePoint(folder.checkpoint, run.checkpoint_every_n_steps),
+        last,
     ]
     trainer.loggers = loggers(folder.path, run.wandb)
     found = run.resume != "never" and folder.checkpoint.is_file()

@@ -6,6 +6,12 @@ import numpy as np
 
 from rvq_action.data.check.finding import Finding, counted, failed, passed, runs, warned
 from rvq_action.data.check.recording import Recording
+from rvq_action.data.split import (
+    MIN_EPISODES,
+    MIN_VALIDATION,
+    episodes_to_train,
+    usual_validation,
+)
 
 WINDOW_S = 1.0
 """Length of a training window [s]."""
@@ -42,16 +48,20 @@ def _lengths(recording: Recording, seconds: np.ndarray) -> Finding:
 
 def _count(episodes: int) -> Finding:
     name = "length: number"
-    if episodes < 2:
+    if episodes < MIN_EPISODES:
         return failed(
             name,
             counted(episodes, "episode"),
-            "Record at least two: one is held out to measure on.",
+            f"Record at least {MIN_EPISODES}: one to fit on, one to validate on, and one that is "
+            "held out to measure on.",
         )
-    if episodes < 20:
+    validating, enough = usual_validation(episodes), episodes_to_train()
+    if validating < MIN_VALIDATION:
         return warned(
             name,
-            f"{episodes} episodes",
-            "Enough to check conventions; figures on held-out episodes will be uncertain.",
+            f"{episodes} episodes, of which {validating} would validate: too few to tell learning "
+            "from memorising, so `rvq-train fit` fits a closed form and trains nothing (`--config "
+            "aligned` is refused); figures on held-out episodes will be uncertain",
+            f"Record at least {enough}, raise --data.validation, or train on several sets at once.",
         )
     return passed(name, f"{episodes} episodes")

@@ -113,6 +113,11 @@ def test_the_markdown_table_has_a_line_per_recipe(ablation):
     assert "0.400 ± 0.050" in table[2] and "+0.100 [+0.100, +0.100]" in table[2]
 
 
+def test_few_held_out_episodes_are_said(ablation):
+    assert "Intervals resample only 8 held-out episodes" in markdown.render([ablation])
+    assert "Intervals resample only 8 held-out episodes" in page.render([ablation])
+
+
 def test_a_codebook_that_came_out_smaller_is_said(row_of):
     asked = {"differs": {"closed_form.codebook_size": 4096}, "codebook_size": 2048}
     found = comparison.compute([row_of("codebook_4096", 0, measured(EASE, 1.0), **asked)])

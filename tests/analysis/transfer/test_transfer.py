@@ -105,18 +105,22 @@ def rows_of(name: str, mse: dict[int, float]) -> list[Row]:
     return rows
 
 
-def test_a_joint_tokenizer_is_held_against_a_single_one_at_equal_bits_and_tokens():
+@pytest.mark.parametrize(("episodes", "interval"), [(2, ""), (4, " [1.22, 1.22]")])
+def test_a_joint_tokenizer_is_held_against_a_single_one_at_equal_bits_and_tokens(
+    episodes, interval
+):
     single = rows_of("single", {2: 0.1, 4: 0.01, 6: 0.001})
     both = rows_of("both", {2: 0.12, 4: 0.015, 6: 0.001, 8: 1e-4})
     both[-1].metrics["score"], single[-1].metrics["score"] = 0.6, 0.5
-    bootstrap = EpisodeBootstrap(np.arange(8) // 2)
+    bootstrap = EpisodeBootstrap(np.arange(8) % episodes)
     case = Case("case", "horizon", 8, single + both, ["both", "single"], bootstrap)
     result = joint.compare(case, "both", "single")
     assert result.error.value == pytest.approx((1.2 * 1.5 * 1.0) ** (1 / 3))
     assert result.tokens.tolist() == [2, 4, 6]
     np.testing.assert_allclose(result.ratios, [1.2, 1.5, 1.0])
     assert result.to_dict()["score_ratio"] == pytest.approx(1.2)
-    assert text.joint_cells(result)[-1] == "1.20"
+    assert text.joint_cells(result)[2:] == [f"1.22{interval}", "0.60", "0.50", "1.20"]
+    assert ("mse_ratio_ci" in result.to_dict()) == bool(interval)
 
 
 @pytest.fixture(scope="module")

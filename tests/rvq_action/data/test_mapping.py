@@ -329,3 +329,21 @@ def test_broken_yaml_is_named(tmp_path):
     file.write_text("- a list")
     with pytest.raises(ValueError, match=r"broken\.yaml must be a map with the keys"):
         Mapping.from_yaml(file)
+
+
+def test_what_decides_is_places_and_not_names():
+    mapping = Mapping.from_dict({**arm(), "robot_types": ["an_arm"]}).with_columns(names)
+    decisive = mapping.decisive()
+    assert decisive["action"]["right_arm/position"]["take"] == [0, 1, 2]
+
+    renamed = copy.deepcopy(arm())
+    for section in ("action", "proprio"):
+        renamed[section]["right_arm/position"]["take"] = ["x", "y", "height"]
+    called = tuple("height" if name == "z" else name for name in POSE)
+    other = Mapping.from_dict(renamed).with_columns(lambda feature: called)
+    assert other.decisive() == decisive
+
+    swapped = mapping.with_columns(lambda feature: ("y", "x", *POSE[2:]))
+    assert swapped.decisive() != decisive
+    scaled = Mapping.from_dict(arm(**{"right_arm/position": {"unit": "mm"}})).with_columns(names)
+    assert scaled.decisive() != decisive

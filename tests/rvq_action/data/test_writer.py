@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import signal
@@ -200,6 +201,32 @@ def test_a_killed_writer_never_looks_complete(tmp_path, caplog):
         left_open.add_episode({"action": np.zeros(4)}, task="go")
     assert info(path)["total_episodes"] == 1
     assert LeRobotReader(path).num_episodes == 1
+
+
+def test_a_second_writer_is_refused_and_harms_nobody(tmp_path):
+    options = {"data_file_mb": 0}
+    first = open_writer(tmp_path / "set", **options)
+    for i in range(2):
+        first.add_episode(columns(5, i), {CAMERA: frames(5)}, task="go")
+    for append in (False, True):
+        with pytest.raises(FileExistsError, match="Another writer is at .*another path"):
+            open_writer(tmp_path / "set", append=append, **options)
+    root = first.close()
+    assert LeRobotReader(root).num_episodes == 2
+    assert sorted(p.name for p in root.iterdir()) == ["data", "meta", "videos"]
+
+    adding = open_writer(root, append=True)
+    with pytest.raises(FileExistsError, match="Another writer"):
+        open_writer(root, append=True)
+    adding.discard()
+    assert LeRobotReader(write(root, (7,), append=True)).num_episodes == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+
+
+def test_a_writer_that_was_forgotten_stands_in_nobodys_way(tmp_path):
+    open_writer(tmp_path / "set").add_episode(columns(5), {CAMERA: frames(5)}, task="go")
+    gc.collect()
+    assert LeRobotReader(write(tmp_path / "set", (7,))).num_episodes == 1
 
 
 def test_an_interrupted_swap_is_repaired(tmp_path):

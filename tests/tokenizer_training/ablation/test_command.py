@@ -39,12 +39,12 @@ def test_a_killed_run_goes_on_beside_one_that_fails(
 ):
     """In one test, because every process takes seconds to import what it needs."""
     greedy = tmp_path / "greedy.yaml"
-    greedy.write_text("data: {validation: 0.99}")
+    greedy.write_text("validation: {least_episodes: 9}")
     words = [*words, "--seeds", "0", "--recipes", "full"]
     assert main([*words, str(greedy)]) == 1
     error = capsys.readouterr().err
     assert "1 of 2 runs failed" in error
-    assert "greedy-seed0: rvq-train fit: " in error and "leave nothing to fit on" in error
+    assert "greedy-seed0: rvq-train fit: " in error and "Fewer than 9 validation episodes" in error
     assert "Going on from" in killed.log.read_text()
 
     (file,) = (tmp_path / "rows" / "stripes").glob("*.json")

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rvq_action.training_folder import differences
+from tests.tokenizer_training.conftest import TINY
 from tokenizer_training.ablation.plan import _claims, _Facts, plan
 from tokenizer_training.ablation.row import AblationRow
 
@@ -80,6 +81,19 @@ def test_an_option_that_came_after_a_row_counts_as_its_default(run_of, tmp_path)
         plan([run], tmp_path)
 
 
+def test_a_row_knows_what_its_mapping_said_unless_it_is_older(run_of, tmp_path):
+    run = run_of("full")
+    (planned,) = plan([run], tmp_path)
+    row = row_of(planned)
+    row.settings["contents"]["mappings"]["stripes"]["embodiment"] = "another"
+    row.save(run.row(tmp_path))
+    with pytest.raises(ValueError, match="stripes.embodiment: 'another' -> "):
+        plan([run], tmp_path)
+    del row.settings["contents"]
+    row.save(run.row(tmp_path))
+    assert plan([run], tmp_path) == []
+
+
 def test_a_folder_with_another_run_starts_afresh_once(run_of, tmp_path):
     run = run_of("full")
     run.folder.path.mkdir(parents=True)
@@ -111,6 +125,14 @@ def test_an_option_that_there_is_not_is_said_before_anything_is_trained(run_of, 
     with pytest.raises(ValueError, match="mine.yaml"):
         plan([run_of("full"), run_of(str(mine))], tmp_path)
     assert "smothness" in capsys.readouterr().err
+
+
+def test_datasets_are_checked_by_the_options_of_the_budget(run_of, tmp_path):
+    budget = tmp_path / "budget.yaml"
+    budget.write_text(TINY.read_text().replace("data: {", "data: {seconds: 20, "))
+    run = run_of("full")
+    with pytest.raises(ValueError, match="200 frames"):
+        plan([replace(run, budget=replace(run.budget, config=str(budget)))], tmp_path)
 
 
 def test_a_row_reads_back_as_it_was(run_of, tmp_path):

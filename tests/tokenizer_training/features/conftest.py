@@ -30,12 +30,17 @@ def scene(episode: int, camera: str, length: int) -> Iterator[np.ndarray]:
         yield np.broadcast_to(row, (height, width, 3))
 
 
-def write(path: Path, lengths: tuple[int, ...] = LENGTHS, change: tuple[int, ...] = ()) -> Path:
-    """A dataset; episodes in `change` show other things."""
+def write(
+    path: Path,
+    lengths: tuple[int, ...] = LENGTHS,
+    change: tuple[int, ...] = (),
+    tasks: tuple[str, ...] = ("pick", "unlabelled"),
+) -> Path:
+    """A dataset; episodes in `change` show other things, and they do the tasks in turn."""
     with LeRobotWriter(path, FPS, FEATURES, "test_arm", SIZES) as writer:
         for i, length in enumerate(lengths):
             shown = {c: scene(i + 50 * (i in change), c, length) for c in SIZES}
-            writer.add_episode(columns(length, i), shown, task=("pick", "unlabelled")[i % 2])
+            writer.add_episode(columns(length, i), shown, task=tasks[i % len(tasks)])
     return path
 
 

@@ -14,6 +14,7 @@ from tokenizer_training.features import writer
 from tokenizer_training.features.cache import FeatureCache
 from tokenizer_training.features.extract import Extraction, extract
 from tokenizer_training.features.pictures import Pictures
+from tokenizer_training.features.pixels import PixelTeacher
 
 
 @pytest.fixture
@@ -93,6 +94,40 @@ def test_pictures_are_not_compared_where_nothing_is_known_of_them(cache, changed
     before = cache.dataset("stripes")
     before.check_complete(RobotDataset.open(changed))
     assert before.index.pictures is None
+
+
+class Reading(PixelTeacher):
+    """A teacher that says of itself that it reads the instruction."""
+
+    reads_instruction = True
+
+
+@pytest.mark.parametrize("kind", [PixelTeacher, Reading])
+def test_other_tasks_are_refused_where_the_teacher_reads_them(kind, pixels, tmp_path):
+    teacher = kind(pixels.settings)
+    for name in "before", "after":
+        (tmp_path / name).mkdir()
+    before = write(tmp_path / "before" / "stripes")
+    after = write(tmp_path / "after" / "stripes", tasks=("push", "unlabelled"))
+    extract(teacher, [Pictures.open(before)], Extraction(), tmp_path / "cache")
+    found = FeatureCache.open(tmp_path / "cache").dataset("stripes")
+    found.check_complete(RobotDataset.open(before))
+    if kind is PixelTeacher:
+        found.check_complete(RobotDataset.open(after))
+        extract(teacher, [Pictures.open(after)], Extraction(), tmp_path / "cache")
+        return
+    with pytest.raises(ValueError, match="reads the episodes' tasks.*have changed.*again"):
+        found.check_complete(RobotDataset.open(after))
+    with pytest.raises(ValueError, match=r"\(other instructions\)"):
+        extract(teacher, [Pictures.open(after)], Extraction(), tmp_path / "cache")
+
+
+def test_a_cache_of_before_instructions_were_remembered_is_still_read(cache, recordings):
+    index = cache.path / "stripes" / "index.json"
+    data = json.loads(index.read_text())
+    assert data.pop("instructions") is None, "pixels read none"
+    index.write_text(json.dumps(data))
+    cache.dataset("stripes").check_complete(RobotDataset.open(recordings))
 
 
 def test_a_teacher_fitted_on_held_out_episodes_is_refused(cache):

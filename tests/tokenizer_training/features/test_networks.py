@@ -66,6 +66,13 @@ def test_qwen_shares_one_pass_between_views(networks, frames):
     assert (both[:, 1:] - wrist).abs().max() > 1e-4
     other = see(teacher, frames, "push the cube")
     assert ((both - other).abs().amax((0, 2)) > 1e-5).all()
+    assert teacher.reads_instruction
+
+
+def test_vision_models_read_no_instruction(networks, frames):
+    teacher = vision(networks, "dinov2")
+    assert torch.equal(see(teacher, frames, "pick"), see(teacher, frames, "push"))
+    assert not teacher.reads_instruction
 
 
 def test_moments_of_a_batch_do_not_mix(networks, frames):

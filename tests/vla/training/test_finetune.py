@@ -9,6 +9,8 @@ import torch
 
 from rvq_action import ActionTokenizer
 from tests.rvq_action.robots import ARM, arm_chunk, fit
+from tests.tokenizer_training.features.conftest import write as write_two_cameras
+from vla.config import VLAConfig
 from vla.policy import VLAPolicy
 from vla.training.start import ShapeSettings, start_policy
 
@@ -58,3 +60,46 @@ def test_what_a_policy_has_no_place_for_is_refused(run, recordings, tmp_path):
         start_policy(ShapeSettings(image_size=84), None, *told)
     with pytest.raises(ValueError, match="Which action tokenizer"):
         start_policy(ShapeSettings(), None, None, [str(recordings)], None, 0)
+
+
+@pytest.fixture
+def looks_through(tokenizer, tmp_path):
+    """The folder of a policy whose robot has these cameras."""
+
+    def save(*cameras: str) -> str:
+        config = VLAConfig.tiny().for_tokenizer(tokenizer, {"test_arm": cameras})
+        VLAPolicy.start(config, tokenizer).save_pretrained(tmp_path / "policy")
+        return str(tmp_path / "policy")
+
+    return save
+
+
+@pytest.mark.parametrize(
+    ("before", "told", "after"),
+    [
+        (("wrist",), (), ("wrist",)),
+        (("wrist", "head"), (), ("wrist", "head")),
+        (("wrist",), ("head", "wrist"), ("head", "wrist")),
+        ((), (), ("head", "wrist")),
+    ],
+)
+def test_a_policy_goes_on_seeing_what_it_saw(looks_through, tmp_path, before, told, after):
+    """Whatever other cameras a dataset has, and in whatever order, unless it is told others."""
+    data = [str(write_two_cameras(tmp_path / "stripes"))]
+    shape = ShapeSettings(cameras=told)
+    policy = start_policy(shape, None, looks_through(*before), data, None, 0)
+    assert policy.config.cameras == {"test_arm": after}
+
+
+def test_a_camera_that_the_policy_saw_and_a_dataset_lacks_is_named(looks_through, tmp_path):
+    data = [str(write_two_cameras(tmp_path / "stripes"))]
+    message = r"no camera \['front'\].*looked through \['front', 'head'\].*--vla.cameras NAME"
+    with pytest.raises(ValueError, match=message):
+        start_policy(ShapeSettings(), None, looks_through("front", "head"), data, None, 0)
+
+
+def test_cameras_that_go_unseen_are_said(looks_through, tmp_path, caplog):
+    data = [str(write_two_cameras(tmp_path / "stripes"))]
+    with caplog.at_level("INFO"):
+        start_policy(ShapeSettings(), None, looks_through("wrist"), data, None, 0)
+    assert "stripes: left out ['head']" in caplog.text and "--vla.cameras" in caplog.text

@@ -17,11 +17,16 @@ SCRIPT = Path(__file__).with_name("two_processes.py")
 PLAIN = ("--trainer.max_steps", "3", "--model.optimizer.learning_rate", "0.001")
 
 
-def train_in_two(words: list[str], folder: Path, *options: str) -> list[dict[str, torch.Tensor]]:
-    """The weights that each of two processes ends with."""
+def in_two(words: list[str], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """A run of two processes, to its end."""
     command = [sys.executable, str(SCRIPT), *words, "--run_dir", str(folder), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def train_in_two(words: list[str], folder: Path, *options: str) -> list[dict[str, torch.Tensor]]:
+    """The weights that each of two processes ends with."""
+    done = in_two(words, folder, *options)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (folder / "COMPLETE").is_file()
     return [torch.load(folder / f"rank-{rank}.pt") for rank in (0, 1)]
@@ -76,3 +81,14 @@ def test_sharded_weights_go_on_where_they_stopped(words, tmp_path):
     (folder / "COMPLETE").unlink()
     again = train_in_two(words, folder, *spread)
     assert [n for n in again[0] if not torch.equal(again[0][n], straight[0][n])] == []
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_processes_end_together_where_they_diverge(words, tmp_path, strategy):
+    """None waits for one that has ended."""
+    options = ("--data.batch_size", "1", "--data.accumulation", "1", "--trainer.max_steps", "4")
+    spread = ("--trainer.devices", "2", "--trainer.strategy", strategy)
+    rate = ("--model.optimizer.learning_rate", "1e25")
+    done = in_two(words, tmp_path / "two", *options, *spread, *rate)
+    assert done.returncode and "FloatingPointError: step 2: the " in done.stderr
+    assert not (tmp_path / "two" / "COMPLETE").exists()

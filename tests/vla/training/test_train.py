@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from rvq_action.data import RobotDataset
 from vla.cli import main
 from vla.policy import VLAPolicy
 from vla.training.train_cli import WORDS, TrainCLI
@@ -142,6 +144,19 @@ def test_a_run_with_other_settings_is_not_gone_on_with(run, capsys):
     run()
     with pytest.raises(ValueError, match="other settings.*learning_rate"):
         run("--model.optimizer.learning_rate", "0.5")
+
+
+def test_a_run_is_not_gone_on_with_by_an_edited_mapping(run, recordings, tmp_path):
+    file, mapping = tmp_path / "mine.yaml", RobotDataset.open(recordings).mapping.to_dict()
+    words = ("--data.mapping", str(file), "--trainer.max_steps", "2")
+    file.write_text(yaml.safe_dump(mapping))
+    run(*words)
+    for section in ("action", "proprio"):
+        (term,) = mapping[section].values()
+        term["scale"] = [2.0]
+    file.write_text(yaml.safe_dump(mapping))
+    with pytest.raises(ValueError, match=r"mappings.go_stop.action.*scale: None -> \[2.0\]"):
+        run(*words)
 
 
 def test_help_tells_every_option(capsys):

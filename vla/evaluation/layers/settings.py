@@ -35,7 +35,8 @@ class EvalSettings:
         seconds: Of a trial at full speed, from its first command on; at low speed it takes
             accordingly longer.
         low_speed: Fraction of full speed in layer 3.
-        schedule: How chunks follow one another, see `vla.deploy.schedule`.
+        schedule: How chunks follow one another, see `vla.deploy.schedule`; as `rvq-vla drive` plays
+            those of our policies, unless told otherwise.
         execute_frames: Of every chunk before the next one; the schedule's own where None.
         latency_s: That a chunk takes on the clock of a simulated robot.
         instruction: What the robot is told; what is usually said in front of it where None.
@@ -55,7 +56,7 @@ class EvalSettings:
     trials: int = 3
     seconds: float = 10.0
     low_speed: float = LOW
-    schedule: str = "receding"
+    schedule: str = "real_time"
     execute_frames: int | None = None
     latency_s: float = 0.0
     instruction: str | None = None
@@ -69,8 +70,9 @@ class EvalSettings:
             raise ValueError(
                 "There is nothing to look at: give a dataset (--data), a robot (--robots), or both."
             )
-        if min(self.windows, self.trials) < 1 or self.seed < 0:
-            raise ValueError("windows and trials start at 1, seed at 0.")
+        steps = 1 if self.steps is None else self.steps
+        if min(self.windows, self.trials, steps) < 1 or self.seed < 0:
+            raise ValueError("windows, trials and steps start at 1, seed at 0.")
         if not self.seconds > 0 or not 0 < self.low_speed <= LOW or self.latency_s < 0:
             raise ValueError(
                 f"seconds must be positive, low_speed above 0 and at most {LOW}, latency_s not "

@@ -96,6 +96,8 @@ class Subject:
     def look(self) -> Observation:
         """What the first robot shows, connected for that moment alone.
 
+        Actions are asked for at the policy's own rate, as where the robot is driven.
+
         Raises:
             KeyError: The policy does not know the robot.
             ValueError: It lacks a camera, or nothing says what it is to do.
@@ -112,7 +114,8 @@ class Subject:
             )
         views = {camera: fit(seen.images[camera], size) for camera in wanted}
         told = self.settings.said_to(word)
-        return Observation(views, seen.proprio, told, name, about.rate)
+        fps = self.policy.tokenizer.embodiments[name].fps
+        return Observation(views, seen.proprio, told, name, fps)
 
     def defaults(self) -> Defaults:
         """What the policy brings along for its robots."""

@@ -52,8 +52,9 @@ class ScheduleTrials:
             raise ValueError(f"modes are of {get_args(Way)}, got {unknown}.")
         if not self.modes or len(set(self.modes)) != len(self.modes):
             raise ValueError(f"Name at least one mode, each once; got {list(self.modes)}.")
-        if self.starts < 1 or self.seed < 0 or not 0 < self.seconds < math.inf:
-            raise ValueError("starts begin at 1, seed at 0, and seconds are positive.")
+        steps = 1 if self.steps is None else self.steps
+        if min(self.starts, steps) < 1 or self.seed < 0 or not 0 < self.seconds < math.inf:
+            raise ValueError("starts and steps begin at 1, seed at 0, and seconds are positive.")
         if self.latency_s is not None and self.real_clock:
             raise ValueError("On the real clock inference takes what it takes: leave out latency.")
         if self.latency_s is not None and min(self.latency_s) < 0:

@@ -3,6 +3,7 @@
 What is not here is LeRobot's own: `--batch_size`, `--steps`, `--dataset.*`, `--peft.*`.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from lerobot.configs.policies import PreTrainedConfig
@@ -29,7 +30,8 @@ class RvqVlaConfig(PreTrainedConfig):
             own tokenizer.
         shape: Packaged name (tiny, wall-oss) or YAML of a new policy's shape.
         embodiment: Which of the tokenizer's robots this is; needed only if it knows several.
-        chunk_size: Frames of a chunk; as many as the tokenizer was trained on where None.
+        chunk_size: Frames of a chunk; where None as many as the tokenizer was trained on, or as
+            last as long at the `fps` that are given.
         n_action_steps: Frames that are executed before the next look; half a chunk where None.
         fps: Of the actions [Hz]; the dataset's where None.
         denoise_steps: Of the sampler; the shape's where None.
@@ -99,10 +101,14 @@ class RvqVlaConfig(PreTrainedConfig):
             raise ValueError(f"dtype is float32 or bfloat16, got {self.dtype!r}.")
         if self.flow_draws < 1:
             raise ValueError(f"flow_draws must be at least 1, got {self.flow_draws}.")
+        if self.denoise_steps is not None and self.denoise_steps < 1:
+            raise ValueError(f"denoise_steps must be at least 1, got {self.denoise_steps}.")
+        if self.fps is not None and not 0 < self.fps < math.inf:
+            raise ValueError(f"fps must be a positive number, got {self.fps}.")
         if self.chunk_size is None and (self.action_tokenizer_name or self.base_policy):
             tokens = tokens_of(self.action_tokenizer_name, self.base_policy)
             known = tokens.embodiments[find_embodiment(tokens, self.embodiment)]
-            self.chunk_size = horizon_frames(known.fps, tokens.seconds)
+            self.chunk_size = horizon_frames(self.fps or known.fps, tokens.seconds)
         if self.chunk_size is not None:
             self._check_chunk(self.chunk_size)
 

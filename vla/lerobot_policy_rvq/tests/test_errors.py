@@ -11,7 +11,7 @@ from lerobot_policy_rvq.modeling_rvq_vla import RvqVlaPolicy
 
 from tests.test_readme import MOTORS
 from vla.lerobot_policy_rvq.tests import robots
-from vla.lerobot_policy_rvq.tests.robots import CAMERA, PICTURE, STATE, WIDE, batch, config
+from vla.lerobot_policy_rvq.tests.robots import CAMERA, FRAMES, PICTURE, STATE, WIDE, batch, config
 
 FEATURES = {"observation.state": STATE, CAMERA: PICTURE}
 
@@ -27,11 +27,20 @@ FEATURES = {"observation.state": STATE, CAMERA: PICTURE}
         ({"base_policy": "somewhere"}, "give one of them"),
         ({"dtype": "float16"}, "float32 or bfloat16"),
         ({"flow_draws": 0}, "flow_draws"),
+        ({"denoise_steps": 0}, "denoise_steps must be at least 1, got 0"),
+        ({"denoise_steps": -3}, "denoise_steps must be at least 1, got -3"),
+        ({"fps": 0}, "fps must be a positive number, got 0"),
     ],
 )
 def test_options_are_checked_as_they_are_read(tokenizer, changes, words):
     with pytest.raises(ValueError, match=words):
         config(tokenizer, **changes)
+
+
+def test_a_chunk_lasts_as_long_at_a_rate_of_ones_own(tokenizer):
+    assert config(tokenizer).chunk_size == FRAMES
+    assert config(tokenizer, fps=FRAMES / 2).chunk_size == FRAMES // 2
+    assert config(tokenizer, fps=FRAMES / 2, chunk_size=20).chunk_size == 20
 
 
 def test_without_a_tokenizer_the_options_say_what_to_give(tokenizer):

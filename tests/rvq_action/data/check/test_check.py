@@ -10,6 +10,7 @@ import yaml
 
 from rvq_action.cli import main
 from rvq_action.data.check import Status, check_dataset
+from rvq_action.data.split import episodes_to_train
 from tests import synthetic
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no mapping fits.*")
@@ -54,7 +55,7 @@ def write_mapping(path, **gripper):
 
 
 def test_a_good_dataset_passes_everything(make_dataset):
-    path = make_dataset()
+    path = make_dataset(episodes=episodes_to_train())
     write_mapping(path, closed=0, open=1)
     found = rows(path)
     assert failures(found) == [] and warnings(found) == []
@@ -182,6 +183,20 @@ def test_unlabelled_and_short_episodes_are_listed(make_dataset):
     assert "shorter than one window" in found["length: episodes"].message
 
 
+@pytest.mark.parametrize(
+    ("episodes", "status", "said"),
+    [
+        (2, Status.FAIL, "Record at least 3"),
+        (3, Status.WARN, "trains nothing"),
+        (episodes_to_train() - 1, Status.WARN, f"Record at least {episodes_to_train()}"),
+        (episodes_to_train(), Status.PASS, ""),
+    ],
+)
+def test_so_few_episodes_that_nothing_is_trained_are_said(make_dataset, episodes, status, said):
+    found = rows(make_dataset(episodes=episodes, frames=25, camera=False))["length: number"]
+    assert found.status is status and said in f"{found.message} {found.fix}"
+
+
 def test_irregular_and_backward_time(make_dataset):
     path = make_dataset(episodes=4, camera=False)
     rewrite(path / DATA, lambda c: {**c, "timestamp": [t * 1.3 for t in c["timestamp"]]})
@@ -261,13 +276,13 @@ def test_episodes_of_a_few_frames_do_not_break_it(make_dataset, frames):
 
 
 def test_version_2_1_is_checked_file_by_file(tmp_path):
-    path = synthetic.write_v21(tmp_path / "set", lengths=(30, 24, 35))
+    path = synthetic.write_v21(tmp_path / "set", lengths=(30, 24, 35, 28))
     assert failures(rows(path)) == []
-    truncate(next(path.glob("videos/**/episode_000001.mp4")))
+    truncate(next(path.glob("videos/**/episode_000003.mp4")))
     next(path.glob("data/**/episode_000002.parquet")).unlink()
     found = rows(path)
     assert set(failures(found)) == {"files: tables", "cameras: front", "pictures: front"}
-    assert "1 of 3 episodes" in found["cameras: front"].message
+    assert "1 of 4 episodes" in found["cameras: front"].message
     assert "episode_000002.parquet is missing" in found["files: tables"].message
 
 

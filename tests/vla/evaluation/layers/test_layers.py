@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from rvq_action import ActionTokenizer
 from vla import cli
 from vla.deploy.report import Reason
+from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.layers import attempts, evaluate, sanity
 from vla.evaluation.layers.gates import Check, Gates
 from vla.evaluation.layers.settings import EvalSettings
@@ -132,7 +134,8 @@ def test_results_of_another_policy_are_not_gone_on_with(saved, recordings, capsy
     ("changed", "says"),
     [
         ({"data": None}, "give a dataset"),
-        ({"windows": 0}, "windows and trials start at 1"),
+        ({"windows": 0}, "windows, trials and steps start at 1"),
+        ({"steps": 0}, "windows, trials and steps start at 1"),
         ({"low_speed": 0.0}, "low_speed above 0 and at most 0.5"),
         ({"low_speed": 0.999}, "low_speed above 0 and at most 0.5"),
         ({"pathway": "words"}, "pathway is one of"),
@@ -167,6 +170,13 @@ def test_a_simulated_robot_is_driven_slowly_and_recorded(sawyer_policy, tmp_path
     assert again == figures, "the same start again gives the same"
 
 
+def test_chunks_are_played_as_drive_plays_them(sawyer_policy):
+    """What is judged is what the robot will do: drive takes real_time wherever a policy can."""
+    deployed = DeployedVLA(sawyer_policy, "metaworld_sawyer")
+    assert deployed.description.real_time
+    assert EvalSettings("p", "d").scheduling().mode == "real_time"
+
+
 def test_a_recording_is_driven_to_its_end_but_solves_nothing(subject, recordings, tmp_path):
     robots = (f"replay:{recordings}#1",)
     settings = replace(subject.settings, robots=robots, trials=1)
@@ -187,6 +197,22 @@ def test_a_robot_that_shows_itself_is_looked_at_without_a_dataset(sawyer_policy)
     subject = replace(subject, policy=replace(sawyer_policy, config=blind))
     (check,) = sanity.judge(sanity.measure(subject), Gates())
     assert not check.passed and "nose" in check.detail
+
+
+def test_a_robot_of_another_rate_is_looked_at_at_the_policys_own(subject, recordings):
+    """As it would be driven."""
+    settings = replace(
+        subject.settings, data=None, robots=(f"replay:{recordings}#1",), instruction="go"
+    )
+    tokenizer = subject.policy.tokenizer
+    known = replace(tokenizer.embodiments["test_arm"], fps=15.0)
+    slower = ActionTokenizer(tokenizer.model, {"test_arm": known}, tokenizer.metadata)
+    policy = replace(
+        subject.policy,
+        tokenizer=slower,
+        samples=replace(subject.policy.samples, tokenizer=slower),
+    )
+    assert Subject(policy, settings).look().fps == 15.0
 
 
 def test_trials_with_other_settings_are_neither_mixed_nor_lost(subject, recordings, tmp_path):

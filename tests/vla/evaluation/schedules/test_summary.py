@@ -51,6 +51,7 @@ def test_an_interval_covers_the_measure():
         ({"modes": ("naive",)}, r"got \['naive'\]"),
         ({"modes": ()}, "at least one mode"),
         ({"seconds": 0.0}, "seconds are positive"),
+        ({"steps": 0}, "starts and steps begin at 1"),
         ({"latency_s": (0.1, 0.2), "real_clock": True}, "leave out latency"),
         ({"latency_s": (-0.1, 0.2)}, r"got \[-0.1, 0.2\]"),
         ({"tasks": ("fly-v3",)}, "no task 'fly-v3'"),
