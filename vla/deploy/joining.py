@@ -45,13 +45,15 @@ def smoothest_seam(old: Chunk, new: Chunk, now: float, until: float) -> float:
         return now
     before = _frames(old, now, new.fps, range(-BACK, count))
     behind = _frames(new, now, new.fps, range(count + BACK))
-    paths = [np.concatenate([before[: BACK + at], behind[at:]]) for at in range(count)]
-    bends = np.abs(np.diff(paths, 2, axis=1))
-    usual = bends.mean((0, 1))
-    unit = np.where(usual > ROUNDING * np.abs(paths).max((0, 1)), usual, np.inf)
-    differ = (np.abs(before[BACK:] - behind[:count]) > SAME * unit).any(1)
-    first = int(differ.argmax())
-    costs = np.array([_cost(bends[at] / unit, at) for at in range(first, count)])
+    old_bends, new_bends = _bends(before), _bends(behind)
+    one, two, three = before[:count], before[1 : count + 1], behind[:count]
+    seam_bends = np.abs([three - 2 * two + one, behind[1 : count + 1] - 2 * three + two])
+    usual = np.concatenate([old_bends, new_bends, *seam_bends]).mean(0)
+    most = np.abs(np.concatenate([before, behind])).max(0)
+    unit = np.where(usual > ROUNDING * most, usual, np.inf)
+    costs = _costs(*((bends / unit).sum(-1) for bends in (old_bends, new_bends, seam_bends)))
+    differ = (np.abs(before[BACK:] - three) > SAME * unit).any(1)
+    costs = costs[(first := int(differ.argmax())) :]
     enough = costs <= costs.min() + (1 - GAIN) * (costs[0] - costs.min()) + ROUNDING
     return moments[first + int(enough.argmax())]
 
@@ -63,13 +65,31 @@ def _moments(old: Chunk, new: Chunk, now: float, until: float) -> list[float]:
     return [time for time in moments if not old.is_over(time)]
 
 
-def _cost(bends: np.ndarray, seam: int) -> float:
-    """Of a path with bends [n, D] and its seam at a frame: all of them, and those there twice."""
-    each = bends.sum(1)
-    return float(each.sum() + each[seam : seam + BACK].sum())
+def _costs(old: np.ndarray, new: np.ndarray, seam: np.ndarray) -> np.ndarray:
+    """Of a seam at each of n frames: bends of the path, those at the seam twice.
+
+    Args:
+        old: [n] of the old chunk, frame by frame; played before the seam.
+        new: [n] of the new one, from the third frame on; played behind the seam's two.
+        seam: [2, n] of the two frames at the seam.
+    """
+    before = np.concatenate([[0.0], np.cumsum(old)[:-1]])
+    behind = np.cumsum(new[::-1])[::-1]
+    return before + 2 * seam.sum(0) + behind
 
 
 def _frames(chunk: Chunk, now: float, fps: float, numbers: range) -> np.ndarray:
-    """float64 [n, D] so many frames from now; outside of the chunk its first or last one."""
-    positions = (chunk.position(now + number / fps) for number in numbers)
-    return np.stack([chunk.at(min(max(at, 0.0), len(chunk.actions))) for at in positions])
+    """float64 [n, D] so many frames from now; outside of the chunk its first or last one.
+
+    In between they are linear, rotations too: near enough to see where a path bends.
+    """
+    positions = np.array([chunk.position(now + number / fps) for number in numbers])
+    positions = positions.clip(0, len(chunk.actions) - 1)
+    frame = np.minimum(positions.astype(int), max(len(chunk.actions) - 2, 0))
+    after, share = np.minimum(frame + 1, len(chunk.actions) - 1), (positions - frame)[:, None]
+    return (1 - share) * chunk.actions[frame] + share * chunk.actions[after]
+
+
+def _bends(path: np.ndarray) -> np.ndarray:
+    """[n, D] -> [n - 2, D]."""
+    return np.abs(np.diff(path, 2, axis=0))
