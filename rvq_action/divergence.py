@@ -32,11 +32,12 @@ def check_finite(step: int, found: Mapping[str, Tensor], kept: int, option: str)
 
 
 def global_norm(tensors: Iterable[Tensor | None], order: float = 2.0) -> Tensor:
-    """Norm of all tensors together, parts in other processes included; None counts as 0.
+    """Norm of all tensors together, parts in other processes included; None and empty count as 0.
 
     Args:
         tensors: Gradients or weights.
         order: 2, or infinity for the largest number.
     """
-    total = torch.nn.utils.get_total_norm([t for t in tensors if t is not None], order)
+    filled = [t for t in tensors if t is not None and t.numel()]
+    total = torch.nn.utils.get_total_norm(filled, order)
     return total.full_tensor() if hasattr(total, "full_tensor") else total

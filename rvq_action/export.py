@@ -69,7 +69,7 @@ def export(
     _write(decoder, "actions", files[1])
     if int8:
         quantize_networks(files[1])
-    write_json(describe(tokenizer, encoder), folder / "export.json")
+    write_json({**describe(tokenizer, encoder), "int8": int8}, folder / "export.json")
     return [*files, folder / "export.json"]
 
 

@@ -51,7 +51,8 @@ def _check_robot(tokenizer: ActionTokenizer, source: Source) -> None:
         fitted = [n for n, entry in tokenizer.embodiments.items() if entry.fitted]
         raise ValueError(
             f"{source.name} is of the robot {name!r}, on which the tokenizer was not fitted (on "
-            f"{fitted}). Fit a joint one first: rvq-train fit --data.datasets with this set, too."
+            f"{fitted}). Fit a joint one first: rvq-train fit --data.datasets with this set, too; "
+            "or give the --mapping that it was fitted with, if it is the same robot."
         )
     if (known.layout, known.fps) != (dataset.layout, dataset.fps):
         raise ValueError(

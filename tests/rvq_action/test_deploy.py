@@ -164,6 +164,8 @@ def test_networks_in_8_bits_say_nearly_the_same(networked, closed_form, tmp_path
     whole = export(networked, tmp_path / "whole", *robot)[1]
     file = export(networked, tmp_path / "small", *robot, int8=True)[1]
     assert file.stat().st_size < whole.stat().st_size
+    told = [json.loads(f.with_name("export.json").read_text()) for f in (whole, file)]
+    assert [known["int8"] for known in told] == [False, True]
     given = {"codes": drawn.numpy(), "proprio": proprio_of(chunk).numpy()}
     back = torch.from_numpy(onnxruntime.InferenceSession(file).run(["actions"], given)[0])
     said = (frames - without).square().mean((0, 1)).sqrt()

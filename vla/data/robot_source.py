@@ -116,7 +116,8 @@ def check_robot(dataset: RobotDataset, tokenizer: ActionTokens) -> None:
     if name not in tokenizer.embodiments:
         raise ValueError(
             f"{dataset.path} is of the robot {name!r}, but the action tokenizer knows "
-            f"{sorted(tokenizer.embodiments)}. Train it on this dataset too."
+            f"{sorted(tokenizer.embodiments)}. Train it on this dataset too; or give the --mapping "
+            "that it was trained with, if it is the same robot."
         )
     known = tokenizer.layout(name)
     if known != dataset.layout:

@@ -113,7 +113,8 @@ def fit_together(
         ValueError: They do not fit one another.
     """
     check_match(policy, robot)
-    schedule = make_schedule(policy, settings.schedule, settings.speed)
+    patience_s = settings.safety.stale_chunk_s
+    schedule = make_schedule(policy, settings.schedule, settings.speed, patience_s)
     return Fit(schedule, Limiter(robot.limits, robot.layout, robot.rate, settings.speed))
 
 

@@ -12,6 +12,7 @@ All of them count in the time at which the control loop's periods begin, not in 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple, Protocol
 
@@ -121,8 +122,15 @@ class Asynchronous(_Player):
     Where chunks are joined there are two for a while, the one that is played and the next one.
     """
 
-    def __init__(self, policy: PolicyDescription, settings: ScheduleSettings, speed: float) -> None:
+    def __init__(
+        self,
+        policy: PolicyDescription,
+        settings: ScheduleSettings,
+        speed: float,
+        patience_s: float,
+    ) -> None:
         super().__init__(policy, settings, speed)
+        self.patience_s = patience_s
         self._delays: deque[float] = deque([1 / self.fps], RECENT_DELAYS)
         self._takes_over = 0.0
 
@@ -151,7 +159,7 @@ class Asynchronous(_Player):
         old, self._takes_over = self._playing(now), now
         self.chunks = deque([chunk])
         if self.settings.mode in JOINED and old is not None and not old.is_over(now):
-            until = chunk.start + self.frames / chunk.fps
+            until = chunk.start + min(self.frames / chunk.fps, self.patience_s)
             self._takes_over = smoothest_seam(old, chunk, now, until)
             self.chunks.appendleft(old)
 
@@ -191,7 +199,10 @@ class TemporalEnsemble(_Player):
 
 
 def make_schedule(
-    policy: PolicyDescription, settings: ScheduleSettings, speed: float = 1.0
+    policy: PolicyDescription,
+    settings: ScheduleSettings,
+    speed: float = 1.0,
+    patience_s: float = math.inf,
 ) -> Schedule:
     """The schedule that the settings name.
 
@@ -199,6 +210,8 @@ def make_schedule(
         policy: Whose chunks are played.
         settings: How they follow one another.
         speed: Fraction of full speed: chunks are played so much slower.
+        patience_s: After the next chunk was asked for, the last one is played no longer than that
+            to join both [s].
 
     Raises:
         ValueError: Chunks are too short, or the policy cannot go on from committed frames.
@@ -212,4 +225,4 @@ def make_schedule(
         return RecedingHorizon(policy, settings, speed)
     if settings.mode == "ensemble":
         return TemporalEnsemble(policy, settings, speed)
-    return Asynchronous(policy, settings, speed)
+    return Asynchronous(policy, settings, speed, patience_s)

@@ -13,7 +13,8 @@ class ScheduleSettings:
     """How chunks follow one another.
 
     Attributes:
-        mode: `receding`, `asynchronous`, `joined`, `real_time` or `ensemble`.
+        mode: `receding`, `asynchronous`, `joined`, `real_time` or `ensemble`; commands choose
+            `real_time`, or `joined` where the policy cannot go on from committed frames.
         execute_frames: k, of a chunk before the next one is asked for; half of it where None, each
             one in an ensemble.
         ensemble_decay: m, see `chunking.ensemble`.

@@ -12,6 +12,7 @@ from vla.deploy.clock import SimulatedClock
 from vla.deploy.inference import SimulatedInference
 from vla.deploy.report import Ending, Reason, RunReport
 from vla.deploy.run import run
+from vla.deploy.schedule import make_schedule
 from vla.deploy.schedule_settings import Mode, ScheduleSettings
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 
@@ -67,6 +68,19 @@ def test_a_slow_robot_whose_chunks_come_in_time_is_never_held(speed, mode):
     report, _, _ = drive(None, policy, latency, 400, mode, 5, safety=SAFETY, speed=speed)
     assert report.ending is Ending.TIME and not report.refused_chunks
     assert set(report.held) <= {Reason.STARTING}
+
+
+def test_a_slow_robot_does_not_wait_for_a_better_seam_for_longer_than_for_a_chunk():
+    """Chunk 1 is there at once, and would join the straight old one best where both meet."""
+    policy = FakePolicy(real_time=True).description
+    old, new = np.zeros((2, HORIZON, 4))
+    old[:, 0], new[:, 0] = 4 + 0.5 * np.arange(10), np.arange(5.0, 15.0)
+    asked = HALF_S / 0.1
+    for patience, chunk in ((math.inf, 0), (STALE_S, 1)):
+        schedule = make_schedule(policy, ScheduleSettings("joined"), 0.1, patience)
+        schedule.add(old, 0, 0.0, 0.0)
+        schedule.add(new, 1, asked, asked)
+        assert schedule.due(asked + STALE_S).chunk == chunk
 
 
 def test_a_robot_that_was_held_goes_on_by_a_chunk_of_what_it_sees_then():

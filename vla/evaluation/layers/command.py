@@ -43,7 +43,7 @@ def eval_parser() -> ArgumentParser:
         "--schedule",
         type=str,
         default=default.schedule,
-        help="receding, asynchronous, real_time, ...",
+        help="receding, asynchronous, joined, real_time or ensemble",
     )
     add("--execute_frames", type=int | None, default=None, help="of every chunk (the schedule's)")
     add("--latency_s", type=float, default=0.0, help="of a chunk, on a simulated robot's clock")

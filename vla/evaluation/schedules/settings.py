@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 from vla.deploy.robots.metaworld_tasks import check_tasks
 from vla.deploy.schedule_settings import Mode
 
+PROTOCOL = 2
+"""Of attempts: 1 before chunks in real time were joined."""
 Way = Literal["receding", "asynchronous", "joined", "real_time", "guided", "ensemble"]
 """The schedules' modes; `guided` is `real_time` of a policy that is never given frames."""
 
@@ -63,4 +65,4 @@ class ScheduleTrials:
     def decisive(self) -> dict[str, Any]:
         """Everything that decides an attempt; plain data."""
         told = {k: v for k, v in asdict(self).items() if k not in ("tasks", "starts", "modes")}
-        return told | {"latency_s": self.latency_s and list(self.latency_s)}
+        return told | {"latency_s": self.latency_s and list(self.latency_s), "protocol": PROTOCOL}
