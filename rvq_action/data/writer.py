@@ -81,11 +81,14 @@ class LeRobotWriter:
         self._waiting: list[EpisodeRecord] = []
         self._tasks: list[str] = []
         self._episodes = self._frames = self._shards = 0
-        writer_staging.repair(self.path)
-        if append and (info := self.path / "meta" / "info.json").exists():
-            self._continue_from(json.loads(info.read_text(encoding="utf-8")))
         self._staging = writer_staging.Staging(self.path, append)
         self._root: Path | None = self._staging.root
+        try:
+            if (info := self.path / "meta" / "info.json").exists():
+                self._continue_from(json.loads(info.read_text(encoding="utf-8")))
+        except BaseException:
+            self.discard()
+            raise
         self._videos = self._root / "encoded_episodes"
 
     @property

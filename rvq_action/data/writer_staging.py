@@ -1,6 +1,7 @@
 """Staging folder: a dataset appears at its path complete, or not at all.
 
-NAME.partial    being written, its file `.writing` locked; never read, discarded by the next writer
+.NAME.writing   locked by whoever writes the dataset, until it is in its place
+NAME.partial    being written; never read, discarded by the next writer
 NAME            complete
 NAME.previous   the complete set an append replaces; restored if the swap was interrupted
 """
@@ -12,11 +13,9 @@ import os
 import shutil
 import weakref
 from pathlib import Path
-from typing import IO
 
-from rvq_action.file_lock import lock
+from rvq_action.file_lock import hold, let_go
 
-LOCK = ".writing"
 logger = logging.getLogger(__name__)
 
 
@@ -36,12 +35,6 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def repair(path: Path) -> None:
-    """Bring back the complete dataset, where a writer was killed in the middle of the swap."""
-    if _previous_path(path).exists() and not path.exists():
-        _previous_path(path).rename(path)
-
-
 class Staging:
     """The staging folder of a dataset: nobody else writes it until it is finished or discarded.
 
@@ -56,46 +49,58 @@ class Staging:
 
     def __init__(self, path: Path, append: bool) -> None:
         self.path, self.root = path, partial_path(path)
-        if path.exists() and not append:
+        self._lock_path = path.with_name(f".{path.name}.writing")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = hold(self._lock_path)
+        if held is None:
             raise FileExistsError(
-                f"{path} exists. Give another path, delete it, or pass append=True to add episodes."
+                f"Another writer is at {path}: it has {self.root}, and nothing of it was "
+                "touched. Let it finish, or give another path."
             )
-        if self.root.exists():
-            self._lock().close()
-            logger.warning("Discarding %s, left behind by a writer that did not finish.", self.root)
-            shutil.rmtree(self.root)
-        self.root.mkdir(parents=True)
-        self._lock_file = self._lock()
-        weakref.finalize(self, self._lock_file.close)
-        if path.exists():
-            shutil.copytree(path, self.root, copy_function=_link, dirs_exist_ok=True)
+        self._lock_file = held
+        weakref.finalize(self, held.close)
+        try:
+            self._begin(append)
+        except BaseException:
+            self._let_go()
+            raise
 
     def finish(self) -> None:
         """Put the staging folder in the place of the dataset."""
         previous = _previous_path(self.path)
-        if self.path.exists():
+        try:
+            if self.path.exists():
+                shutil.rmtree(previous, ignore_errors=True)
+                self.path.rename(previous)
+            self.root.rename(self.path)
             shutil.rmtree(previous, ignore_errors=True)
-            self.path.rename(previous)
-        self._lock_file.close()
-        (self.root / LOCK).unlink()
-        self.root.rename(self.path)
-        shutil.rmtree(previous, ignore_errors=True)
+        finally:
+            self._let_go()
 
     def discard(self) -> None:
         """Delete the staging folder; a complete dataset at `path` stays as it is."""
-        self._lock_file.close()
         shutil.rmtree(self.root, ignore_errors=True)
+        self._let_go()
 
-    def _lock(self) -> IO[bytes]:
-        """The lock of the folder, held while the file is open."""
-        file = (self.root / LOCK).open("ab")
-        if not lock(file):
-            file.close()
+    def _begin(self, append: bool) -> None:
+        """Make the staging folder, once what a killed writer left is mended or gone."""
+        previous = _previous_path(self.path)
+        if previous.exists() and not self.path.exists():
+            previous.rename(self.path)
+        if self.path.exists() and not append:
             raise FileExistsError(
-                f"Another writer is at {self.path}: it has {self.root}, and nothing of it was "
-                "touched. Let it finish, or give another path."
+                f"{self.path} exists. Give another path, delete it, or pass append=True to add "
+                "episodes."
             )
-        return file
+        if self.root.exists():
+            logger.warning("Discarding %s, left behind by a writer that did not finish.", self.root)
+            shutil.rmtree(self.root)
+        self.root.mkdir()
+        if self.path.exists():
+            shutil.copytree(self.path, self.root, copy_function=_link, dirs_exist_ok=True)
+
+    def _let_go(self) -> None:
+        let_go(self._lock_file, self._lock_path)
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -85,7 +85,7 @@ def plan(teacher: Teacher, pictures: Pictures, how: Extraction) -> DatasetIndex:
     agreed = [teacher.card.fingerprint, lengths, pictures.cameras, how.stride]
     return DatasetIndex(
         name=pictures.name,
-        fingerprint=json.dumps(agreed if told is None else [*agreed, told]),
+        fingerprint=json.dumps(agreed),
         fps=pictures.reader.fps,
         lengths=lengths,
         cameras=pictures.cameras,

@@ -34,7 +34,7 @@ class DatasetIndex:
     Attributes:
         name: Name of the dataset: its folder's.
         fingerprint: Of the features: teacher, what it was fitted to, lengths, cameras, stride, and
-            the instructions where it reads them.
+            the instructions where they are known.
         fps: Frames per second of the recordings.
         lengths: Frames of every episode of the dataset, extracted yet or not.
         cameras: In the order of the features.
@@ -43,7 +43,8 @@ class DatasetIndex:
         shards: For every shard written, the number of the episode after its last one.
         pictures: Digest of the files looked at; None until all episodes are extracted, and where
             it was never taken.
-        instructions: Digest of the episodes' task texts, where the teacher reads them; else None.
+        instructions: Digest of the episodes' task texts, where the teacher reads them; else None,
+            and where it was never taken.
     """
 
     name: str

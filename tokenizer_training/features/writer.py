@@ -62,9 +62,9 @@ class DatasetWriter:
 
     Args:
         cache: The cache's folder.
-        plan: What the index is to be; its fingerprint names all that decides the features but what
-            the teacher was fitted to, which the writer adds. Its pictures are remembered once all
-            episodes are there.
+        plan: What the index is to be; its fingerprint is a JSON list of all that decides the
+            features but the instructions and what the teacher was fitted to, which the writer
+            adds. Its pictures are remembered once all episodes are there.
         fit: Fits the teacher, called if that was not done before.
 
     Raises:
@@ -82,11 +82,10 @@ class DatasetWriter:
         if (self.folder / INDEX).is_file():
             self.index = DatasetIndex.load(self.folder)
             self.state = self._load_state()
-            self._check(replace(plan, fingerprint=_digest(plan.fingerprint, self.state)))
+            self._check(plan)
         else:
             self.state = fit()
-            fingerprint = _digest(plan.fingerprint, self.state)
-            self.index = replace(plan, fingerprint=fingerprint, pictures=None)
+            self.index = replace(plan, fingerprint=_digest(plan, self.state), pictures=None)
             self.folder.mkdir(exist_ok=True)
             if self.state:
                 _save(self.state, self.folder / STATE)
@@ -119,6 +118,9 @@ class DatasetWriter:
         known = None not in (self.index.pictures, plan.pictures)
         if not known or plan.cameras != self.index.cameras:
             plan = replace(plan, pictures=self.index.pictures)
+        if self.index.instructions is None:
+            plan = replace(plan, instructions=None)
+        plan = replace(plan, fingerprint=_digest(plan, self.state))
         old, new = asdict(replace(self.index, shards=())), asdict(plan)
         names = [name for name in new if new[name] != old[name]]
         if names:
@@ -140,9 +142,12 @@ def _save(tensors: dict[str, Tensor], file: Path) -> None:
     os.replace(partial, file)
 
 
-def _digest(text: str, state: Mapping[str, Tensor]) -> str:
-    """A fingerprint of what was agreed and of the tensors that were fitted."""
-    digest = hashlib.sha256(text.encode())
+def _digest(plan: DatasetIndex, state: Mapping[str, Tensor]) -> str:
+    """A fingerprint of what was agreed, of instructions if known, and of the fitted tensors."""
+    agreed = json.loads(plan.fingerprint)
+    if plan.instructions is not None:
+        agreed.append(plan.instructions)
+    digest = hashlib.sha256(json.dumps(agreed).encode())
     for name in sorted(state):
         digest.update(json.dumps([name, list(state[name].shape)]).encode())
         digest.update(state[name].contiguous().numpy().tobytes())

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from rvq_action.data import writer_staging
 from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.writer import LeRobotWriter
 
@@ -221,6 +223,55 @@ def test_a_second_writer_is_refused_and_harms_nobody(tmp_path):
     adding.discard()
     assert LeRobotReader(write(root, (7,), append=True)).num_episodes == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+
+
+def test_a_second_writer_is_refused_at_every_step_of_the_swap(tmp_path, monkeypatch):
+    root = write(tmp_path / "set")
+    first = open_writer(root, append=True)
+    first.add_episode(columns(5), {CAMERA: frames(5)}, task="go")
+    rename, refused = Path.rename, []
+
+    def watched(self, target):
+        for step in (lambda: None, lambda: rename(self, target)):
+            step()
+            with pytest.raises(FileExistsError, match="Another writer"):
+                open_writer(root, append=True)
+            refused.append(self.name)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    first.close()
+    assert refused == ["set", "set", "set.partial", "set.partial"]
+    assert LeRobotReader(root).num_episodes == 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+
+
+def test_what_was_added_until_the_lock_is_taken_is_counted(tmp_path, monkeypatch):
+    """The first writer finishes just before the second one takes the lock."""
+    root = write(tmp_path / "set")
+    first = open_writer(root, append=True)
+    first.add_episode(columns(5), {CAMERA: frames(5)}, task="go")
+    begin = writer_staging.Staging.__init__
+
+    def late(self, path, append):
+        first.close()
+        begin(self, path, append)
+
+    monkeypatch.setattr(writer_staging.Staging, "__init__", late)
+    with open_writer(root, append=True) as second:
+        assert second.num_episodes == 4
+        second.add_episode(columns(6), {CAMERA: frames(6)}, task="go")
+    reader = LeRobotReader(root)
+    assert [reader.episode_length(i) for i in range(reader.num_episodes)] == [20, 12, 25, 5, 6]
+
+
+def test_a_writer_that_is_refused_leaves_nothing_behind(tmp_path):
+    root = write(tmp_path / "set")
+    with pytest.raises(FileExistsError, match="append=True"):
+        open_writer(root)
+    with pytest.raises(ValueError, match="fps"):
+        LeRobotWriter(root, FPS + 1, FEATURES, "arm", {CAMERA: SIZE}, append=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+    assert LeRobotReader(write(root, (7,), append=True)).num_episodes == 4
 
 
 def test_a_writer_that_was_forgotten_stands_in_nobodys_way(tmp_path):

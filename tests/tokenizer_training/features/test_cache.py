@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.tokenizer_training.features.conftest import HEAD, LENGTHS, WRIST, wri
 from tokenizer_training.features import writer
 from tokenizer_training.features.cache import FeatureCache
 from tokenizer_training.features.extract import Extraction, extract
+from tokenizer_training.features.index import DatasetIndex
 from tokenizer_training.features.pictures import Pictures
 from tokenizer_training.features.pixels import PixelTeacher
 
@@ -128,6 +130,37 @@ def test_a_cache_of_before_instructions_were_remembered_is_still_read(cache, rec
     assert data.pop("instructions") is None, "pixels read none"
     index.write_text(json.dumps(data))
     cache.dataset("stripes").check_complete(RobotDataset.open(recordings))
+
+
+@pytest.mark.parametrize("episodes", [2, 6], ids=["a part of it", "all of it"])
+def test_a_cache_of_before_instructions_were_remembered_goes_on(
+    episodes, pixels, pictures, tmp_path, monkeypatch
+):
+    """Its index lacks them, and so does its fingerprint: the one of a teacher that reads none."""
+    monkeypatch.setattr(writer, "EPISODES_PER_SHARD", 2)
+    extract(pixels, [pictures], Extraction(), tmp_path)
+    whole = DatasetIndex.load(tmp_path / "stripes")
+    begun = {**asdict(whole), "shards": [end for end in whole.shards if end <= episodes]}
+    if episodes < len(LENGTHS):
+        begun["pictures"] = None
+    assert begun.pop("instructions") is None
+    (tmp_path / "stripes" / "index.json").write_text(json.dumps({"format_version": 1, **begun}))
+    extract(Reading(pixels.settings), [pictures], Extraction(), tmp_path)
+    assert DatasetIndex.load(tmp_path / "stripes") == whole
+
+
+def test_features_by_other_instructions_have_another_fingerprint(pixels, tmp_path):
+    """Runs remember it: none goes on with features of other instructions than it began with."""
+    found = {}
+    for task in "pick", "push":
+        (tmp_path / task).mkdir()
+        told = Pictures.open(write(tmp_path / task / "stripes", tasks=(task,)))
+        for teacher in pixels, Reading(pixels.settings):
+            out = tmp_path / task / type(teacher).__name__
+            extract(teacher, [told], Extraction(), out)
+            found[task, type(teacher)] = FeatureCache.open(out).dataset("stripes").fingerprint
+    assert found["pick", PixelTeacher] == found["push", PixelTeacher]
+    assert len(set(found.values())) == 3
 
 
 def test_a_teacher_fitted_on_held_out_episodes_is_refused(cache):

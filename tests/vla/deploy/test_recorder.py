@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from rvq_action import WALL_26
-from rvq_action.data import writer_staging
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.recorded_speed import recorded_speed
+from rvq_action.data.writer_staging import Staging
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
 from vla.deploy.clock import SimulatedClock
@@ -268,13 +268,13 @@ def test_a_robot_that_says_nothing_and_is_told_nothing_makes_no_dataset(tmp_path
 def test_a_dataset_is_there_with_its_mapping_or_not_at_all(tmp_path, monkeypatch):
     """Killed as soon as it is in its place."""
     folder = held_at_first(tmp_path / "run", [1.5, 2.5, 3.5, 0.75])
-    finish = writer_staging.finish
+    finish = Staging.finish
 
-    def killed(path: Path) -> None:
-        finish(path)
+    def killed(staging: Staging) -> None:
+        finish(staging)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writer_staging, "finish", killed)
+    monkeypatch.setattr(Staging, "finish", killed)
     with pytest.raises(KeyboardInterrupt):
         finalize(folder)
     dataset = RobotDataset.open(finalize(folder))
