@@ -219,7 +219,7 @@ def make_schedule(
     if settings.mode == "real_time" and not policy.real_time:
         raise ValueError(
             "Real-time chunking takes a policy that can go on from committed frames, and this one "
-            "cannot. Choose the mode `asynchronous`."
+            "cannot. Choose the mode `joined`."
         )
     if settings.mode == "receding":
         return RecedingHorizon(policy, settings, speed)

@@ -73,7 +73,7 @@ def test_real_time_chunks_are_told_what_they_meet():
 
 
 def test_real_time_chunking_takes_a_policy_that_can():
-    with pytest.raises(ValueError, match="Choose the mode `asynchronous`"):
+    with pytest.raises(ValueError, match="Choose the mode `joined`"):
         make_schedule(FakePolicy().description, ScheduleSettings("real_time"))
 
 

@@ -37,7 +37,7 @@ def real(subject, monkeypatch):
     for module in (attempt, attempts):
         monkeypatch.setattr(module, "read_robot", lambda word: RealConfig(robot))
     monkeypatch.setattr(attempts, "robot_digest", lambda word: word)
-    monkeypatch.setattr(attempt, "DeployedVLA", lambda *args, **more: FakePolicy())
+    monkeypatch.setattr(attempt, "DeployedVLA", lambda *args, **more: FakePolicy(real_time=True))
     seen = np.array([[-20.0] * 4, [20.0] * 4])
     monkeypatch.setattr(attempt, "seen_states", lambda tokenizer, embodiment: seen)
     settings = replace(subject.settings, robots=("arm",), trials=2, seconds=0.2, instruction="go")
