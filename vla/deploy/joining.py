@@ -22,7 +22,7 @@ SAME = 0.01
 GAIN = 0.75
 """Of what the best seam saves against taking over at once: the first one that saves as much."""
 ROUNDING = 1e-6
-"""Of a channel's largest value: bends that are no larger are none."""
+"""Of a channel's largest value: bends that are no larger are none; costs that near are the same."""
 
 
 def smoothest_seam(old: Chunk, new: Chunk, now: float, until: float) -> float:
