@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.rollouts.command import rollouts_parser, run_rollouts
 from analysis.tokens.command import run_tokens, tokens_parser
-from rvq_action.console import guarded, kept_if_used
+from rvq_action.housekeeping.console import guarded, kept_if_used
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace

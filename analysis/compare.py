@@ -42,7 +42,7 @@ from analysis.rows import Row
 from analysis.rvq_codec import RvqCodec, prefixes
 from analysis.trajectories import Trajectories
 from analysis.yardstick import Yardstick, row_bits
-from rvq_action.machine import hardware
+from rvq_action.housekeeping.machine import hardware
 
 WHOLE = ("rvq", "closed-form")
 

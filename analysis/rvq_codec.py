@@ -15,10 +15,10 @@ import torch
 
 from analysis.codecs import ABSENT, Decoded
 from analysis.evalset import Batch, EvalSet
-from rvq_action.adaptive import BEAM, ladder_of
+from rvq_action.adaptive_length.adaptive import BEAM, ladder_of
+from rvq_action.adaptive_length.search import CodeLadder
 from rvq_action.chunk import ActionChunk
 from rvq_action.playback import Playback
-from rvq_action.search import CodeLadder
 
 if TYPE_CHECKING:
     from rvq_action.embodiment import ModelInput

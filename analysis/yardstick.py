@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rvq_action.allocation import water_fill
+from rvq_action.closed_form.allocation import water_fill
 
 NICE_BITS = (10, 15, 25, 40, 60, 80, 100, 125, 160, 200, 250, 300, 400, 500, 600, 800)
 NICE_BITS += (1000, 1250, 1600, 2000, 2500, 3000, 4000)

@@ -8,15 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rvq_action.adaptive_length.tolerance import ToleranceWarning as ToleranceWarning
     from rvq_action.chunk import ActionChunk as ActionChunk
     from rvq_action.layout import WALL_26 as WALL_26
     from rvq_action.layout import ActionLayout as ActionLayout
     from rvq_action.layout import Channel as Channel
     from rvq_action.layout import DeltaRule as DeltaRule
     from rvq_action.layout import joint_space as joint_space
-    from rvq_action.range_watch import OutOfRangeWarning as OutOfRangeWarning
+    from rvq_action.novelty.range_watch import OutOfRangeWarning as OutOfRangeWarning
     from rvq_action.tokenizer import ActionTokenizer as ActionTokenizer
-    from rvq_action.tolerance import ToleranceWarning as ToleranceWarning
     from rvq_action.vocabulary import ActionVocabulary as ActionVocabulary
 
     __version__: str
@@ -29,8 +29,8 @@ _HOMES = {
     "ActionVocabulary": "vocabulary",
     "Channel": "layout",
     "DeltaRule": "layout",
-    "OutOfRangeWarning": "range_watch",
-    "ToleranceWarning": "tolerance",
+    "OutOfRangeWarning": "novelty.range_watch",
+    "ToleranceWarning": "adaptive_length.tolerance",
     "joint_space": "layout",
 }
 __all__ = sorted(_HOMES)

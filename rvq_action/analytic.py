@@ -20,22 +20,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rvq_action.allocation import largest_power_of_two
-from rvq_action.calibration import calibrated
 from rvq_action.chunk import ActionChunk
-from rvq_action.codebook_fit import SMALLEST_ERROR, FittedCodebooks, fit_codebooks
+from rvq_action.closed_form.allocation import largest_power_of_two
+from rvq_action.closed_form.codebook_fit import SMALLEST_ERROR, FittedCodebooks, fit_codebooks
+from rvq_action.closed_form.linear_path import LinearPath, fit_path, shared_units, slots_for
+from rvq_action.closed_form.path_install import install_path
+from rvq_action.closed_form.recipe import ClosedFormRecipe
+from rvq_action.closed_form.semantic_codebooks import fit_semantic_codebooks
+from rvq_action.closed_form.transform import Windows, binary_patterns
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment
-from rvq_action.linear_path import LinearPath, fit_path, shared_units, slots_for
 from rvq_action.model import TokenizerModel
-from rvq_action.path_install import install_path
+from rvq_action.novelty.calibration import calibrated
 from rvq_action.quantizer import MOVING_AVERAGE_SAMPLES
-from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.semantic import LEVEL
-from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.time_basis import fill_masked, to_frequencies
 from rvq_action.tokenizer import ActionTokenizer
-from rvq_action.transform import Windows, binary_patterns
 
 CALIBRATION_WINDOWS = 2048
 

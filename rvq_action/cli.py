@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from rvq_action.commands import check, decode, encode, export, inspect
-from rvq_action.console import guarded
+from rvq_action.housekeeping.console import guarded
 
 COMMANDS = (check, encode, decode, export, inspect)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from rvq_action.json_file import read_json, write_json
+from rvq_action.housekeeping.json_file import read_json, write_json
 
 FORMAT_VERSION, ONE_PATH = 3, 2
 """What is written; and the version in which all robots shared one linear path, still read."""

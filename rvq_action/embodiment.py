@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from rvq_action.adaptive_length.tolerance import ToleranceWatch
 from rvq_action.blocks import Condition, full_precision
+from rvq_action.bounds.rest import Rest
+from rvq_action.bounds.start_range import StartRange
+from rvq_action.bounds.training_range import TrainingRange
 from rvq_action.chunk import ActionChunk
 from rvq_action.layout import ActionLayout
 from rvq_action.normalize import Normalizer
-from rvq_action.range_watch import RangeWatch
+from rvq_action.novelty.range_watch import RangeWatch
 from rvq_action.relative import to_absolute, to_relative
-from rvq_action.rest import Rest
-from rvq_action.start_range import StartRange
 from rvq_action.statistics import EmbodimentStatistics
-from rvq_action.tolerance import ToleranceWatch
-from rvq_action.training_range import TrainingRange
 
 RATE_TOLERANCE = 1e-3
 """Frame rates that differ by less are the same."""

@@ -14,7 +14,7 @@ from functools import cached_property
 
 ROTATION_UNIT = "rot6d"
 CHUNK_UNIT = "normalized chunk"
-"""Of channels that a policy's preprocessing has normalised already (`rvq_action.chunk_space`)."""
+"""Of channels that are normalised already (`rvq_action.fast_interface.chunk_space`)."""
 
 
 class DeltaRule(StrEnum):

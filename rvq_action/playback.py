@@ -12,6 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rvq_action.adaptive_length.tolerance import (
+    AnyTolerance,
+    Tolerance,
+    group_units,
+    read_tolerance,
+)
 from rvq_action.blocks import Condition
 from rvq_action.chunk import ActionChunk
 from rvq_action.embodiment import Embodiment, ModelInput
@@ -19,7 +25,6 @@ from rvq_action.layout import ROTATION_UNIT, ActionLayout
 from rvq_action.metrics import masked_mean_per_chunk
 from rvq_action.model import TokenizerModel
 from rvq_action.rotation import geodesic_angle, rot6d_to_matrix
-from rvq_action.tolerance import AnyTolerance, Tolerance, group_units, read_tolerance
 from rvq_action.vocabulary import ABSENT
 
 

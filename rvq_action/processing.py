@@ -2,8 +2,8 @@
 
 A *chunk* here is what a policy's preprocessing hands to FAST: [T, D], relative to the anchor where
 the layout says so, normalised so that the training data's quantiles lie on ±1; see
-`rvq_action.chunk_space`. The anchor itself is not given, so networks that know it do without.
-A chunk lasts T / fps seconds: where `fps` is another than the training data's, say so.
+`rvq_action.fast_interface.chunk_space`. The anchor itself is not given, so networks that know it do
+without. A chunk lasts T / fps seconds: where `fps` is another than the training data's, say so.
 
 Decoding is total: any integers give a chunk inside the training range that sets off where training
 chunks did, and `flags` says what had to be repaired. An empty sequence holds: channels relative to
@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from transformers.processing_utils import ProcessorMixin
 
-from rvq_action import artifact
-from rvq_action.chunk_space import ChunkSpace
+from rvq_action.artifact import directory
+from rvq_action.artifact.processor_files import SETTINGS, ProcessorSettings
+from rvq_action.closed_form.fit_chunks import fit_chunks
+from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.embodiment import Embodiment
-from rvq_action.fast_facade import MIN_TOKEN, FastFacade, scale_for
-from rvq_action.fit_chunks import fit_chunks
+from rvq_action.fast_interface.chunk_space import ChunkSpace
+from rvq_action.fast_interface.facade import MIN_TOKEN, FastFacade, scale_for
+from rvq_action.fast_interface.repair import DecodeFlags, Tokens, repair
 from rvq_action.inputs import AnyArray, read_horizon, read_rate
-from rvq_action.processor_files import SETTINGS, ProcessorSettings
-from rvq_action.recipe import ClosedFormRecipe
-from rvq_action.repair import DecodeFlags, Tokens, repair
 from rvq_action.tokenizer import ActionTokenizer
 
 IGNORED = ("trust_remote_code", "code_revision", "proxies", "use_fast")
@@ -97,7 +97,7 @@ class RvqActionProcessor(ProcessorMixin):
 
     @property
     def bpe_tokenizer(self) -> FastFacade:
-        """For code that decodes FAST by hand; see `rvq_action.fast_facade`."""
+        """For code that decodes FAST by hand; see `rvq_action.fast_interface.facade`."""
         return FastFacade(self, self.scale)
 
     def __call__(
@@ -224,7 +224,7 @@ class RvqActionProcessor(ProcessorMixin):
         self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any
     ) -> list[str]:
         """Write the tokenizer's artefact with the settings of this processor."""
-        artifact.save(self.rvq, Path(save_directory), self.settings)
+        directory.save(self.rvq, Path(save_directory), self.settings)
         if push_to_hub:
             self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
         return [str(Path(save_directory) / SETTINGS)]
@@ -237,7 +237,7 @@ class RvqActionProcessor(ProcessorMixin):
             private: Whether a new repository is to be private.
             options: `token`, `commit_message` and what else the hub's client takes.
         """
-        return artifact.push(self.rvq, repo_id, bool(private), self.settings, **options)
+        return directory.push(self.rvq, repo_id, bool(private), self.settings, **options)
 
     @classmethod
     def from_pretrained(
@@ -255,7 +255,7 @@ class RvqActionProcessor(ProcessorMixin):
         stray = [k for k in kwargs if k not in (*known, *IGNORED) and not k.startswith("_")]
         if stray:
             warnings.warn(f"Ignored {stray}; settings are {sorted(known)}.", stacklevel=2)
-        path = artifact.locate(
+        path = directory.locate(
             str(pretrained_model_name_or_path),
             revision,
             cache_dir=cache_dir,
@@ -265,7 +265,7 @@ class RvqActionProcessor(ProcessorMixin):
         )
         stored = ProcessorSettings.load(path)
         settings = {name: kwargs.get(name, getattr(stored, name)) for name in known}
-        return cls(ActionTokenizer(*artifact.load(path)), **settings)
+        return cls(ActionTokenizer(*directory.load(path)), **settings)
 
     def _robot(self, embodiment: str | None) -> tuple[str, Embodiment]:
         name = embodiment or self.embodiment

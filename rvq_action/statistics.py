@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from rvq_action.chunk import ActionChunk
-from rvq_action.json_file import read_json, write_json
+from rvq_action.housekeeping.json_file import read_json, write_json
 from rvq_action.layout import ActionLayout
 from rvq_action.relative import to_relative
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rvq_action import artifact
-from rvq_action.adaptive import emit, read_limits
-from rvq_action.calibration import Calibration
+from rvq_action.adaptive_length.adaptive import emit, read_limits
+from rvq_action.adaptive_length.tolerance import AnyTolerance, read_tolerance
+from rvq_action.artifact import directory
 from rvq_action.chunk import ActionChunk
 from rvq_action.inputs import (
     AnyArray,
@@ -22,10 +22,10 @@ from rvq_action.inputs import (
     read_horizon,
     read_rate,
 )
-from rvq_action.novelty import ChunkFit, measure
+from rvq_action.novelty.calibration import Calibration
+from rvq_action.novelty.chunk_fit import ChunkFit, measure
 from rvq_action.playback import Fidelity, Playback, decode_frames
 from rvq_action.tokenizer_state import TokenizerState
-from rvq_action.tolerance import AnyTolerance, read_tolerance
 from rvq_action.vocabulary import ABSENT, ActionVocabulary
 
 Array = TypeVar("Array", np.ndarray, Tensor)
@@ -163,7 +163,7 @@ class ActionTokenizer(TokenizerState):
         mask: AnyArray | None = None,
         relative: bool = False,
     ) -> ChunkFit:
-        """How much chunks are like those the tokenizer was fitted on; see `rvq_action.novelty`.
+        """How much chunks are like those the tokenizer was fitted on; see `novelty.chunk_fit`.
 
         Args:
             actions: As for `encode`, like everything else. Without proprio, units that make
@@ -256,16 +256,16 @@ class ActionTokenizer(TokenizerState):
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the artefact directory, whole or not at all."""
-        artifact.save(self, Path(path))
+        directory.save(self, Path(path))
 
     @classmethod
     def from_pretrained(cls, path: str | Path, revision: str | None = None) -> ActionTokenizer:
         """Load a directory, or a repository of the hub where no such directory exists."""
-        return cls(*artifact.load(artifact.locate(path, revision)))
+        return cls(*directory.load(directory.locate(path, revision)))
 
     def push_to_hub(self, repo_id: str, private: bool = False) -> str:
         """Upload the artefact; returns its address. Needs `rvq-action[hub]`."""
-        return artifact.push(self, repo_id, private)
+        return directory.push(self, repo_id, private)
 
     def _playback(
         self,

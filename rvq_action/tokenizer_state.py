@@ -10,12 +10,12 @@ import torch
 
 from rvq_action import embodiment_table
 from rvq_action.chunk import ActionChunk
+from rvq_action.closed_form.path_install import with_path
+from rvq_action.closed_form.transform import Windows
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment, ModelInput
 from rvq_action.layout import ActionLayout
 from rvq_action.model import TokenizerModel
-from rvq_action.path_install import with_path
-from rvq_action.transform import Windows
 
 if TYPE_CHECKING:
     from rvq_action.data.rows import RowMapping

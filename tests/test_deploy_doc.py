@@ -13,9 +13,9 @@ from rvq_action.data.resolve import load_mapping
 from tests.vla.conftest import simulator  # noqa: F401
 from tests.vla.evaluation.closed_loop.conftest import policy, recorded  # noqa: F401
 from vla import cli
-from vla.deploy.limit_table import LimitTable
 from vla.deploy.robots.config import parse_robot
 from vla.deploy.robots.kinds import LeRobotConfig
+from vla.deploy.safety.limit_table import LimitTable
 from vla.deploy.settings import SafetySettings
 
 ROOT = Path(__file__).parents[1]

@@ -28,7 +28,7 @@ ONLY_IN = {
     "lightning": ("tokenizer_training/", "vla/training/"),
     "pytorch_lightning": (),
     "metaworld": ("vla/deploy/robots/metaworld.py",),
-    "mujoco": ("vla/deploy/robots/metaworld.py", "vla/deploy/kinematics.py"),
+    "mujoco": ("vla/deploy/robots/metaworld.py", "vla/deploy/safety/kinematics.py"),
     "gymnasium": ("vla/deploy/robots/metaworld.py",),
     "lerobot": ("vla/deploy/robots/lerobot.py",),
     "matplotlib": ("analysis/",),

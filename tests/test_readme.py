@@ -11,9 +11,9 @@ import torch
 from rvq_action import ActionTokenizer
 from rvq_action.analytic import fit_closed_form
 from rvq_action.chunk import ActionChunk
+from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.data.resolve import load_mapping
 from rvq_action.embodiment import Embodiment
-from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.statistics import StatisticsBuilder
 from tests.rvq_action.robots import ARM, arm_chunk, fit
 from tests.vla.conftest import CAMERAS, observe

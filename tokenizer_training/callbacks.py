@@ -14,8 +14,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
 from rvq_action.chunk import ActionChunk
+from rvq_action.closed_form.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.data.split import MIN_VALIDATION
-from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.evaluation import Evaluation, evaluate
 from tokenizer_training.module import TokenizerModule

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvq_action.console import EXPECTED, guarded, kept_if_used, writable_folder
+from rvq_action.housekeeping.console import EXPECTED, guarded, kept_if_used, writable_folder
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace

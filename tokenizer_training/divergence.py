@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from rvq_action.divergence import check_finite, global_norm
+from rvq_action.housekeeping.divergence import check_finite, global_norm
 from tokenizer_training.callbacks import ResumePoint
 from tokenizer_training.module import TokenizerModule
 

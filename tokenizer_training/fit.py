@@ -14,10 +14,10 @@ from typing import Any, Literal
 from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from rvq_action.codes_file import fingerprint
-from rvq_action.recipe import ClosedFormRecipe
+from rvq_action.artifact.codes_file import fingerprint
+from rvq_action.closed_form.recipe import ClosedFormRecipe
+from rvq_action.housekeeping.training_folder import CONTENTS
 from rvq_action.tokenizer import ActionTokenizer
-from rvq_action.training_folder import CONTENTS
 from tokenizer_training.callbacks import (
     BestTokenizer,
     ResumePoint,

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.data.yaml_file import read_yaml
-from rvq_action.recipe import ClosedFormRecipe
-from rvq_action.run_words import given_configs
+from rvq_action.housekeeping.run_words import given_configs
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.arguments import FIT_WORDS
 from tokenizer_training.callbacks import SemanticSettings, ValidationSettings

@@ -4,7 +4,7 @@ tokenizer/               the best artefact so far
 closed_form/             the artefact that training started from
 logs/                    TensorBoard
 
-and what `rvq_action.training_folder` keeps in it.
+and what `rvq_action.housekeeping.training_folder` keeps in it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from rvq_action.training_folder import TrainingFolder
+from rvq_action.housekeeping.training_folder import TrainingFolder
 
 WAIT_SECONDS = 1800
 

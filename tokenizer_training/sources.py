@@ -22,7 +22,7 @@ from rvq_action.data.split import (
     validation_size,
 )
 from rvq_action.data.windows import Windows, horizon_frames
-from rvq_action.training_folder import differences
+from rvq_action.housekeeping.training_folder import differences
 
 SHOWN = 3
 """Differences that an error names."""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from rvq_action.analytic import fit_closed_form
-from rvq_action.calibration import calibrated
 from rvq_action.chunk import ActionChunk
+from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.data.windows import Windows
 from rvq_action.embodiment import Embodiment
-from rvq_action.recipe import ClosedFormRecipe
+from rvq_action.novelty.calibration import calibrated
 from rvq_action.statistics import StatisticsBuilder
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.evaluation import SMALLEST, evaluate

@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from rvq_action.json_file import read_json, write_json
-from rvq_action.replaceable import check_replaceable
+from rvq_action.artifact.replaceable import check_replaceable
+from rvq_action.housekeeping.json_file import read_json, write_json
 from vla.action_tokens import ActionTokens, load_tokens
 from vla.backbone import Backbone, load_backbone
 from vla.config import VLAConfig

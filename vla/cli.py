@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvq_action.console import EXPECTED, guarded, writable_folder
+from rvq_action.housekeeping.console import EXPECTED, guarded, writable_folder
 from vla.ablation.command import ablate, ablate_parser
 from vla.data.demo_settings import DemoSettings
 from vla.deploy.drive.command import drive, drive_parser

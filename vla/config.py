@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rvq_action.data.yaml_file import read_yaml
-from rvq_action.json_file import read_json, write_json
+from rvq_action.housekeeping.json_file import read_json, write_json
 from rvq_action.vocabulary import ActionVocabulary
 from vla.action_tokens import ActionTokens
 

@@ -24,8 +24,8 @@ from rvq_action.data.idle import IdleRule
 from rvq_action.data.rows import RowMapping
 from rvq_action.data.windows import Windows, horizon_frames
 from rvq_action.embodiment import Embodiment, ModelInput
+from rvq_action.housekeeping.json_file import read_json, write_json
 from rvq_action.inputs import read_actions, read_anchor
-from rvq_action.json_file import read_json, write_json
 from rvq_action.model import TokenizerModel
 from rvq_action.vocabulary import ABSENT, ActionVocabulary
 from vla.data.splits import choose_split

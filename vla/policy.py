@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rvq_action.artifact import locate
+from rvq_action.artifact.directory import locate
 from vla import artifact
 from vla.action_tokens import ActionTokens
 from vla.backbone import Backbone, load_backbone

@@ -10,7 +10,7 @@ from analysis.ablation import comparison, measure
 from analysis.ablation.comparison import Ablation
 from analysis.semantics import seen
 from rvq_action.data.dataset import RobotDataset
-from rvq_action.json_file import write_json
+from rvq_action.housekeeping.json_file import write_json
 from tokenizer_training.ablation.row import AblationRow, load_rows
 
 logger = logging.getLogger(__name__)

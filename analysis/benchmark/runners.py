@@ -16,8 +16,8 @@ from analysis.benchmark.race import Runner
 from analysis.evalset import Batch, EvalSet
 from rvq_action.baselines.fast import FastTokenizer
 from rvq_action.chunk import ActionChunk
-from rvq_action.deploy import ChunkDecoder, ChunkEncoder
-from rvq_action.export import export
+from rvq_action.export.files import export
+from rvq_action.export.modules import ChunkDecoder, ChunkEncoder
 from rvq_action.tokenizer import ActionTokenizer
 
 PUBLIC, MODEL, COMPILED, BF16 = "public", "model", "compiled", "bf16"

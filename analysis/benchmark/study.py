@@ -29,7 +29,7 @@ from analysis.benchmark.runners import (
 from analysis.codecs import FAST_SCALES, FastCodec, bits_per_window
 from analysis.evalset import Batch, EvalSet, load_eval_sets
 from analysis.loading import LoadedTokenizer, load_tokenizers, splits_of
-from rvq_action.machine import hardware
+from rvq_action.housekeeping.machine import hardware
 from rvq_action.tokenizer import ActionTokenizer
 
 BATCHES = (1, 64, 4096)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.pictures import data_uri
-from vla.deploy.live_video import read_live_video
+from vla.deploy.recording.live_video import read_live_video
 
 PICTURES, SIDE = 6, 200
 

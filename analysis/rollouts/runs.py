@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.bootstrap import Estimate
 from analysis.rollouts.ways import WaysRun, read_ways
-from rvq_action.json_file import read_json
+from rvq_action.housekeeping.json_file import read_json
 from vla.evaluation.closed_loop.results import REPORT as ROLLOUTS
 from vla.evaluation.layers.evaluate import REPORT as LAYERS
 from vla.evaluation.schedules.run import REPORT as WAYS

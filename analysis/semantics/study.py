@@ -33,7 +33,7 @@ from analysis.semantics.result import Study
 from analysis.semantics.seen import SemanticSet
 from analysis.semantics.subject import Probed, Subject
 from rvq_action.data.dataset import RobotDataset
-from rvq_action.json_file import write_json
+from rvq_action.housekeeping.json_file import write_json
 
 if TYPE_CHECKING:
     from tokenizer_training.features.cache import DatasetFeatures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvq_action.console import kept_if_used
+from rvq_action.housekeeping.console import kept_if_used
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace

@@ -11,8 +11,8 @@ import numpy as np
 
 from analysis.bootstrap import Estimate
 from analysis.tokens import paired
-from rvq_action.json_file import write_json
-from rvq_action.training_folder import differences
+from rvq_action.housekeeping.json_file import write_json
+from rvq_action.housekeeping.training_folder import differences
 from vla.ablation.arms import ARMS, NONE
 from vla.ablation.row import TokenRow, load_rows
 from vla.evaluation.vqa import ALL

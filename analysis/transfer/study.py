@@ -32,8 +32,8 @@ from analysis.transfer.case import HORIZON, ROBOT, Case
 from analysis.transfer.conditions import conditions_of, cut, possible
 from analysis.transfer.joint import JointComparison
 from rvq_action.chunk import ActionChunk
+from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.embodiment import Embodiment
-from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.statistics import StatisticsBuilder
 
 PASS = 2048

@@ -69,9 +69,9 @@ def check_fit(tokenizer: str, dataset: str, mapping: str | None) -> Finding:
     """
     from rvq_action.commands.encode import open_dataset
     from rvq_action.commands.fit_line import fit_line
-    from rvq_action.console import in_words
     from rvq_action.data.check.finding import failed, passed, warned
     from rvq_action.data.windows import Windows, horizon_frames
+    from rvq_action.housekeeping.console import in_words
     from rvq_action.tokenizer import ActionTokenizer
 
     name, loaded = "tokenizer: fit", ActionTokenizer.from_pretrained(tokenizer)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rvq_action.codes_file import Header
+    from rvq_action.artifact.codes_file import Header
     from rvq_action.tokenizer import ActionTokenizer
 
 BATCH = 512
@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Decode, write and say what was written."""
-    from rvq_action.codes_file import CHUNKS, TensorFile
+    from rvq_action.artifact.codes_file import CHUNKS, TensorFile
     from rvq_action.tokenizer import ActionTokenizer
 
     tokenizer = ActionTokenizer.from_pretrained(parsed.tokenizer)
@@ -62,7 +62,7 @@ def check_tokenizer(tokenizer: ActionTokenizer, header: Header, name: str) -> No
     Raises:
         ValueError: Names both.
     """
-    from rvq_action.codes_file import fingerprint
+    from rvq_action.artifact.codes_file import fingerprint
 
     ours = fingerprint(tokenizer)
     if header.fingerprint != ours:

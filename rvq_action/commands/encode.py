@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rvq_action.adaptive_length.tolerance import AnyTolerance
     from rvq_action.data.dataset import RobotDataset
     from rvq_action.data.windows import Windows
     from rvq_action.tokenizer import ActionTokenizer
-    from rvq_action.tolerance import AnyTolerance
 
 BATCH = 512
 
@@ -55,7 +55,7 @@ def run(parsed: argparse.Namespace) -> int:
     import numpy as np
     import torch
 
-    from rvq_action.codes_file import Header, TensorFile, fingerprint
+    from rvq_action.artifact.codes_file import Header, TensorFile, fingerprint
     from rvq_action.commands.fit_line import fit_line
     from rvq_action.data.windows import Windows, horizon_frames
     from rvq_action.tokenizer import ActionTokenizer
@@ -222,7 +222,7 @@ def encode_windows(
     import torch
     from tqdm import tqdm
 
-    from rvq_action.tolerance import ToleranceWarning
+    from rvq_action.adaptive_length.tolerance import ToleranceWarning
 
     codes, anchors, missed = [], [], 0
     with (

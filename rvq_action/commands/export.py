@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Export and say what was written."""
-    from rvq_action.export import export
+    from rvq_action.export.files import export
     from rvq_action.tokenizer import ActionTokenizer
 
     tokenizer = ActionTokenizer.from_pretrained(parsed.tokenizer)

@@ -16,8 +16,8 @@ def fit_line(tokenizer: ActionTokenizer, windows: Windows) -> tuple[bool | None,
     """Whether it fits (None where nobody can tell), and the line that says so."""
     import numpy as np
 
-    from rvq_action.calibration import Calibration
-    from rvq_action.dataset_fit import fit_of
+    from rvq_action.novelty.calibration import Calibration
+    from rvq_action.novelty.dataset_fit import fit_of
 
     embodiment = windows.episodes[0].embodiment
     try:

@@ -34,7 +34,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def summarise(tokenizer: ActionTokenizer) -> dict[str, Any]:
     """The summary as plain data."""
-    from rvq_action.codes_file import fingerprint
+    from rvq_action.artifact.codes_file import fingerprint
 
     config = tokenizer.config
     return {

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from rvq_action.data.strict import check_keys, number
-from rvq_action.json_file import read_json
+from rvq_action.housekeeping.json_file import read_json
 
 logger = logging.getLogger(__name__)
 SPEED_FILE = "meta/rvq_recording.json"

@@ -14,7 +14,7 @@ import shutil
 import weakref
 from pathlib import Path
 
-from rvq_action.file_lock import hold, let_go
+from rvq_action.housekeeping.file_lock import hold, let_go
 
 logger = logging.getLogger(__name__)
 

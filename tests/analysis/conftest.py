@@ -10,11 +10,11 @@ import torch
 
 from analysis.evalset import EvalSet, load_eval_sets
 from rvq_action.analytic import fit_closed_form
+from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.split import split_episodes
 from rvq_action.data.windows import Windows, horizon_frames
 from rvq_action.embodiment import Embodiment
-from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.statistics import StatisticsBuilder
 from rvq_action.tokenizer import ActionTokenizer
 

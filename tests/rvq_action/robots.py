@@ -9,10 +9,10 @@ from torch import Tensor
 
 from rvq_action import WALL_26, ActionChunk, ActionLayout, ActionTokenizer, joint_space
 from rvq_action.analytic import fit_closed_form
-from rvq_action.chunk_space import ChunkSpace
+from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.embodiment import Embodiment
+from rvq_action.fast_interface.chunk_space import ChunkSpace
 from rvq_action.layout import Channel, DeltaRule
-from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.relative import to_relative
 from rvq_action.rotation import axis_angle_to_matrix, matrix_to_rot6d
 from rvq_action.statistics import StatisticsBuilder

@@ -10,10 +10,10 @@ import torch
 
 from rvq_action import WALL_26, ActionChunk, ActionLayout, joint_space
 from rvq_action.analytic import fit_closed_form, fit_model
+from rvq_action.closed_form.recipe import ClosedFormRecipe
+from rvq_action.closed_form.transform import Windows, binary_patterns
 from rvq_action.layout import DeltaRule
 from rvq_action.metrics import masked_mean
-from rvq_action.recipe import ClosedFormRecipe
-from rvq_action.transform import Windows, binary_patterns
 from tests.rvq_action.robots import (
     ARM,
     RECIPE,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rvq_action import ActionTokenizer
-from rvq_action.deploy import ChunkDecoder, ChunkEncoder
+from rvq_action.export.modules import ChunkDecoder, ChunkEncoder
 from tests.rvq_action.robots import arm_chunk, wall_chunk
 
 pytestmark = pytest.mark.cuda

@@ -202,7 +202,7 @@ def test_the_text_of_a_single_id_is_that_of_a_sequence(processor):
 
 
 def test_the_scale_leaves_every_component_a_character(arm):
-    from rvq_action.fast_facade import LARGEST, MIN_TOKEN, scale_for
+    from rvq_action.fast_interface.facade import LARGEST, MIN_TOKEN, scale_for
 
     for largest in (0.5, 1.5, 4.0, 40.0):
         scale = scale_for(largest)

@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 
 from rvq_action import WALL_26, ActionChunk, ActionTokenizer, joint_space
-from rvq_action.codes_file import fingerprint
-from rvq_action.deploy import ChunkDecoder, ChunkEncoder
+from rvq_action.artifact.codes_file import fingerprint
+from rvq_action.export.modules import ChunkDecoder, ChunkEncoder
 from rvq_action.metrics import masked_mean
 from rvq_action.model import PER_PATH
 from rvq_action.processing import RvqActionProcessor

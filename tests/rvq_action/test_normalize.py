@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from rvq_action import WALL_26, joint_space
+from rvq_action.bounds.training_range import TrainingRange
+from rvq_action.closed_form.transform import Windows, moving_channels
 from rvq_action.normalize import KNEE, Normalizer, compress, expand
 from rvq_action.relative import to_relative
 from rvq_action.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from rvq_action.statistics import ChannelStatistics, StatisticsBuilder
-from rvq_action.training_range import TrainingRange
-from rvq_action.transform import Windows, moving_channels
 from tests.rvq_action.robots import WALL_HORIZON, arm_chunk, embodiment_of, wall_chunk
 
 RIGHT = [WALL_26.index(f"right_rot6d_{i}") for i in range(6)]

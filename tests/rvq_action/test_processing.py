@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from rvq_action import ActionTokenizer, OutOfRangeWarning, joint_space
-from rvq_action.chunk_space import ChunkSpace
-from rvq_action.recipe import ClosedFormRecipe
+from rvq_action.closed_form.recipe import ClosedFormRecipe
+from rvq_action.fast_interface.chunk_space import ChunkSpace
 from rvq_action.relative import to_relative
 from tests.rvq_action.robots import ARM, ARM_HORIZON, arm_chunk, embodiment_of, normalized
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from rvq_action import ActionTokenizer
+from rvq_action.closed_form.semantic_codebooks import fit_semantic_codebooks
 from rvq_action.config import TokenizerConfig
 from rvq_action.semantic import LEVEL, semantic_part
-from rvq_action.semantic_codebooks import fit_semantic_codebooks
 from tests.rvq_action.robots import ARM, RECIPE, arm_chunk, fit
 
 SLOTS = 2

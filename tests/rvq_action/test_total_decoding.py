@@ -14,8 +14,8 @@ import torch
 
 from rvq_action import ActionTokenizer
 from rvq_action.analytic import fit_closed_form
-from rvq_action.chunk_space import ChunkSpace
-from rvq_action.recipe import ClosedFormRecipe
+from rvq_action.closed_form.recipe import ClosedFormRecipe
+from rvq_action.fast_interface.chunk_space import ChunkSpace
 from tests.rvq_action.robots import arm_chunk, normalized, wall_chunk
 
 pytest.importorskip("transformers")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rvq_action.json_file import read_json, write_json
+from rvq_action.housekeeping.json_file import read_json, write_json
 from tests.vla.conftest import CAMERAS
 from vla.config import VLAConfig
 from vla.vocabulary import VLAVocabulary

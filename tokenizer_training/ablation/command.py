@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvq_action.console import writable_folder
+from rvq_action.housekeeping.console import writable_folder
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-    from rvq_action.side_by_side import Places
+    from rvq_action.housekeeping.side_by_side import Places
     from tokenizer_training.ablation.jobs import Ended
     from tokenizer_training.ablation.plan import Planned
     from tokenizer_training.ablation.run import Run
@@ -59,7 +59,7 @@ def ablate(config: Namespace) -> None:
         FileNotFoundError: A dataset, a cache or a recipe is missing.
         ValueError: An option is not usable, or some of the runs failed; says which and why.
     """
-    from rvq_action.side_by_side import Places
+    from rvq_action.housekeeping.side_by_side import Places
     from tokenizer_training.ablation.plan import plan
 
     if config.jobs is not None and config.jobs < 1:

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rvq_action import side_by_side
-from rvq_action.side_by_side import Places, Work, work_through
+from rvq_action.housekeeping import side_by_side
+from rvq_action.housekeeping.side_by_side import Places, Work, work_through
 from tokenizer_training.ablation.plan import Planned
 
 PROGRAM = (sys.executable, "-m", "tokenizer_training")

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rvq_action.housekeeping.training_folder import changes
 from rvq_action.tokenizer import ActionTokenizer
-from rvq_action.training_folder import changes
 from tokenizer_training.ablation.row import AblationRow
 from tokenizer_training.ablation.run import Run
 from tokenizer_training.features.cache import DatasetFeatures, FeatureCache

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from rvq_action.console import writable_folder
 from rvq_action.data.split import split_episodes
+from rvq_action.housekeeping.console import writable_folder
 from tokenizer_training.features.index import DatasetIndex
 from tokenizer_training.features.pictures import Pictures
 from tokenizer_training.features.recorded import instructions_digest, pictures_digest

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from rvq_action.json_file import read_json
-from rvq_action.training_folder import write_text
+from rvq_action.housekeeping.json_file import read_json
+from rvq_action.housekeeping.training_folder import write_text
 from tokenizer_training.features.teacher import TeacherCard
 
 FORMAT_VERSION = 1

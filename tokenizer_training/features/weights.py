@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rvq_action.hub import download
+from rvq_action.artifact.hub import download
 
 DECISIVE = (
     *("config.json", "preprocessor_config.json", "processor_config.json"),

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rvq_action.tensor_store import save_tensors
-from rvq_action.training_folder import differences
+from rvq_action.artifact.tensor_store import save_tensors
+from rvq_action.housekeeping.training_folder import differences
 from tokenizer_training.features.index import (
     FEATURES,
     INDEX,

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvq_action.console import writable_folder
-from rvq_action.json_file import read_json
+from rvq_action.housekeeping.console import writable_folder
+from rvq_action.housekeeping.json_file import read_json
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-    from rvq_action.side_by_side import Ended, Places, Work
+    from rvq_action.housekeeping.side_by_side import Ended, Places, Work
     from vla.ablation.plan import Planned
     from vla.ablation.run import TokenRun
     from vla.evaluation.closed_loop.settings import RolloutSettings
@@ -58,7 +58,7 @@ def ablate(config: Namespace) -> None:
         FileNotFoundError: Something that is named is missing.
         ValueError: An option is not usable, or some of the runs failed; says which and why.
     """
-    from rvq_action.side_by_side import Places
+    from rvq_action.housekeeping.side_by_side import Places
     from vla.ablation.plan import plan
 
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -121,7 +121,7 @@ def _make(planned: Sequence[Planned], places: Places, rows: Path) -> None:
     """Train with a progress bar; attempt, ask and write the row of every run as soon as it is."""
     from tqdm.auto import tqdm
 
-    from rvq_action.side_by_side import work_through
+    from rvq_action.housekeeping.side_by_side import work_through
     from vla.ablation.finish import finish
 
     failed: list[tuple[str, str | None, Path]] = []
@@ -146,7 +146,7 @@ def _make(planned: Sequence[Planned], places: Places, rows: Path) -> None:
 
 
 def _work(planned: Planned) -> Work:
-    from rvq_action.side_by_side import Work
+    from rvq_action.housekeeping.side_by_side import Work
 
     run = planned.run
     if planned.fresh:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rvq_action.training_folder import CONTENTS, differences
+from rvq_action.housekeeping.training_folder import CONTENTS, differences
 from vla.ablation.row import TokenRow
 from vla.ablation.run import TokenRun
 from vla.action_tokens import digest, load_tokens

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rvq_action.result_row import ResultRow
+from rvq_action.housekeeping.result_row import ResultRow
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rvq_action.training_folder import TrainingFolder
+from rvq_action.housekeeping.training_folder import TrainingFolder
 from vla.ablation.arms import Arm
 from vla.ablation.row import row_file
 from vla.evaluation.closed_loop.settings import RolloutSettings

@@ -17,18 +17,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla.deploy.checks import ObservationChecks
-from vla.deploy.guard import GuardedRobot, Stopped
-from vla.deploy.hold import USUAL, Hold, Problem
-from vla.deploy.inference import Answer, Inference
-from vla.deploy.limiter import LimitedCommand, Limiter, LimitViolation
 from vla.deploy.period import Period
-from vla.deploy.policy import Request
+from vla.deploy.playing.inference import Answer, Inference
+from vla.deploy.playing.schedule import Due, Schedule
+from vla.deploy.policies.policy import Request
 from vla.deploy.report import Ending, Reason, Tally
 from vla.deploy.robots.protocol import RobotObservation
-from vla.deploy.schedule import Due, Schedule
+from vla.deploy.safety.checks import ObservationChecks
+from vla.deploy.safety.guard import GuardedRobot, Stopped
+from vla.deploy.safety.hold import USUAL, Hold, Problem
+from vla.deploy.safety.limiter import LimitedCommand, Limiter, LimitViolation
+from vla.deploy.safety.whereabouts import displaced
 from vla.deploy.settings import DeploymentSettings
-from vla.deploy.whereabouts import displaced
 from vla.deploy.witness import Step, Witness
 
 logger = logging.getLogger(__name__)

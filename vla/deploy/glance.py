@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vla.deploy.estop import EmergencyStop, by_signal
-from vla.deploy.guard import GuardedRobot
 from vla.deploy.robots.protocol import Robot, RobotObservation
+from vla.deploy.safety.estop import EmergencyStop, by_signal
+from vla.deploy.safety.guard import GuardedRobot
 
 
 def glance(robot: Robot) -> RobotObservation:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from vla.deploy.clock import Clock
 from vla.deploy.cycle import Cycle, Over
-from vla.deploy.estop import EmergencyStop
 from vla.deploy.period import EPSILON, Period
 from vla.deploy.report import Ending
-from vla.deploy.watchdog import WatchdogThread
+from vla.deploy.safety.estop import EmergencyStop
+from vla.deploy.safety.watchdog import WatchdogThread
 
 
 @dataclass

@@ -11,25 +11,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from rvq_action.json_file import write_json
-from vla.deploy.checks import ObservationChecks
+from rvq_action.housekeeping.json_file import write_json
 from vla.deploy.clock import Clock, MonotonicClock
 from vla.deploy.cycle import Cycle, Over
-from vla.deploy.estop import EmergencyStop, by_signal
-from vla.deploy.guard import GuardedRobot
-from vla.deploy.inference import Inference, InferenceThread
-from vla.deploy.keys import by_key
-from vla.deploy.limiter import Limiter
-from vla.deploy.logs import logging_aside
 from vla.deploy.loop import ControlLoop
-from vla.deploy.policy import Policy, PolicyDescription, check_match
-from vla.deploy.recorder import Recorder
-from vla.deploy.recording import finalize
+from vla.deploy.playing.inference import Inference, InferenceThread
+from vla.deploy.playing.schedule import Schedule, make_schedule
+from vla.deploy.policies.policy import Policy, PolicyDescription, check_match
+from vla.deploy.recording.logs import logging_aside
+from vla.deploy.recording.recorder import Recorder
+from vla.deploy.recording.to_dataset import finalize
 from vla.deploy.report import Ending, RunReport, Tally
 from vla.deploy.robots.protocol import Robot, RobotDescription
-from vla.deploy.schedule import Schedule, make_schedule
+from vla.deploy.safety.checks import ObservationChecks
+from vla.deploy.safety.estop import EmergencyStop, by_signal
+from vla.deploy.safety.guard import GuardedRobot
+from vla.deploy.safety.keys import by_key
+from vla.deploy.safety.limiter import Limiter
+from vla.deploy.safety.watchdog import Watchdog, WatchdogThread
 from vla.deploy.settings import DeploymentSettings
-from vla.deploy.watchdog import Watchdog, WatchdogThread
 from vla.deploy.witness import Witness
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def run(
     """Drive a robot.
 
     However it ends, the robot is held where the task is solved or time is up, stopped else, and let
-    go of. Nobody waits meanwhile for what is logged to be shown (`vla.deploy.logs`).
+    go of. Nobody waits meanwhile for what is logged to be shown (`vla.deploy.recording.logs`).
 
     Args:
         robot: The robot, not connected yet.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vla.deploy.schedule_settings import ScheduleSettings
+from vla.deploy.playing.schedule_settings import ScheduleSettings
 
 WATCHDOG_PERIODS, WATCHDOG_S = 2.0, 0.1
 

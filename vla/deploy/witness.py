@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from vla.deploy.hold import Problem
+from vla.deploy.playing.schedule import Due
 from vla.deploy.robots.protocol import RobotObservation
-from vla.deploy.schedule import Due
+from vla.deploy.safety.hold import Problem
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from rvq_action.console import kept_if_used
+from rvq_action.housekeeping.console import kept_if_used
 
 
 def train_command(words: Sequence[str]) -> None:

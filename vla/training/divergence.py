@@ -7,7 +7,7 @@ from dataclasses import asdict
 import torch
 from lightning import LightningModule, Trainer
 
-from rvq_action.divergence import check_finite, global_norm
+from rvq_action.housekeeping.divergence import check_finite, global_norm
 from vla.training.callbacks import ResumePoint, StepCallback
 from vla.training.module import VLAModule
 

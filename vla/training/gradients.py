@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rvq_action.divergence import global_norm
+from rvq_action.housekeeping.divergence import global_norm
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from rvq_action.training_folder import CONTENTS, TrainingFolder, write_text
+from rvq_action.housekeeping.training_folder import CONTENTS, TrainingFolder, write_text
 from vla.action_tokens import ActionTokens, digest
 from vla.data.robot_source import RobotSource
 from vla.data.settings import DataSettings

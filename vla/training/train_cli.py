@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import ModelParallelStrategy
 
 from rvq_action.data.yaml_file import read_yaml
-from rvq_action.run_words import RunWords, given_configs
+from rvq_action.housekeeping.run_words import RunWords, given_configs
 from vla.data.settings import DataSettings
 from vla.training.module import VLAModule
 from vla.training.progress import StepProgress

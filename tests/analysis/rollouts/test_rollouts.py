@@ -12,7 +12,7 @@ from analysis.cli import main
 from analysis.rollouts.films import evenly, strip
 from analysis.rollouts.runs import EvalRun, SuiteRun, read_run
 from analysis.rollouts.ways import WaysRun
-from vla.deploy.live_video import LiveVideo
+from vla.deploy.recording.live_video import LiveVideo
 from vla.evaluation.closed_loop.loop import Outcome
 from vla.evaluation.closed_loop.results import by_task, summary, write_report
 from vla.evaluation.closed_loop.starts import Start

@@ -17,11 +17,11 @@ from analysis.evalset import load_eval_set
 from analysis.semantics import ceiling, seen, study
 from rvq_action import ActionTokenizer
 from rvq_action.analytic import fit_closed_form
+from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.split import split_episodes
 from rvq_action.data.windows import Windows, horizon_frames
 from rvq_action.embodiment import Embodiment
-from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.statistics import StatisticsBuilder
 from tests.synthetic import write_v3
 from tokenizer_training.features.cache import FeatureCache

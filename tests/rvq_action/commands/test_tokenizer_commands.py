@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from rvq_action import ActionTokenizer
+from rvq_action.artifact.codes_file import TensorFile, fingerprint
 from rvq_action.cli import main
-from rvq_action.codes_file import TensorFile, fingerprint
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.windows import Windows
 from tests.rvq_action.robots import RECIPE, embodiment_of, fit

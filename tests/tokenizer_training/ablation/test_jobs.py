@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from rvq_action import side_by_side
-from rvq_action.side_by_side import BUSY, Places
+from rvq_action.housekeeping import side_by_side
+from rvq_action.housekeeping.side_by_side import BUSY, Places
 from tokenizer_training.ablation import jobs
 from tokenizer_training.ablation.jobs import Ended, train_all
 from tokenizer_training.ablation.plan import Planned

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from rvq_action.training_folder import differences
+from rvq_action.housekeeping.training_folder import differences
 from tests.tokenizer_training.conftest import TINY
 from tokenizer_training.ablation.plan import _claims, _Facts, plan
 from tokenizer_training.ablation.row import AblationRow

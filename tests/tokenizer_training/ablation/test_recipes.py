@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rvq_action.training_folder import differences
+from rvq_action.housekeeping.training_folder import differences
 from tokenizer_training.ablation.command import BUDGET
 from tokenizer_training.ablation.plan import ParsedOptions
 from tokenizer_training.ablation.recipes import Recipe, choose, packaged_recipes

@@ -10,13 +10,13 @@ import pytest
 
 from tests.rvq_action.robots import ARM
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.limits import Limits
-from vla.deploy.policy import PolicyDescription, Request
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.playing.schedule_settings import ScheduleSettings
+from vla.deploy.policies.policy import PolicyDescription, Request
 from vla.deploy.report import RunReport
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
 from vla.deploy.run import run
-from vla.deploy.schedule_settings import ScheduleSettings
+from vla.deploy.safety.limits import Limits
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 
 RATE, HORIZON, SIZE = 20.0, 10, (16, 24)

@@ -19,14 +19,14 @@ import numpy as np
 
 from tests.rvq_action.robots import ARM
 from vla.deploy.clock import Clock, MonotonicClock
-from vla.deploy.inference import Inference
-from vla.deploy.limits import ChannelLimits, Limits
-from vla.deploy.policy import Policy, PolicyDescription, Request
-from vla.deploy.remote_policy import RemotePolicy
+from vla.deploy.playing.inference import Inference
+from vla.deploy.playing.schedule_settings import ScheduleSettings
+from vla.deploy.policies.policy import Policy, PolicyDescription, Request
+from vla.deploy.policies.remote_policy import RemotePolicy
 from vla.deploy.report import RunReport
 from vla.deploy.robots.protocol import RobotDescription, RobotObservation
 from vla.deploy.run import run
-from vla.deploy.schedule_settings import ScheduleSettings
+from vla.deploy.safety.limits import ChannelLimits, Limits
 from vla.deploy.server.access import Address
 from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.server import PolicyServer

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
-from vla.deploy.policy import Request
-from vla.deploy.recorder import Recorder
+from vla.deploy.policies.policy import Request
+from vla.deploy.recording.recorder import Recorder
 from vla.deploy.report import Ending, Reason
 from vla.deploy.robots.protocol import RobotError, RobotObservation
 from vla.deploy.settings import SafetySettings

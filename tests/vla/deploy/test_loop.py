@@ -14,12 +14,12 @@ import pytest
 from rvq_action import WALL_26
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot, drive
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.limits import ChannelLimits, Limits
-from vla.deploy.policy import PolicyDescription, check_match
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.policies.policy import PolicyDescription, check_match
 from vla.deploy.report import Ending, Reason
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.run import run
+from vla.deploy.safety.limits import ChannelLimits, Limits
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from tests.vla.deploy.conftest import HORIZON, RATE, FakePolicy, FakeRobot, drive
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.inference import SimulatedInference
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.playing.schedule import make_schedule
+from vla.deploy.playing.schedule_settings import Mode, ScheduleSettings
 from vla.deploy.report import Ending, Reason, RunReport
 from vla.deploy.run import run
-from vla.deploy.schedule import make_schedule
-from vla.deploy.schedule_settings import Mode, ScheduleSettings
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 
 STALE_S = 0.5

@@ -10,8 +10,8 @@ import pytest
 from rvq_action.data.dataset import RobotDataset
 from tests.vla.deploy.soak import DESCRIPTORS, RATE, Usage, Waver, soak
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.remote_policy import RemotePolicy
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.policies.remote_policy import RemotePolicy
 from vla.deploy.server.access import Address
 from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.server import PolicyServer

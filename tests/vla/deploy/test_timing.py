@@ -9,19 +9,19 @@ import pytest
 
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE, FakePolicy, FakeRobot
-from vla.deploy.checks import ObservationChecks
 from vla.deploy.clock import SimulatedClock
 from vla.deploy.cycle import Cycle
-from vla.deploy.guard import GuardedRobot
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.limiter import Limiter
-from vla.deploy.limits import ChannelLimits, Limits
 from vla.deploy.period import Period
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.playing.schedule import make_schedule
+from vla.deploy.playing.schedule_settings import ScheduleSettings
 from vla.deploy.report import Ending, Reason, RunReport, Tally
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.run import run
-from vla.deploy.schedule import make_schedule
-from vla.deploy.schedule_settings import ScheduleSettings
+from vla.deploy.safety.checks import ObservationChecks
+from vla.deploy.safety.guard import GuardedRobot
+from vla.deploy.safety.limiter import Limiter
+from vla.deploy.safety.limits import ChannelLimits, Limits
 from vla.deploy.settings import DeploymentSettings, SafetySettings
 
 PERIOD, SPEED, GAIN = 1 / RATE, 1.0, 2.0

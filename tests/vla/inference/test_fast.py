@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from tests.vla.conftest import SIZE, learn, observe, picture, start
-from vla.deploy.policy import Committed, Request
+from vla.deploy.policies.policy import Committed, Request
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.robots.protocol import RobotObservation
-from vla.deploy.vla_policy import DeployedVLA
 from vla.flow import Given
 from vla.inference.expert import FusedExpert
 from vla.inference.fast import FastSampler

@@ -20,7 +20,7 @@ import numpy as np
 
 from rvq_action import ActionTokenizer
 from rvq_action.data.dataset import RobotDataset
-from rvq_action.json_file import read_json, write_json
+from rvq_action.housekeeping.json_file import read_json, write_json
 from vla.data.bridge.balance import answers_of, balance
 from vla.data.bridge.frames import frame_file, write_frames
 from vla.data.bridge.question import Question

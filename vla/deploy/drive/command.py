@@ -83,7 +83,7 @@ def drive(config: Namespace) -> int:
 
 def _settings(told: dict[str, Any], instruction: str) -> DeploymentSettings:
     """As they are where the policy has no say."""
-    from vla.deploy.schedule_settings import ScheduleSettings
+    from vla.deploy.playing.schedule_settings import ScheduleSettings
     from vla.deploy.settings import DeploymentSettings
 
     schedule = ScheduleSettings(told["schedule"] or "joined", told["execute_frames"])

@@ -18,7 +18,7 @@ from rvq_action.data.writer_video import encode
 from vla.deploy.drive import legend
 from vla.deploy.drive.legend import HELD, INK, NOW, SENT, WAS, WHITE, caption, draw_legend
 from vla.deploy.drive.played import PlayedRun
-from vla.deploy.rates import rate_channels
+from vla.deploy.safety.rates import rate_channels
 
 HEIGHT, NARROWEST, ROW, CRF = 360, 720, 34, 20
 TOLD, STATE, MARGIN = 6, 104, 204

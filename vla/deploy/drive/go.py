@@ -14,14 +14,14 @@ from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
 from vla.deploy.drive.outcome import lines, status
 from vla.deploy.drive.preflight import Preflight, look_over
 from vla.deploy.drive.sources import NotDriven, Opened
-from vla.deploy.estop import EmergencyStop
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.recorder import check_new
-from vla.deploy.remote_connection import PolicyUnavailable
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.policies.remote_connection import PolicyUnavailable
+from vla.deploy.recording.recorder import check_new
 from vla.deploy.robots.config import read_robot
 from vla.deploy.robots.kinds import RobotConfig
 from vla.deploy.robots.protocol import Robot, RobotError
 from vla.deploy.run import fit_together, run
+from vla.deploy.safety.estop import EmergencyStop
 from vla.deploy.server.access import Address
 from vla.deploy.server.stop_call import by_call
 from vla.deploy.settings import DeploymentSettings, check_speed

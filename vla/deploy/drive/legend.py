@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vla.deploy.drive.played import PlayedRun
-from vla.deploy.rates import rate_channels
+from vla.deploy.safety.rates import rate_channels
 
 WHITE, INK, WAS, SENT, HELD, NOW = "white", "#444", "#888", "#1b6fc2", "#f6c9c4", "#d2322d"
 HEIGHT, LINE, EDGE = 44, 18, 6

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from rvq_action.json_file import read_json
+from rvq_action.housekeeping.json_file import read_json
 from rvq_action.layout import ActionLayout
-from vla.deploy.journal import read_journal
-from vla.deploy.live_video import read_live_video
-from vla.deploy.recorder import video_path
+from vla.deploy.recording.journal import read_journal
+from vla.deploy.recording.live_video import read_live_video
+from vla.deploy.recording.recorder import video_path
 from vla.deploy.settings import speed_in_words
 
 

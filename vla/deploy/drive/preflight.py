@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla.deploy.checks import ObservationChecks
 from vla.deploy.drive.sources import NotDriven
-from vla.deploy.estop import SIGNALS
-from vla.deploy.keys import terminal_number
-from vla.deploy.limiter import Limiter, LimitViolation
-from vla.deploy.policy import PolicyDescription
-from vla.deploy.rates import SUFFIX, is_rate
+from vla.deploy.policies.policy import PolicyDescription
 from vla.deploy.robots.protocol import Robot, RobotDescription, RobotObservation
+from vla.deploy.safety.checks import ObservationChecks
+from vla.deploy.safety.estop import SIGNALS
+from vla.deploy.safety.keys import terminal_number
+from vla.deploy.safety.limiter import Limiter, LimitViolation
+from vla.deploy.safety.rates import SUFFIX, is_rate
 from vla.deploy.settings import DeploymentSettings
 
 DARK, BLANK = 8.0, 2.0

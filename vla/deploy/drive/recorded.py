@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rvq_action.data.dataset import RobotDataset
-from vla.deploy.chunking import straight
-from vla.deploy.policy import PolicyDescription, Request
-from vla.deploy.rates import rate_channels, state_unit
+from vla.deploy.playing.chunking import straight
+from vla.deploy.policies.policy import PolicyDescription, Request
 from vla.deploy.report import Reason
+from vla.deploy.safety.rates import rate_channels, state_unit
 from vla.deploy.witness import Step
 
 MISSED = 3

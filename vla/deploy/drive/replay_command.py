@@ -44,8 +44,8 @@ def replay(config: Namespace) -> int:
     from vla.deploy.drive.go import Drive
     from vla.deploy.drive.recorded import RecordedPolicy, Tracking
     from vla.deploy.drive.sources import Opened
+    from vla.deploy.playing.schedule_settings import ScheduleSettings
     from vla.deploy.robots.kinds import Defaults
-    from vla.deploy.schedule_settings import ScheduleSettings
     from vla.deploy.settings import DeploymentSettings
 
     told: dict[str, Any] = config.as_dict()
@@ -79,6 +79,6 @@ def recorded_dataset(told: dict[str, Any]) -> Path:
     if dataset is not None:
         return Path(dataset)
 
-    from vla.deploy.recording import finalize
+    from vla.deploy.recording.to_dataset import finalize
 
     return finalize(Path(recording))

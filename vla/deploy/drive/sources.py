@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vla.deploy.policy import Policy, PolicyDescription
+from vla.deploy.policies.policy import Policy, PolicyDescription
 from vla.deploy.robots.kinds import Defaults
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class PolicyChoice:
     key_file: str | None = None
 
     def __post_init__(self) -> None:
-        from vla.deploy.vla_policy import check_sampling
+        from vla.deploy.policies.vla_policy import check_sampling
         from vla.device import read_device
 
         check_sampling(self.steps, self.seed)
@@ -91,9 +91,9 @@ def open_policy(choice: PolicyChoice) -> Opened:
 
 
 def _here(choice: PolicyChoice) -> Opened:
-    from rvq_action.artifact import locate
+    from rvq_action.artifact.directory import locate
     from vla.artifact import OUTLINE_PATTERNS, outline
-    from vla.deploy.vla_policy import describe
+    from vla.deploy.policies.vla_policy import describe
 
     known = outline(locate(choice.source, None, OUTLINE_PATTERNS))
     config, tokenizer = known.config, known.tokenizer
@@ -106,7 +106,7 @@ def _here(choice: PolicyChoice) -> Opened:
 
 
 def _load(choice: PolicyChoice) -> Policy:
-    from vla.deploy.vla_policy import DeployedVLA
+    from vla.deploy.policies.vla_policy import DeployedVLA
     from vla.policy import VLAPolicy
 
     network = VLAPolicy.from_pretrained(choice.source, choice.device)
@@ -124,8 +124,8 @@ def seen_states(tokenizer: ActionTokens, embodiment: str) -> np.ndarray:
 
 def _elsewhere(choice: PolicyChoice) -> Opened:
     """A server's policy acts as the server was told to."""
-    from vla.deploy.remote_connection import PolicyUnavailable
-    from vla.deploy.remote_policy import RemotePolicy
+    from vla.deploy.policies.remote_connection import PolicyUnavailable
+    from vla.deploy.policies.remote_policy import RemotePolicy
     from vla.deploy.server.command import read_key
 
     own = choice.chunk_s, choice.steps, choice.device, choice.fast, choice.guided

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 from rvq_action.data.mapping import Mapping as ChannelMapping
 from rvq_action.data.resolve import load_mapping
 from rvq_action.data.rows import RowMapping
-from vla.deploy.estop import EmergencyStop
-from vla.deploy.limits import Limits
 from vla.deploy.robots.metaworld_tasks import INSTRUCTIONS, check_tasks
 from vla.deploy.robots.protocol import Robot
+from vla.deploy.safety.estop import EmergencyStop
+from vla.deploy.safety.limits import Limits
 
 MappingSource = ChannelMapping | Path | str
 """A mapping, its file, or the name of a packaged one."""

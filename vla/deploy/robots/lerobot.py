@@ -17,10 +17,10 @@ import numpy as np
 
 from rvq_action.data.mapping import Mapping as ChannelMapping
 from rvq_action.data.rows import RowMapping
-from vla.deploy.limits import Limits
 from vla.deploy.robots.lerobot_silence import check_unit, keep_power
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
 from vla.deploy.robots.stance import Stance
+from vla.deploy.safety.limits import Limits
 
 
 def build(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from rvq_action.data.joint_unit import DEGREES, PERCENT
 from rvq_action.data.mapping import Mapping as ChannelMapping
-from vla.deploy.rates import rate_channels
+from vla.deploy.safety.rates import rate_channels
 
 POWER_OFF = "disable_torque_on_disconnect"
 """LeRobot's word for letting an arm fall when it is disconnected, which is what it does unasked."""

@@ -8,9 +8,9 @@ import numpy as np
 
 from rvq_action.data.mapping import Mapping
 from rvq_action.data.term import Term
-from vla.deploy.limit_table import reach_of
-from vla.deploy.limits import Limits
-from vla.deploy.rates import SUFFIX
+from vla.deploy.safety.limit_table import reach_of
+from vla.deploy.safety.limits import Limits
+from vla.deploy.safety.rates import SUFFIX
 
 SPEED_WORDS = {"vel", "velocity", "velocities", "speed"}
 """Of names of numbers that are no positions."""

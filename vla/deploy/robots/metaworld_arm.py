@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rvq_action.data.rows import RowMapping
-from vla.deploy.limits import Limits
-from vla.deploy.rates import rate_channels
 from vla.deploy.robots.metaworld import MetaWorldRobot, check_cameras
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
+from vla.deploy.safety.limits import Limits
+from vla.deploy.safety.rates import rate_channels
 
 
 class MetaWorldArm:

@@ -14,9 +14,9 @@ import numpy as np
 
 from rvq_action.data.mapping import Mapping as ChannelMapping
 from rvq_action.layout import ActionLayout
-from vla.deploy.limit_table import LimitTable
-from vla.deploy.limits import Limits
 from vla.deploy.robots.measured import check_measured
+from vla.deploy.safety.limit_table import LimitTable
+from vla.deploy.safety.limits import Limits
 from vla.images import Image
 
 

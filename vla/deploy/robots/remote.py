@@ -19,11 +19,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from rvq_action.data.rows import RowMapping
-from vla.deploy.estop import EmergencyStop
-from vla.deploy.limits import Limits
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
 from vla.deploy.robots.remote_guest import GONE, Guest, RemoteKeys
 from vla.deploy.robots.remote_server import OVER, Answer, RobotServer
+from vla.deploy.safety.estop import EmergencyStop
+from vla.deploy.safety.limits import Limits
 from vla.deploy.server.access import Address
 from vla.deploy.server.stop_call import stop_pages
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from vla.deploy.policies.wire import pack, unpack
 from vla.deploy.robots.remote_inbox import Inbox
 from vla.deploy.server.access import Address, Door, Page
 from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.listener import Listener
-from vla.deploy.wire import pack, unpack
 
 logger = logging.getLogger(__name__)
 ANSWER_S = 1.0

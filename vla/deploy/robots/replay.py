@@ -15,8 +15,8 @@ import numpy as np
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.mapping import Mapping
 from vla.data.cameras import find_cameras
-from vla.deploy.limits import Limits
 from vla.deploy.robots.protocol import RobotDescription, RobotError, RobotObservation
+from vla.deploy.safety.limits import Limits
 from vla.images import Image
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from rvq_action.data.mapping import Mapping
 from rvq_action.data.strict import check_keys, flag, number, numbers, text, texts, whole
-from vla.deploy.limits import Limits
 from vla.deploy.robots.kinds import (
     LeRobotConfig,
     MappingSource,
@@ -17,6 +16,7 @@ from vla.deploy.robots.kinds import (
     ReplayConfig,
     RobotConfig,
 )
+from vla.deploy.safety.limits import Limits
 
 COMMON = ("rate", "mapping", "cameras")
 Reader = Callable[[Any, str], Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rvq_action.layout import ActionLayout
-from vla.deploy.rates import rate_channels
+from vla.deploy.safety.rates import rate_channels
 
 
 class Stance:

@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vla.deploy.inference import chunk_problem
-from vla.deploy.policy import Request
+from vla.deploy.playing.inference import chunk_problem
+from vla.deploy.policies.policy import Request
 from vla.deploy.server.served import ServedPolicy
 
 logger = logging.getLogger(__name__)

@@ -55,10 +55,10 @@ def serve(config: Namespace) -> None:
     address = Address(config.host, config.port, read_key(config.api_key_file, os.environ))
     cameras = read_pairs(config.cameras)
 
+    from vla.deploy.policies.vla_policy import DeployedVLA
     from vla.deploy.server.batching import BatchSettings, PolicyFailed
     from vla.deploy.server.hosting import run_until_signal
     from vla.deploy.server.server import PolicyServer, ServerSettings
-    from vla.deploy.vla_policy import DeployedVLA
     from vla.policy import VLAPolicy
 
     batch = BatchSettings(config.max_batch, config.max_wait_ms / 1e3)

@@ -12,11 +12,11 @@ import secrets
 import time
 from typing import Any
 
-from vla.deploy.policy import Request
+from vla.deploy.policies.policy import Request
+from vla.deploy.policies.wire import pack, unpack
 from vla.deploy.server.batching import Asker, Batcher, Outcome, PolicyFailed
 from vla.deploy.server.metrics import Metrics
 from vla.deploy.server.reading import RequestReader
-from vla.deploy.wire import pack, unpack
 
 logger = logging.getLogger(__name__)
 SEND_S = 10.0

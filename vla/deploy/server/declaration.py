@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rvq_action.layout import ActionLayout
-from vla.deploy.policy import PolicyDescription
+from vla.deploy.policies.policy import PolicyDescription
 from vla.deploy.server.access import MAX_BYTES
 from vla.deploy.server.served import ServedPolicy
 

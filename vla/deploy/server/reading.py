@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vla.deploy.policy import Committed, Request
+from vla.deploy.policies.policy import Committed, Request
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.server.declaration import (
     COMMITTED,

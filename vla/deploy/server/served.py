@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rvq_action.rotation import matrix_to_rot6d
-from vla.deploy.policy import PolicyDescription, Request
+from vla.deploy.policies.policy import PolicyDescription, Request
 from vla.deploy.robots.protocol import RobotObservation
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from vla.deploy.policies.wire import pack
 from vla.deploy.server.access import MAX_BYTES, Address, Door
 from vla.deploy.server.batching import Batcher, BatchSettings
 from vla.deploy.server.conversation import Conversation
@@ -27,7 +28,6 @@ from vla.deploy.server.lobby import Lobby, sockets_logger
 from vla.deploy.server.metrics import Metrics
 from vla.deploy.server.reading import RequestReader
 from vla.deploy.server.served import ServedPolicy, first_request
-from vla.deploy.wire import pack
 
 logger = logging.getLogger(__name__)
 GOING_AWAY = 1001

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
-from vla.deploy.estop import EmergencyStop
+from vla.deploy.safety.estop import EmergencyStop
 from vla.deploy.server.access import Address, Door, Page
 from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.listener import Listener

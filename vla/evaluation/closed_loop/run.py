@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rvq_action.console import writable_folder
+from rvq_action.housekeeping.console import writable_folder
 from vla.deploy.robots.rendering import select_backend
 from vla.evaluation.closed_loop.loop import Outcome
 from vla.evaluation.closed_loop.results import OutcomeLog, write_report

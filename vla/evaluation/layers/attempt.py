@@ -12,15 +12,15 @@ from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
 from vla.deploy.cycle import Over
 from vla.deploy.drive.preflight import Preflight, look_over
 from vla.deploy.drive.sources import seen_states
-from vla.deploy.estop import EmergencyStop
-from vla.deploy.inference import InferenceThread, SimulatedInference
+from vla.deploy.playing.inference import InferenceThread, SimulatedInference
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.report import Ending
 from vla.deploy.robots.config import read_robot
 from vla.deploy.robots.kinds import MetaWorldConfig, RobotConfig
 from vla.deploy.run import run
+from vla.deploy.safety.estop import EmergencyStop
 from vla.deploy.server.stop_call import by_call
 from vla.deploy.settings import DeploymentSettings, SafetySettings
-from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.starts import fresh_starts
 from vla.evaluation.layers.person import ask_solved, await_person
 from vla.evaluation.layers.subject import Subject

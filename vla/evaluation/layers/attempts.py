@@ -8,9 +8,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vla.deploy.hold import USUAL
 from vla.deploy.report import Reason
 from vla.deploy.robots.config import read_robot, robot_digest
+from vla.deploy.safety.hold import USUAL
 from vla.evaluation.layers.attempt import attempt
 from vla.evaluation.layers.gates import Check, Gates
 from vla.evaluation.layers.subject import Subject

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rvq_action.console import writable_folder
-from rvq_action.json_file import read_json, write_json
+from rvq_action.housekeeping.console import writable_folder
+from rvq_action.housekeeping.json_file import read_json, write_json
 from vla.deploy.robots.config import read_robot, robot_digest
 from vla.evaluation.closed_loop.run import fingerprint
 from vla.evaluation.layers import attempts, open_loop, sanity

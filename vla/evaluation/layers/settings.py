@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 if TYPE_CHECKING:
-    from vla.deploy.schedule_settings import ScheduleSettings
+    from vla.deploy.playing.schedule_settings import ScheduleSettings
     from vla.deploy.server.access import Address
 
 Pathway = Literal["flow", "ar"]
@@ -35,8 +35,8 @@ class EvalSettings:
         seconds: Of a trial at full speed, from its first command on; at low speed it takes
             accordingly longer.
         low_speed: Fraction of full speed in layer 3.
-        schedule: How chunks follow one another, see `vla.deploy.schedule`; as `rvq-vla drive` plays
-            those of our policies, unless told otherwise.
+        schedule: How chunks follow one another, see `vla.deploy.playing.schedule`; as
+            `rvq-vla drive` plays those of our policies, unless told otherwise.
         execute_frames: Of every chunk before the next one; the schedule's own where None.
         latency_s: That a chunk takes on the clock of a simulated robot.
         instruction: What the robot is told; what is usually said in front of it where None.
@@ -100,7 +100,7 @@ class EvalSettings:
         Raises:
             ValueError: There is no such schedule.
         """
-        from vla.deploy.schedule_settings import ScheduleSettings
+        from vla.deploy.playing.schedule_settings import ScheduleSettings
 
         return ScheduleSettings(cast(Any, self.schedule), self.execute_frames)
 

@@ -1,6 +1,6 @@
 """Trial: one attempt of a robot, and what is kept of it.
 
-OUT/LAYER/ROBOT-000/             the recording, see `vla.deploy.recorder`
+OUT/LAYER/ROBOT-000/             the recording, see `vla.deploy.recording.recorder`
 OUT/LAYER/ROBOT-000.json         how it went, if in peace; a trial that has one is not repeated, and
                                  one that nobody answered for has failed
 OUT/LAYER/ROBOT-000-aborted-1    the same two of a real robot's try that did not
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rvq_action.json_file import read_json, write_json
-from rvq_action.training_folder import differences
+from rvq_action.housekeeping.json_file import read_json, write_json
+from rvq_action.housekeeping.training_folder import differences
 from vla.deploy.report import Ending
 from vla.evaluation.progress.tracker import Progress
 

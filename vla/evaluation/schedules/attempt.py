@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from vla.deploy.clock import Clock, MonotonicClock, SimulatedClock
-from vla.deploy.inference import Inference, SimulatedInference
-from vla.deploy.policy import Committed, Request
+from vla.deploy.playing.inference import Inference, SimulatedInference
+from vla.deploy.playing.schedule_settings import ScheduleSettings
+from vla.deploy.policies.policy import Committed, Request
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.report import Ending, RunReport
 from vla.deploy.robots.kinds import Defaults, MetaWorldConfig
 from vla.deploy.robots.metaworld_arm import MetaWorldArm
 from vla.deploy.run import run
-from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.settings import DeploymentSettings
-from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.starts import Start
 from vla.evaluation.schedules.settings import ScheduleTrials, Way
 from vla.evaluation.schedules.trace import Trace

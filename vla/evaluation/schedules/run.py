@@ -14,11 +14,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rvq_action.console import writable_folder
-from rvq_action.json_file import read_json, write_json
+from rvq_action.housekeeping.console import writable_folder
+from rvq_action.housekeeping.json_file import read_json, write_json
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.robots.metaworld import ROBOT_TYPE
 from vla.deploy.robots.rendering import select_backend
-from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.run import fingerprint
 from vla.evaluation.closed_loop.starts import Start, fresh_starts
 from vla.evaluation.schedules.attempt import Attempts, measure_latency

@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from vla.deploy.playing.schedule_settings import Mode
 from vla.deploy.robots.metaworld_tasks import check_tasks
-from vla.deploy.schedule_settings import Mode
 
 PROTOCOL = 2
 """Of attempts: 1 before chunks in real time were joined."""

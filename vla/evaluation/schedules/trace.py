@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rvq_action.layout import ActionLayout
-from vla.deploy.rates import rate_channels
+from vla.deploy.safety.rates import rate_channels
 from vla.deploy.witness import Step
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rvq_action.console import writable_folder
-from rvq_action.json_file import write_json
+from rvq_action.housekeeping.console import writable_folder
+from rvq_action.housekeeping.json_file import write_json
 from vla.evaluation.closed_loop.results import by_task, summary
 from vla.evaluation.closed_loop.run import fingerprint, roll_out
 from vla.evaluation.closed_loop.settings import RolloutSettings

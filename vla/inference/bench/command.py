@@ -41,7 +41,7 @@ def bench(config: Namespace) -> None:
     """
     import torch
 
-    from rvq_action.console import writable_folder
+    from rvq_action.housekeeping.console import writable_folder
     from vla.inference.bench.report import text, write
     from vla.inference.bench.settings import BenchSettings
     from vla.inference.bench.study import compute

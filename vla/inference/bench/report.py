@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rvq_action.json_file import write_json
+from rvq_action.housekeeping.json_file import write_json
 from vla.inference.bench.study import CACHED, PLAIN, Bench, Entry
 
 NOTE = "Times on a CPU say little about another: quote the ratios."

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rvq_action.machine import hardware
+from rvq_action.housekeeping.machine import hardware
 from vla.inference.bench.bounds import Bounds, Rates, bounds, measure_rates
 from vla.inference.bench.race import Timed, race
 from vla.inference.bench.settings import BenchSettings

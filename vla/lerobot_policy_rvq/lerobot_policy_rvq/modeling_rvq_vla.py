@@ -28,7 +28,7 @@ from lerobot_policy_rvq.features import (
 )
 from lerobot_policy_rvq.guidance import go_on_from, without_padding
 from lerobot_policy_rvq.tokens import find_embodiment, tokens_of
-from rvq_action.artifact import locate
+from rvq_action.artifact.directory import locate
 from vla.artifact import PATTERNS
 from vla.config import VLAConfig
 from vla.data.changes import Changes

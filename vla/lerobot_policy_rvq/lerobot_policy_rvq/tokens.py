@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from rvq_action.artifact import locate
+from rvq_action.artifact.directory import locate
 from vla import artifact
 from vla.action_tokens import ActionTokens, load_tokens
 

@@ -22,9 +22,9 @@ from lerobot.configs import parser
 from lerobot.scripts import lerobot_train_tokenizer as host
 from lerobot.utils.utils import init_logging
 
-from rvq_action.artifact import METADATA
+from rvq_action.artifact.directory import METADATA
 from rvq_action.chunk import check_horizon
-from rvq_action.json_file import read_json
+from rvq_action.housekeeping.json_file import read_json
 from rvq_action.processing import RvqActionProcessor
 
 Fit = Callable[..., RvqActionProcessor]

@@ -11,9 +11,9 @@ from lerobot_policy_rvq.configuration_rvq_vla import RvqVlaConfig
 from torch import Tensor
 
 from rvq_action.analytic import fit_closed_form
+from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.data.resolve import load_mapping
 from rvq_action.embodiment import Embodiment
-from rvq_action.recipe import ClosedFormRecipe
 from rvq_action.statistics import StatisticsBuilder
 from tests.test_readme import MOTORS, PERCENT, motions
 

@@ -10,8 +10,8 @@ from lerobot.robots import RobotConfig
 
 from vla.data.metaworld_rows import metaworld_rows
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.policy import PolicyDescription, Request
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.policies.policy import PolicyDescription, Request
 from vla.deploy.report import Ending
 from vla.deploy.robots.config import load_robot, read_robot
 from vla.deploy.robots.kinds import LeRobotConfig

@@ -10,9 +10,9 @@ from lerobot.policies.factory import make_pre_post_processors
 from lerobot_policy_rvq.modeling_rvq_vla import RvqVlaPolicy
 
 from rvq_action import ActionTokenizer
-from vla.deploy.policy import Committed, Request
+from vla.deploy.policies.policy import Committed, Request
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.robots.protocol import RobotObservation
-from vla.deploy.vla_policy import DeployedVLA
 from vla.flow import flow_loss, per_frame, seeded
 from vla.lerobot_policy_rvq.tests import robots
 from vla.lerobot_policy_rvq.tests.robots import CAMERA, FRAMES, ROWS, batch, config, observation

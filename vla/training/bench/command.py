@@ -41,8 +41,8 @@ def bench_training(config: Namespace) -> None:
     """
     from dataclasses import asdict
 
-    from rvq_action.console import writable_folder
-    from rvq_action.json_file import write_json
+    from rvq_action.housekeeping.console import writable_folder
+    from rvq_action.housekeeping.json_file import write_json
     from vla.training.bench.report import line, text
     from vla.training.bench.settings import TrainingBenchSettings
     from vla.training.bench.study import compute

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rvq_action.machine import hardware
+from rvq_action.housekeeping.machine import hardware
 from vla.backbone import backbone_shape
 from vla.config import VLAConfig
 from vla.device import read_device

@@ -11,11 +11,11 @@ import yaml
 from tests.vla.deploy.robots.test_config import ARM
 from tests.vla.deploy.robots.test_lerobot import StandIn, lerobot_installed, mapping
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.policy import PolicyDescription
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.playing.schedule_settings import ScheduleSettings
+from vla.deploy.policies.policy import PolicyDescription
 from vla.deploy.robots.lerobot import LeRobotArm
 from vla.deploy.run import run
-from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.settings import DeploymentSettings
 
 __all__ = ["lerobot_installed"]

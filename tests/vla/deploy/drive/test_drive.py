@@ -14,11 +14,11 @@ from tests.vla.conftest import start
 from tests.vla.deploy.conftest import drive
 from vla.cli import main
 from vla.deploy.drive.sources import PolicyChoice, open_policy
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.report import Ending, RunReport
 from vla.deploy.server.access import Address
 from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.server import PolicyServer
-from vla.deploy.vla_policy import DeployedVLA
 from vla.policy import VLAPolicy
 
 

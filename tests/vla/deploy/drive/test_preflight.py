@@ -12,7 +12,7 @@ from rvq_action.layout import ActionLayout, Channel, DeltaRule
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import FakePolicy, FakeRobot
 from vla.deploy.drive.preflight import Preflight
-from vla.deploy.limits import ChannelLimits, Limits, RotationLimits, Workspace
+from vla.deploy.safety.limits import ChannelLimits, Limits, RotationLimits, Workspace
 from vla.deploy.settings import DeploymentSettings
 
 SETTINGS = DeploymentSettings("wave", keys=False)

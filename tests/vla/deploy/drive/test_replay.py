@@ -22,12 +22,12 @@ from vla.cli import main
 from vla.deploy.clock import SimulatedClock
 from vla.deploy.drive import go
 from vla.deploy.drive.recorded import RecordedPolicy, Tracking
-from vla.deploy.hold import Problem
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.policy import Request
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.playing.schedule import Due
+from vla.deploy.policies.policy import Request
 from vla.deploy.report import Reason
 from vla.deploy.robots.protocol import RobotObservation
-from vla.deploy.schedule import Due
+from vla.deploy.safety.hold import Problem
 from vla.deploy.witness import Step
 
 

@@ -14,13 +14,13 @@ from rvq_action.data.resolve import load_mapping, packaged_mappings
 from rvq_action.data.rows import RowMapping
 from tests.vla.deploy.conftest import SIZE
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.limits import ChannelLimits, Limits
-from vla.deploy.policy import PolicyDescription
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.policies.policy import PolicyDescription
 from vla.deploy.robots import lerobot
 from vla.deploy.robots.config import read_robot
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.run import run
+from vla.deploy.safety.limits import ChannelLimits, Limits
 from vla.deploy.settings import DeploymentSettings
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")

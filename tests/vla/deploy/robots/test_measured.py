@@ -6,8 +6,8 @@ import pytest
 
 from rvq_action.data.mapping import Mapping
 from rvq_action.data.resolve import load_mapping
-from vla.deploy.limits import ChannelLimits, Limits
 from vla.deploy.robots.protocol import RobotDescription
+from vla.deploy.safety.limits import ChannelLimits, Limits
 
 BOUND = Limits({"arm/velocity": ChannelLimits(position=(-1.0, 1.0))})
 STATE = {"feature": "observation.state", "take": ["a", "b"]}

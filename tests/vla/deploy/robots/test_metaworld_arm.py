@@ -8,16 +8,16 @@ import pytest
 from rvq_action.data.dataset import RobotDataset
 from tests.vla.evaluation.closed_loop.conftest import DEMOS, SIZE, policy, recorded  # noqa: F401
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.limits import ChannelLimits, Limits, Workspace
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.playing.schedule_settings import ScheduleSettings
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.report import Ending
 from vla.deploy.robots.metaworld import MetaWorldRobot
 from vla.deploy.robots.metaworld_arm import MetaWorldArm
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.run import run
-from vla.deploy.schedule_settings import ScheduleSettings
+from vla.deploy.safety.limits import ChannelLimits, Limits, Workspace
 from vla.deploy.settings import DeploymentSettings
-from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.crew import Crew
 from vla.evaluation.closed_loop.loop import Rules, play
 from vla.evaluation.closed_loop.planners import PolicyPlanner

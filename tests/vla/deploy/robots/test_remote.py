@@ -18,16 +18,16 @@ from rvq_action.data.resolve import packaged_mappings
 from rvq_action.data.rows import RowMapping
 from tests.vla.deploy.conftest import SIZE
 from tests.vla.deploy.server.conftest import get, wait_until
-from vla.deploy.estop import EmergencyStop
-from vla.deploy.policy import PolicyDescription
+from vla.deploy.policies.policy import PolicyDescription
+from vla.deploy.policies.wire import pack, unpack
 from vla.deploy.report import Ending
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.robots.remote import RemoteRobot
 from vla.deploy.robots.remote_guest import RemoteKeys
 from vla.deploy.run import run
+from vla.deploy.safety.estop import EmergencyStop
 from vla.deploy.server.access import Address
 from vla.deploy.settings import DeploymentSettings, SafetySettings
-from vla.deploy.wire import pack, unpack
 
 PATIENCE_S = 30.0
 NAMES = tuple(f"joint_{i}" for i in range(6))

@@ -10,10 +10,10 @@ import pytest
 from rvq_action.data.rows import RowMapping
 from tests.vla.deploy.conftest import SIZE
 from tests.vla.deploy.robots.test_remote import KEYS, ask, robot, rows, sight, visit  # noqa: F401
+from vla.deploy.policies.wire import unpack
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.robots.remote import RemoteRobot
 from vla.deploy.server.access import Address
-from vla.deploy.wire import unpack
 
 SENT = np.array([1, 2, 3, 4, 5, 0.5])
 

@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
+from vla.deploy.policies.wire import pack, unpack
 from vla.deploy.robots.remote_server import Answer, RobotServer
 from vla.deploy.server.access import Address
-from vla.deploy.wire import pack, unpack
 
 
 def answer(value: float) -> Answer:

@@ -10,10 +10,10 @@ import pytest
 
 from tests.vla.deploy.robots.test_remote import ask, robot, rows, sight, visit  # noqa: F401
 from tests.vla.deploy.server.conftest import wait_until
+from vla.deploy.policies.wire import unpack
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.robots.remote_guest import DRIFT, Guest, RemoteKeys
 from vla.deploy.robots.remote_inbox import Inbox
-from vla.deploy.wire import unpack
 
 LOW, LOWER = (1.0, 2, 3, 4, 5, 60), (1.0, 1, 3, 4, 5, 60)
 HOME = (-50.0, 2, 3, 4, 5, 60)

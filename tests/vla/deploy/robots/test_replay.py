@@ -7,7 +7,7 @@ import pytest
 
 from tests.vla.deploy.conftest import FakePolicy, drive
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.inference import SimulatedInference
+from vla.deploy.playing.inference import SimulatedInference
 from vla.deploy.robots.protocol import RobotError
 from vla.deploy.robots.replay import ReplayRobot
 from vla.deploy.run import run

@@ -14,11 +14,11 @@ from websockets.sync.client import connect
 
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import HORIZON, RATE
-from vla.deploy.policy import PolicyDescription, Request
+from vla.deploy.policies.policy import PolicyDescription, Request
+from vla.deploy.policies.wire import pack, unpack
 from vla.deploy.server.access import Address
 from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.server import PolicyServer, ServerSettings
-from vla.deploy.wire import pack, unpack
 
 PATIENCE_S = 30.0
 SIDE = 16

@@ -6,9 +6,9 @@ import pytest
 
 from tests.vla.deploy.conftest import FakePolicy, FakeRobot
 from tests.vla.deploy.server.conftest import FakeServed, get, serving, visit
-from vla.deploy.estop import EmergencyStop
 from vla.deploy.report import Ending
 from vla.deploy.run import run
+from vla.deploy.safety.estop import EmergencyStop
 from vla.deploy.server.access import Address
 from vla.deploy.server.stop_call import by_call
 from vla.deploy.settings import DeploymentSettings

@@ -25,9 +25,9 @@ from tests.vla.deploy.server.conftest import (
     visit,
     wait_until,
 )
+from vla.deploy.policies.wire import pack, unpack
 from vla.deploy.server import conversation, guests, server
 from vla.deploy.server.server import ServerSettings
-from vla.deploy.wire import pack, unpack
 
 BAD = [
     "hello",

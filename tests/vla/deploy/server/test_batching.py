@@ -11,10 +11,10 @@ import torch
 
 from tests.vla.conftest import SIZE, observe, picture, start
 from tests.vla.deploy.server.conftest import PATIENCE_S, SIDE, FakeServed, Gate
-from vla.deploy.policy import Committed, Request
+from vla.deploy.policies.policy import Committed, Request
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.server.batching import Asker, Batcher, BatchSettings, PolicyFailed
-from vla.deploy.vla_policy import DeployedVLA
 
 
 def request(number: int = 0, words: str = "wave", **more) -> Request:

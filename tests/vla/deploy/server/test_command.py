@@ -10,7 +10,7 @@ from tests.rvq_action.robots import ARM
 from tests.vla.deploy.server.conftest import SIDE, get, visit
 from tests.vla.deploy.server.server_process import ServerProcess
 from vla.cli import main
-from vla.deploy.policy import PolicyDescription
+from vla.deploy.policies.policy import PolicyDescription
 from vla.deploy.server.access import Address
 from vla.deploy.server.command import read_key, read_pairs, told
 from vla.deploy.server.declaration import Declaration

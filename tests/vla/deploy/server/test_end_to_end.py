@@ -23,14 +23,14 @@ from tests.vla.deploy.robots.test_metaworld_arm import (  # noqa: F401
 )
 from tests.vla.deploy.server.server_process import ServerProcess
 from vla.deploy.clock import SimulatedClock
-from vla.deploy.inference import SimulatedInference
-from vla.deploy.policy import Policy, PolicyDescription, Request
-from vla.deploy.remote_policy import RemotePolicy
+from vla.deploy.playing.inference import SimulatedInference
+from vla.deploy.playing.schedule_settings import ScheduleSettings
+from vla.deploy.policies.policy import Policy, PolicyDescription, Request
+from vla.deploy.policies.remote_policy import RemotePolicy
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.robots.metaworld import MetaWorldRobot
 from vla.deploy.run import run
-from vla.deploy.schedule_settings import ScheduleSettings
 from vla.deploy.settings import DeploymentSettings
-from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.closed_loop.crew import Crew
 from vla.evaluation.closed_loop.loop import Rules, play
 from vla.evaluation.closed_loop.planners import PolicyPlanner

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from tests.vla.deploy.server.conftest import PATIENCE_S, get, wait_until
-from vla.deploy.estop import EmergencyStop
+from vla.deploy.safety.estop import EmergencyStop
 from vla.deploy.server import listener, stop_call
 from vla.deploy.server.access import Address
 from vla.deploy.server.lobby import Lobby

@@ -9,12 +9,12 @@ import pytest
 
 from tests.vla.conftest import SIZE, observe, picture
 from tests.vla.deploy.server.conftest import PATIENCE_S, serving
-from vla.deploy.policy import Request
+from vla.deploy.policies.policy import Request
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.robots.protocol import RobotObservation
 from vla.deploy.server.access import Address
 from vla.deploy.server.batching import BatchSettings
 from vla.deploy.server.server import ServerSettings
-from vla.deploy.vla_policy import DeployedVLA
 
 openpi = pytest.importorskip(
     "openpi_client.websocket_client_policy",

@@ -10,7 +10,7 @@ import pytest
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE
 from tests.vla.deploy.server.conftest import SIDE, SPECIAL, FakeServed, sight
-from vla.deploy.policy import PolicyDescription
+from vla.deploy.policies.policy import PolicyDescription
 from vla.deploy.server.declaration import Declaration
 from vla.deploy.server.reading import RequestReader
 from vla.images import fit

@@ -25,12 +25,12 @@ from tests.vla.deploy.server.conftest import (
     visit,
     wait_until,
 )
+from vla.deploy.policies.wire import pack, unpack
 from vla.deploy.server import server as server_module
 from vla.deploy.server.access import Address
 from vla.deploy.server.batching import BatchSettings, PolicyFailed
 from vla.deploy.server.hosting import ServerThread
 from vla.deploy.server.server import PolicyServer, ServerSettings
-from vla.deploy.wire import pack, unpack
 
 
 def test_an_answer_says_what_is_to_be_done_and_how_long_it_took():

@@ -9,8 +9,8 @@ import pytest
 
 from rvq_action import ActionTokenizer
 from vla import cli
+from vla.deploy.policies.vla_policy import DeployedVLA
 from vla.deploy.report import Reason
-from vla.deploy.vla_policy import DeployedVLA
 from vla.evaluation.layers import attempts, evaluate, sanity
 from vla.evaluation.layers.gates import Check, Gates
 from vla.evaluation.layers.settings import EvalSettings

@@ -11,7 +11,7 @@ import pytest
 
 from tests.vla.deploy.conftest import FakePolicy, FakeRobot
 from tests.vla.deploy.server.conftest import get
-from vla.deploy.limits import ChannelLimits, Limits
+from vla.deploy.safety.limits import ChannelLimits, Limits
 from vla.deploy.server.access import Address
 from vla.evaluation.layers import attempt, attempts, evaluate, sanity
 from vla.evaluation.layers.gates import Gates

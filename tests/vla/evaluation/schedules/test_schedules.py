@@ -8,10 +8,10 @@ from typing import get_args
 
 import pytest
 
-from rvq_action.json_file import read_json, write_json
+from rvq_action.housekeeping.json_file import read_json, write_json
 from tests.vla.evaluation.closed_loop.conftest import policy, recorded  # noqa: F401
 from vla.cli import main
-from vla.deploy.schedule_settings import Mode
+from vla.deploy.playing.schedule_settings import Mode
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 
 from tests.rvq_action.robots import ARM
 from tests.vla.deploy.conftest import RATE, FakePolicy, drive
-from vla.deploy.hold import Problem
+from vla.deploy.playing.schedule import Due
 from vla.deploy.report import Reason
-from vla.deploy.schedule import Due
+from vla.deploy.safety.hold import Problem
 from vla.deploy.witness import Step
 from vla.evaluation.schedules.trace import Trace
 

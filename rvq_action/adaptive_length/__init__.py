@@ -1,0 +1,1 @@
+"""Few tokens within a bound on the error."""

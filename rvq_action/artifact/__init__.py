@@ -1,0 +1,1 @@
+"""What a tokenizer looks like on disk and on the hub."""

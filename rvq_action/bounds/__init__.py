@@ -1,0 +1,1 @@
+"""Where a decoded chunk may be: inside the training range, setting off where chunks did."""

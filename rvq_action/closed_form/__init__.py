@@ -1,0 +1,1 @@
+"""What `analytic.py` is made of: transform, allocation, codebooks; no gradient step."""

@@ -1,0 +1,1 @@
+"""Encoder and decoder as graphs, for compiling, ONNX and torch.export."""

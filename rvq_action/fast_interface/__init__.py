@@ -1,0 +1,1 @@
+"""What `processing.py` needs to stand where FAST's processor stands."""

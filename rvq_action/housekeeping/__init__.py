@@ -1,0 +1,1 @@
+"""Folders, locks, files, processes and errors of every command, whatever it does."""

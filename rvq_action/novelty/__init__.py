@@ -1,0 +1,1 @@
+"""Does this tokenizer fit these chunks?"""

@@ -1,0 +1,1 @@
+"""Which frame of which chunk is due, and when the next chunk is asked for."""

@@ -1,0 +1,1 @@
+"""Whoever answers with chunks: a policy in this process, or behind `rvq-vla serve`."""
