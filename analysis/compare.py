@@ -14,7 +14,8 @@ Beside the protocol's metrics a row NAME (a whole tokenizer, or its closed form)
 
 and each of its points `ratio`, `ar_ratio`, `token_ratio`: the same of that point alone, and
 `noise_wer_ratio`, its word error rate over that of FAST where one has its bits within 15 %. Each
-also stands with `_total`. `ar_bits` are the bits of that model; a tokenizer that emits level by
+also stands with `_total`. `yardstick_ratio` is a row's MSE over the Gaussian yardstick's at its
+bits. `ar_bits` are the bits of that model; a tokenizer that emits level by
 level has `ar_bits_slot_major`, too. Failures and `out_of_range` are shares; `error_GROUP_UNIT` is
 the mean unclipped error of a channel group; `flip_ratio_level_K` the MSE after a wrong token of a
 level over the MSE without.
@@ -184,8 +185,12 @@ def _compare(
 
 
 def _add_yardstick(result: DatasetComparison) -> None:
+    """Hold every row against the yardstick at its bits; and add rows of the yardstick itself."""
     yardstick = Yardstick.fit(result.data.training, result.data.batch.scored)
-    bits = [row.metrics["bits_mean"] for row in result.rows if row.kind != "bins"]
+    coded = [row for row in result.rows if row.kind != "bins"]
+    bits = [row.metrics["bits_mean"] for row in coded]
+    for row, own in zip(coded, bits, strict=True):
+        row.add("yardstick_ratio", row.metrics["mse"] / yardstick.mse(own))
     for level in row_bits(min(bits) / 1.3, max(bits) * 1.3):
         result.rows.append(rows.yardstick_row(level, yardstick.mse(level)))
 

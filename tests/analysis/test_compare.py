@@ -71,6 +71,19 @@ def test_the_figures_mean_what_they_say(comparison):
     assert rows["fast@5"]["noise_wer_0.004"] < rows["fast@5"]["noise_wer_0.008"]
 
 
+def test_rows_are_held_against_the_yardstick_at_their_own_bits(comparison):
+    rows = comparison.metrics()["so101_pick_tape"]
+    marks = {n: float(n.split("@")[1]) for n in rows if n.startswith("gaussian@")}
+    own = [n for n in rows if "yardstick_ratio" in rows[n]]
+    assert {"mine", "mine@1", "mine@8", "fast@10"} <= set(own) and "bins256" not in own
+    for name in own:
+        said = rows[name]["mse"] / rows[name]["yardstick_ratio"]
+        coarser = [rows[m]["mse"] for m, bits in marks.items() if bits <= rows[name]["bits_mean"]]
+        finer = [rows[m]["mse"] for m, bits in marks.items() if bits >= rows[name]["bits_mean"]]
+        assert max(finer, default=0.0) <= said * 1.0001
+        assert said <= min(coarser, default=1.0) * 1.0001
+
+
 def test_tokens_and_stability_are_held_against_fast(comparison):
     rows = comparison.metrics()["so101_pick_tape"]
     ours = {name: row for name, row in rows.items() if row["kind"] in ("rvq", "rvq-prefix")}
