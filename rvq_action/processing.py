@@ -29,10 +29,11 @@ from rvq_action.artifact.processor_files import SETTINGS, ProcessorSettings
 from rvq_action.closed_form.fit_chunks import fit_chunks
 from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.embodiment import Embodiment
-from rvq_action.fast_interface.chunk_space import ChunkSpace
-from rvq_action.fast_interface.facade import MIN_TOKEN, FastFacade, scale_for
+from rvq_action.fast_interface.chunk_space import ChunkSpace, choose_horizon
+from rvq_action.fast_interface.facade import MIN_TOKEN, FastFacade, ignore_scale, scale_for
 from rvq_action.fast_interface.repair import DecodeFlags, Tokens, repair
-from rvq_action.inputs import AnyArray, read_horizon, read_rate
+from rvq_action.inputs import AnyArray, read_rate
+from rvq_action.novelty.chunk_fit import ChunkFit
 from rvq_action.tokenizer import ActionTokenizer
 
 IGNORED = ("trust_remote_code", "code_revision", "proxies", "use_fast")
@@ -71,7 +72,7 @@ class RvqActionProcessor(ProcessorMixin):
         self.tolerance = tolerance
         self.hold = None if hold is None else [float(value) for value in hold]
         if embodiment is not None or len(rvq.embodiments) == 1:
-            self.action_dim = self._width(action_dim, self._robot(None)[1])
+            self.action_dim = ChunkSpace(self._robot(None)[1]).width(action_dim)
         self.called_time_horizon = time_horizon
         self.called_action_dim = self.action_dim
         self.flags: DecodeFlags | None = None
@@ -136,6 +137,32 @@ class RvqActionProcessor(ProcessorMixin):
         self.called_time_horizon, self.called_action_dim = chunks.shape[1:]
         return self.rvq.vocabulary_of(name).to_sequences(codes)
 
+    def score(
+        self,
+        action_chunk: AnyArray | Sequence,
+        *,
+        embodiment: str | None = None,
+        fps: float | None = None,
+    ) -> ChunkFit:
+        """How much chunks are like those the tokenizer was fitted on, as `ActionTokenizer.score`.
+
+        The anchor is not given, so that units which make motions smaller are not noticed.
+
+        Args:
+            action_chunk: As for encoding, like everything else.
+
+        Returns:
+            float32 [B] each.
+
+        Raises:
+            ValueError: As for encoding; or the artefact stores no calibration.
+            KeyError: An unknown embodiment.
+        """
+        name, known = self._robot(embodiment)
+        space = ChunkSpace(known)
+        motion = space.to_motion(space.read(action_chunk)).numpy()
+        return self.rvq.score(motion, None, name, self._rate(fps, known), relative=True)
+
     def decode(
         self,
         tokens: Tokens,
@@ -166,10 +193,11 @@ class RvqActionProcessor(ProcessorMixin):
             KeyError: An unknown embodiment.
         """
         name, known = self._robot(embodiment)
-        width, rate = self._width(action_dim, known), self._rate(fps, known)
-        horizon = self._horizon(time_horizon, rate)
-        codes, self.flags = repair(tokens, self.rvq.vocabulary_of(name))
-        space, held = ChunkSpace(known), torch.from_numpy(self.flags.held)
+        space, rate = ChunkSpace(known), self._rate(fps, known)
+        width, choices = space.width(action_dim), (self.time_horizon, self.called_time_horizon)
+        horizon = choose_horizon((time_horizon, *choices), self.rvq.seconds, rate)
+        codes, self.flags = repair(tokens, self.rvq.vocabulary_of(name).with_end())
+        held = torch.from_numpy(self.flags.held)
         motion = self.rvq.decode(codes, horizon, None, name, rate, relative=True).cpu()
         rest = space.read_frames(self.hold if hold is None else hold, len(codes))[held]
         frames = rest[:, None].expand(-1, horizon, width)
@@ -206,13 +234,7 @@ class RvqActionProcessor(ProcessorMixin):
             ValueError: No chunk, chunks of several shapes, NaN or infinite values, nothing moves,
                 or a vocabulary too small.
         """
-        if scale is not None:
-            warnings.warn(
-                f"scale={scale} is FAST's rounding and has no counterpart here; the error follows "
-                "from the number of tokens (recipe=ClosedFormRecipe(slots_per_channel=...)) or "
-                "from tolerance=.",
-                stacklevel=2,
-            )
+        ignore_scale(scale)
         rvq = fit_chunks(action_data, fps, vocab_size, recipe)
         return cls(rvq, None, fps, time_horizon, action_dim, hold=hold)
 
@@ -276,24 +298,3 @@ class RvqActionProcessor(ProcessorMixin):
     def _rate(self, fps: float | None, known: Embodiment) -> float:
         given = self.fps if fps is None else fps
         return known.fps if given is None else read_rate(given)
-
-    def _horizon(self, given: int | None, rate: float) -> int:
-        choices = (given, self.time_horizon, self.called_time_horizon)
-        usual = None if self.rvq.seconds is None else round(self.rvq.seconds * rate)
-        horizon = next((h for h in (*choices, usual) if h is not None), None)
-        if horizon is None:
-            raise ValueError(
-                "How many frames? Give time_horizon, or encode once: the tokenizer does not say "
-                "how long its training chunks were."
-            )
-        return read_horizon(horizon)
-
-    @staticmethod
-    def _width(given: int | None, known: Embodiment) -> int:
-        width = known.layout.width
-        if given is not None and given != width:
-            raise ValueError(
-                f"action_dim={given}, but layout {known.layout.name!r} has {width} channels: "
-                f"{', '.join(known.layout.names)}."
-            )
-        return width

@@ -197,8 +197,9 @@ class ActionTokenizer(TokenizerState):
 
         Every channel stays within its training range as the layout's delta rule sees it: raw
         channels as they are, the others relative to proprio. So no channel moves further than it
-        did in the data, nor sets off from proprio further than a first frame did; but where that
-        ends depends on where it starts: a robot's absolute limits are for whoever commands it.
+        did in the data, nor sets off from proprio further than a first frame did, below the
+        training rate apart; but where that ends depends on where it starts: a robot's absolute
+        limits are for whoever commands it.
 
         Args:
             codes: int64 [B, s, k], k <= K; absent = -1.

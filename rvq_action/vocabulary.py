@@ -1,8 +1,8 @@
 """Codes <-> token ids in a language model's vocabulary: integer arithmetic and nothing else.
 
 The *word* of a code is `level · V + code`; the position of a token in the sequence tells its
-slot. With an end token there is one word more, K · V. The id of word w is `first_id + w`, unless
-`at_end`, `over` or `added` places the vocabulary elsewhere.
+slot. With an end token (`with_end`) there is one word more, K · V. The id of word w is
+`first_id + w`, unless `at_end`, `over` or `added` places the vocabulary elsewhere.
 
 *How a sequence ends.* A whole code has S·K tokens and needs no end. A shorter one is closed by the
 end token, where the vocabulary has one; whatever stops without it is a prefix all the same. After
@@ -96,6 +96,10 @@ class ActionVocabulary:
         """A name for every word: `<action_0>` ..., `<action_end>`."""
         names = [f"<action_{word}>" for word in range(self.num_levels * self.codebook_size)]
         return [*names, "<action_end>"] if self.end_token else names
+
+    def with_end(self) -> ActionVocabulary:
+        """The same with an end token; to be placed afterwards, for it needs an id more."""
+        return replace(self, end_token=True)
 
     def at_end(self, vocab_size: int, skip: int = 128) -> ActionVocabulary:
         """Over the end of a vocabulary, downwards: word w has id `vocab_size - 1 - skip - w`.

@@ -28,7 +28,7 @@ class LossWeights:
         rotation: Angle between rotations, in radians.
         dct: L1 of the orthonormal DCT-II along time.
         smoothness: L1 of the frame-to-frame differences.
-        commitment: Squared distance of the latents to their codes.
+        commitment: Squared distance of the latents to their codes; for networks that make latents.
         alignment: InfoNCE between semantic latents and what a teacher saw during the chunk.
         next_frame: L1 of the teacher's feature right after the chunk, foretold from the codes.
         masked_modelling: Cross-entropy of hidden first-level codes, guessed from the others.

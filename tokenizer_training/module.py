@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,6 +32,13 @@ from tokenizer_training.losses import LossWeights
 from tokenizer_training.portable import to_portable
 from tokenizer_training.start import CalibrationWindows
 from tokenizer_training.visual import Sample, VisualTargets
+
+logger = logging.getLogger(__name__)
+
+NOTHING_COMMITTED = (
+    "--model.weights.commitment %g changes nothing: nothing in front of the codebooks learns. "
+    "Give 0, an --model.encoder_rate above 0, or --closed_form.semantic_slots."
+)
 
 
 class TokenizerModule(LightningModule):
@@ -107,6 +115,8 @@ class TokenizerModule(LightningModule):
         if self.dropout.anchor == 1:
             forget_anchor(self.model)
         self.model.encoder.requires_grad_(self.encoder_rate > 0)
+        if self.weights.commitment and not self._moves_latents() and self.global_rank == 0:
+            logger.warning(NOTHING_COMMITTED, self.weights.commitment)
         self.average = AveragedModel(
             self.model, multi_avg_fn=get_ema_multi_avg_fn(self.averaging)
         ).requires_grad_(False)
@@ -122,6 +132,11 @@ class TokenizerModule(LightningModule):
             self.masked_modelling = None
             if self.weights.masked_modelling:
                 self.masked_modelling = MaskedModellingHead(start.config)
+
+    def _moves_latents(self) -> bool:
+        """Whether anything in front of the codebooks learns."""
+        parts = ((self.model.encoder, self.encoder_rate), (self.model.semantic, self.visual_rate))
+        return any(rate > 0 and any(True for _ in m.parameters()) for m, rate in parts if m)
 
     def training_step(self, batch: list[Sample], batch_idx: int) -> Tensor:
         generator = self._generator()

@@ -26,7 +26,8 @@ class Tolerance:
     """One of the two is given.
 
     Attributes:
-        mse: Mean squared error of a chunk in model space.
+        mse: Mean squared error of a chunk in model space, where rare large values are compressed:
+            not in the space that scores are told in, nor in physical units.
         largest: Largest error of a chunk by channel group, in the group's unit; rotations in rad.
     """
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rvq_action.embodiment import Embodiment
-from rvq_action.inputs import AnyArray
+from rvq_action.inputs import AnyArray, read_horizon
 from rvq_action.layout import CHUNK_UNIT
 
 
@@ -37,6 +37,20 @@ class ChunkSpace:
     def to_chunks(self, motion: Tensor) -> Tensor:
         """Inverse of `to_motion`."""
         return (motion - self.middle) / self.scale
+
+    def width(self, given: int | None = None) -> int:
+        """D, which a caller may state.
+
+        Raises:
+            ValueError: It is stated wrongly.
+        """
+        layout = self.layout
+        if given is not None and given != layout.width:
+            raise ValueError(
+                f"action_dim={given}, but layout {layout.name!r} has {layout.width} channels: "
+                f"{', '.join(layout.names)}."
+            )
+        return layout.width
 
     def read(self, value: AnyArray | Sequence) -> Tensor:
         """Chunks [B, T, D] or [T, D] (a batch of one) -> float32 [B, T, D] on the CPU.
@@ -72,3 +86,24 @@ class ChunkSpace:
                 f"hold must be finite, [{width}] or [{batch}, {width}], got {value!r}."
             )
         return self.to_motion(frames).expand(batch, width)
+
+
+def choose_horizon(choices: Sequence[int | None], seconds: float | None, rate: float) -> int:
+    """T, the frames of a chunk that is to be decoded.
+
+    Args:
+        choices: What was said of it, the first that is known counts.
+        seconds: How long training chunks last, where that is known.
+        rate: Frames per second.
+
+    Raises:
+        ValueError: It is not to be known, or outside 2..128.
+    """
+    usual = None if seconds is None else round(seconds * rate)
+    horizon = next((h for h in (*choices, usual) if h is not None), None)
+    if horizon is None:
+        raise ValueError(
+            "How many frames? Give time_horizon, or encode once: the tokenizer does not say how "
+            "long its training chunks were."
+        )
+    return read_horizon(horizon)

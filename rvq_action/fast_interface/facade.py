@@ -10,6 +10,7 @@ most `sqrt(T) / (2 scale)`.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,3 +60,14 @@ class FastFacade:
 def scale_for(largest: float) -> float:
     """The scale at which every component of chunks within ±largest has a character."""
     return min(FINEST, math.floor(LARGEST / (max(largest, 1e-3) * math.sqrt(MAX_HORIZON))))
+
+
+def ignore_scale(scale: float | None) -> None:
+    """Warn whoever fits with FAST's rounding, which has no counterpart here."""
+    if scale is None:
+        return
+    warnings.warn(
+        f"scale={scale} is FAST's rounding and has no counterpart here; the error follows from the "
+        "number of tokens (recipe=ClosedFormRecipe(slots_per_channel=...)) or from tolerance=.",
+        stacklevel=3,
+    )

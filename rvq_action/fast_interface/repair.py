@@ -2,8 +2,9 @@
 
 An id that is no token of its place stands for an absent code; the others keep their places. (To
 take the nearest code instead, or to drop the deeper levels of the slot as well, leaves a larger
-error.) Tokens after a whole code are cut off, those that are missing are absent. Where no code is
-left the robot is to hold.
+error.) Tokens after a whole code are cut off, those that are missing are absent. End tokens close a
+sequence, one or many, and are no fault; one with anything else behind it is foreign to its place.
+Where no code is left the robot is to hold.
 """
 
 from __future__ import annotations
@@ -53,12 +54,13 @@ def repair(tokens: Tokens, vocabulary: ActionVocabulary) -> tuple[Tensor, Decode
 
     Args:
         tokens: Ids of B sequences.
-        vocabulary: Without an end token.
+        vocabulary: With an end token where sequences may close with it.
 
     Raises:
         ValueError: There is something else than integers among them.
     """
     rows = [_integers(row, number) for number, row in enumerate(_batch(tokens))]
+    rows = [_without_end(row, vocabulary.end_id) for row in rows]
     total = vocabulary.tokens_per_chunk
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
     ids = torch.full((len(rows), total), FOREIGN)
@@ -74,6 +76,14 @@ def repair(tokens: Tokens, vocabulary: ActionVocabulary) -> tuple[Tensor, Decode
         held=(~kept.any(-1)).numpy(),
     )
     return vocabulary.from_order(codes.where(kept, ABSENT)), flags
+
+
+def _without_end(ids: np.ndarray, end: int | None) -> np.ndarray:
+    """The ids [n] before the end tokens that close a sequence."""
+    if end is None:
+        return ids
+    others = np.flatnonzero(ids != end)
+    return ids[: others[-1] + 1] if len(others) else ids[:0]
 
 
 def _understood(ids: Tensor, vocabulary: ActionVocabulary) -> tuple[Tensor, Tensor]:

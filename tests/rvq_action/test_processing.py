@@ -190,6 +190,22 @@ def test_several_robots_need_a_name(closed_form):
         RvqActionProcessor(closed_form, "leg")
 
 
+def test_it_says_how_much_chunks_are_like_training(arm):
+    """What the tokenizer says of the same motion, where the anchor is not known."""
+    processor = RvqActionProcessor(arm)
+    given = normalized(arm, arm_chunk(24, seed=9))
+    motion = ChunkSpace(arm.embodiments["arm"]).to_motion(given)
+    own, same = processor.score(given), processor.rvq.score(motion, relative=True)
+    assert np.allclose(own.out_of_distribution, same.out_of_distribution, rtol=1e-4)
+    assert isinstance(own.residual, np.ndarray) and own.out_of_distribution.shape == (24,)
+    assert np.median(own.out_of_distribution) < 1
+    assert processor.score(given * 100).out_of_distribution.min() > 1
+    assert processor.score(given[0]).residual.shape == (1,)
+    assert RvqActionProcessor.fit(given, recipe=FIT).score(given).residual.shape == (24,)
+    with pytest.raises(ValueError, match="stores no calibration for 'arm'"):
+        RvqActionProcessor(replace(arm, metadata={})).score(given)
+
+
 # Total decoding
 
 
@@ -248,6 +264,19 @@ def test_a_foreign_id_costs_its_own_code(processor, arm):
     assert flags.missing.tolist() == [0, 0, total - 3, total - 3]
     assert flags.repaired.tolist() == [True, True, False, True]
     assert flags.held.tolist() == [False, False, False, True]
+
+
+def test_an_end_token_closes_a_sequence_and_is_no_fault(processor, arm):
+    tokens, end = processor(chunks(arm, 1))[0], arm.vocabulary.with_end().end_id
+    rows = [tokens[:3], [*tokens[:3], end], [*tokens[:3], *[end] * 40], [*tokens, end]]
+    decoded, flags = processor.decode(rows), processor.flags
+    assert np.array_equal(decoded[1], decoded[0]) and np.array_equal(decoded[2], decoded[0])
+    assert not flags.repaired.any() and not flags.foreign.any() and not flags.surplus.any()
+    missing = arm.tokens_per_chunk - 3
+    assert flags.missing.tolist() == [missing, missing, missing, 0]
+    processor.decode([[end], [tokens[0], end, *tokens[2:]]])
+    assert processor.flags.held.tolist() == [True, False]
+    assert processor.flags.foreign.tolist() == [0, 1]
 
 
 def test_a_sequence_may_come_as_anything_of_integers(processor, arm):

@@ -169,6 +169,16 @@ def test_nothing_may_follow_the_end():
         words.to_codes([[*ids, ids[0]]])
 
 
+def test_a_vocabulary_gets_an_end_before_it_is_placed():
+    words = vocabulary().with_end()
+    assert words == closed() == words.with_end()
+    (ids,) = words.to_sequences(prefixes(words, [2]))
+    assert len(ids) == 3 and ids[2] == words.end_id
+    assert vocabulary(first_id=0).with_end().at_end(600).end_id == 600 - 1 - 128 - K * V
+    with pytest.raises(ValueError, match="Place them anew"):
+        vocabulary().over(range(0, 60, 3)).with_end()
+
+
 def test_the_end_token_of_another_vocabulary_is_foreign():
     with pytest.raises(ValueError, match="120 at position 1"):
         vocabulary().to_codes([[100, 120]])
@@ -253,8 +263,6 @@ def test_a_table_goes_with_its_vocabulary():
     placed = vocabulary().over(range(0, 60, 3))
     with pytest.raises(ValueError, match="Place them anew"):
         replace(placed, first_id=1)
-    with pytest.raises(ValueError, match="Place them anew"):
-        replace(placed, end_token=True)
 
 
 def test_a_hugging_face_tokenizer_reads_the_names_it_was_given():

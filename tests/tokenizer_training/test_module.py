@@ -36,6 +36,22 @@ def test_a_frozen_encoder_and_frozen_codebooks_stay(changed):
     assert parts(names) == {"decoder"}
 
 
+@pytest.mark.parametrize(
+    ("options", "idle"),
+    [
+        ((), False),
+        (("--model.weights.commitment", "0.1"), True),
+        (("--model.weights.commitment", "0.1", "--model.encoder_rate", "1"), False),
+        (("--model.weights.commitment", "0.1", "--closed_form.semantic_slots", "1"), False),
+    ],
+)
+def test_a_commitment_that_reaches_nothing_is_said_once(fit_tiny, caplog, options, idle):
+    fit_tiny(*options)
+    found = [r.getMessage() for r in caplog.records if "commitment" in r.getMessage()]
+    assert len(found) == idle
+    assert not idle or "--model.weights.commitment 0.1 changes nothing" in found[0]
+
+
 def test_codebooks_move_at_their_interval(changed):
     """With an interval beyond the run's end only the first step moves them."""
     options = ("--model.encoder_rate", "0", "--model.averaging", "0.5")

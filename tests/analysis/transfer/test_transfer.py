@@ -170,7 +170,7 @@ def known_copy(path):
 
 
 @pytest.mark.usefixtures("small")
-def test_a_robot_never_trained_on_is_known_by_its_statistics(so101, shared_data, known):
+def test_a_robot_with_too_many_channels_is_said_to_be_left_out(so101, shared_data, known):
     cr5 = shared_data / "cr5_banana"
     results = study.compute([known], [so101, cr5], quiet=True)
     assert results[1].missing == {"mine": results[1].missing["mine"]}

@@ -9,14 +9,16 @@ import pytest
 
 from rvq_action.housekeeping.training_folder import differences
 from tokenizer_training.ablation.command import BUDGET
-from tokenizer_training.ablation.plan import ParsedOptions
+from tokenizer_training.ablation.plan import ParsedOptions, completed
 from tokenizer_training.ablation.recipes import Recipe, choose, packaged_recipes
+from tokenizer_training.ablation.row import AblationRow, row_file
 from tokenizer_training.arguments import FIT_WORDS
 from tokenizer_training.fit_cli import decisive
 
+ROWS = Path(__file__).parents[3] / "docs" / "experiments" / "ablation"
 DIFFERS = {
     "full": {},
-    "plain_rvq": {},
+    "plain_rvq": {"model.weights.commitment": 0.1},
     "no_alignment": {"model.weights.alignment": 0.0},
     "no_anchor": {"model.dropout.anchor": 1.0},
     "no_dct": {"model.weights.dct": 0.0},
@@ -43,6 +45,15 @@ def test_a_recipe_differs_from_its_parent_in_what_its_name_says(name, file):
     assert recipe.differs() == DIFFERS[name]
     found = differences(settings(recipe.parent), settings(recipe.parent, file))
     assert sorted(line.split(":")[0] for line in found) == sorted(DIFFERS[name])
+
+
+@pytest.mark.parametrize("name", ["full", "plain_rvq", "no_dct"])
+def test_rows_that_are_kept_were_trained_with_what_the_recipe_says_now(name):
+    recipe = Recipe(name, packaged_recipes()[name], None)
+    now = settings(recipe.parent, BUDGET, recipe.file)
+    then = completed(AblationRow.load(row_file(ROWS, "cr5_banana", name, 0)).settings, now)
+    for part in ("closed_form", "model", "validation", "semantic", "trainer"):
+        assert differences(then[part], now[part]) == []
 
 
 def test_all_recipes_are_packaged_the_full_one_first_and_the_plain_one_on_base():
