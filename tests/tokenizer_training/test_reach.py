@@ -20,7 +20,9 @@ from tokenizer_training.visual import Sample
 
 ROTATION = """
 embodiment: turner
-layout: {name: turner, groups: {arm/rotation: {channels: [a, b, c, d, e, f], unit: rot6d, delta: so3}}}
+layout:
+  name: turner
+  groups: {arm/rotation: {channels: [a, b, c, d, e, f], unit: rot6d, delta: so3}}
 action: {arm/rotation: {feature: action, take: [x, y, gripper], rotation: euler_xyz}}
 proprio: {arm/rotation: {feature: observation.state, take: [x, y, gripper], rotation: euler_xyz}}
 """
