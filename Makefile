@@ -5,7 +5,8 @@ STAMP := .venv/.installed
 PACKAGES := rvq_action tokenizer_training vla analysis
 
 ABLATION := runs/ablation
-ROWS := docs/experiments/ablation
+ROWS = $(ABLATION)/rows
+TEACHERS :=
 
 DEMO := runs/demo
 DEMO_TASKS := drawer-close-v3 drawer-open-v3 door-open-v3 \
@@ -180,12 +181,13 @@ tokens: install system  ## The same policy with four kinds of action tokens, thr
 	  --rows $(TOKEN_ROWS) --runs $(TOKENS)/runs
 	$(BIN)/rvq-analysis tokens --rows $(TOKEN_ROWS) --out $(TOKENS)/report
 
-ablation: install  ## Train every recipe on DATA with the features in CACHE -> rows, report in runs/ablation/report
+# TEACHERS: NAME=CACHE of every other teacher to try, from `rvq-train features`.
+ablation: install  ## Train every recipe on DATA with the features in CACHE -> rows and report in runs/ablation
 	@test -n "$(DATA)" -a -n "$(CACHE)" || { \
 	  echo "Which datasets, and where may their visual features be kept? For example:"; \
 	  echo "  make ablation DATA=$(DEMO)/metaworld CACHE=runs/features"; exit 1; }
 	$(BIN)/rvq-train features --data.datasets $(DATA) --out $(CACHE)
-	$(BIN)/rvq-train ablate --data.datasets $(DATA) --features $(CACHE) \
+	$(BIN)/rvq-train ablate --data.datasets $(DATA) --features $(CACHE) $(TEACHERS) \
 	  --out $(ROWS) --runs_dir $(ABLATION)
 	$(BIN)/rvq-analysis ablation --rows $(ROWS) --runs_dir $(ABLATION) --features $(CACHE) \
 	  --data $(DATA) --out $(ABLATION)/report

@@ -157,7 +157,7 @@ def ablation_parser() -> ArgumentParser:
     parser = ArgumentParser(description="Measure the runs of an ablation and hold them together.")
     many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR", "default": []}
     parser.add_argument(
-        "--rows", type=Path, default=Path("docs/experiments/ablation"), metavar="DIR",
+        "--rows", type=Path, default=Path("runs/ablation/rows"), metavar="DIR",
         help="rows of `rvq-train ablate`; the figures measured are added to them",
     )  # fmt: skip
     parser.add_argument(

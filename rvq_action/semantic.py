@@ -3,7 +3,8 @@
 In a *semantic slot* the codes of the first level do not code components of the chunk but a point on
 a sphere, where a small network puts the chunk together with its anchor. Terms that compare this
 point with what a visual teacher saw make it mean something; the motion is coded by the levels
-below and by the other slots, and no image is needed to encode or to decode.
+below and by the other slots, and no image is needed to encode or to decode. Decoder and heads read
+the point's code as they read the others, so every other term teaches the network, too.
 
 Semantic latents are the last `semantic_width` of the `slot_width` latents of the first slots.
 """
@@ -40,7 +41,7 @@ class SemanticEncoder(nn.Module):
         self.network.leave.reset_parameters()
 
     def forward(self, latents: Tensor, condition: Condition) -> Tensor:
-        """No gradient reaches the latents: what a picture teaches does not move the motion."""
+        """No gradient passes from the points to the latents: alignment does not move the motion."""
         whole = pad(latents.detach(), (0, 0, 0, self.num_slots - latents.shape[1])).flatten(1)
         seen = self.dropout(whole / self.scale[condition.path])
         points = self.network(seen, self.condition(condition)).unflatten(-1, self.shape)

@@ -2,6 +2,17 @@
 
 A term, its weight in the config and its key in the log share one name (the fields of
 `LossWeights`). All sizes are in model space unless a docstring says otherwise.
+
+Which parts a term teaches, where the encoder learns at all (`encoder_rate`; recipes leave it):
+
+    reconstruction, rotation, dct, smoothness    encoder, semantic network, decoder
+    commitment                                   encoder, semantic network
+    alignment                                    semantic network, its own head and temperature
+    next_frame, masked_modelling                 encoder, semantic network, a head of their own
+
+Gradients pass straight through codes to what was quantised, so that all but alignment teach encoder
+and semantic network alike. Alignment reads the semantic latents before they are quantised, and its
+gradient ends at the network that they come of. No term teaches codebooks: these follow the latents.
 """
 
 from __future__ import annotations

@@ -44,8 +44,12 @@ class Inputs:
         """Some of the training windows [m] and of the asked ones [n]."""
         return Inputs(self.among[training][:, training], self.across[asked][:, training])
 
-    def shuffled(self, seed: int = 0) -> Inputs:
-        """Every window with the inputs of another one."""
+    def of_other_windows(self, seed: int = 0) -> Inputs:
+        """Every window, training or asked, with the inputs of another one of its kind.
+
+        What is asked with them is not to be found out, whatever the probe was fitted with; a probe
+        fitted in vain is `SemanticSet.with_shuffled_pictures`.
+        """
         rng = np.random.default_rng(seed)
         return self.take(*(rng.permutation(len(part)) for part in (self.among, self.across)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,6 +55,11 @@ class Seen:
     def __len__(self) -> int:
         return len(self.episode)
 
+    def seeing(self, others: np.ndarray) -> Seen:
+        """The same windows with what was seen around others, [N] positions."""
+        names = ("first", "last", "following", "followed")
+        return replace(self, **{name: getattr(self, name)[others] for name in names})
+
 
 @dataclass(frozen=True)
 class SemanticSet:
@@ -78,6 +83,15 @@ class SemanticSet:
     validation: np.ndarray
     held_out: Seen
     galleries: list[np.ndarray]
+
+    def with_shuffled_pictures(self, seed: int = 0) -> SemanticSet:
+        """The control of the fit: pictures are dealt out anew among the training windows.
+
+        Held-out windows keep theirs: a probe fitted so is asked with the right codes, and what it
+        still finds, it was not taught by the pictures of the windows that it read.
+        """
+        others = np.random.default_rng(seed).permutation(len(self.training))
+        return replace(self, training=self.training.seeing(others))
 
 
 def load(

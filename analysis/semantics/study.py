@@ -6,7 +6,7 @@ level, or a quarter), `ceiling: ...`, `start frame alone` and `fast@SCALE`. Metr
 
     retrieval_r1, _r5, _median_rank      own pictures found among the gallery's; _spread over seeds
     embedded_r1, ...                     the same, the probe reading the codes' vectors as well
-    retrieval_r1_floor                   the same by a probe fitted with shuffled images
+    retrieval_r1_floor                   that of a probe fitted with shuffled images
     retrieval_r1_of_ceiling              over that of the continuous chunk and anchor
     next_frame_skill                     of the frame after the chunk; _shuffled from other codes
     task_accuracy, gripper_event_accuracy    balanced; _majority beside them
@@ -189,7 +189,7 @@ def _report(row: Row, probed: Probed, plain: Probed | None, around: Context) -> 
     row.add("retrieval_r1_floor", float(probed.floor.hits(1).mean()))
     if around.ceiling is not None:
         retrieval.report_ceiling(row, probed.retrieval, around.ceiling)
-    others = around.start_alone, probed.shuffled, plain.next_frame if plain else None
+    others = around.start_alone, probed.next_frame_of_others, plain.next_frame if plain else None
     next_frame.report(row, probed.next_frame, *others)
     for told in probed.told:
         labels.report(row, told)

@@ -23,9 +23,9 @@ class Probed:
     Attributes:
         retrieval: Pictures found by the tokens alone.
         embedded: Pictures found by the tokens and what they stand for.
-        floor: Pictures found by a probe fitted with shuffled images.
+        floor: Pictures found by a probe fitted with shuffled images, from the right codes.
         next_frame: Prediction of the frame after the chunk.
-        shuffled: The same from the codes of other windows.
+        next_frame_of_others: The same from the codes of other windows.
         told: One entry per label.
     """
 
@@ -33,7 +33,7 @@ class Probed:
     embedded: Retrieval
     floor: Retrieval
     next_frame: NextFrame
-    shuffled: NextFrame
+    next_frame_of_others: NextFrame
     told: list[Told]
 
 
@@ -87,12 +87,11 @@ class Subject:
         data = self.data
         tokens = view.of(self.training), view.of(self.held_out)
         inputs, ids = codes.read(self.codec, *tokens), codes.ids(self.codec, *tokens)
-        other = inputs.shuffled()
         return Probed(
             retrieval.compute_best(ids, data),
             retrieval.compute(inputs, data),
-            retrieval.compute(ids[0].shuffled(), data),
+            retrieval.compute(ids[0], data.with_shuffled_pictures()),
             next_frame.compute(self.start, inputs, data),
-            next_frame.compute(self.start, other, data),
+            next_frame.compute(self.start, inputs.of_other_windows(), data),
             [labels.compute(inputs, label, data) for label in self.labels],
         )

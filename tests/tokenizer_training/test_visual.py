@@ -1,4 +1,4 @@
-"""Training with pictures: what each term reaches, that controls count, and what is refused."""
+"""Training with pictures: that controls count, and what is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from tests.tokenizer_training.conftest import LENGTHS
 from tokenizer_training.export import read_checkpoint
 from tokenizer_training.heads import (
     FeatureScale,
-    MaskedModellingHead,
     VisualHeads,
     Whitening,
     build_heads,
@@ -67,57 +66,6 @@ def test_shuffled_pictures_are_a_control(fit_seen):
     full, shuffled = fit_seen(name="full"), fit_seen("--data.shuffle_images", "true", name="other")
     one, other = weights(full), weights(shuffled)
     assert any(not torch.equal(one[n], other[n]) for n in one if n.startswith("semantic"))
-
-
-class TestReach:
-    """Which parameters each term's gradient reaches."""
-
-    @pytest.fixture
-    def parts(self, seen, fit_seen):
-        """A trained model, its heads, its output on a batch and what was seen around it."""
-        from tokenizer_training.features.cache import FeatureCache
-
-        tokenizer = ActionTokenizer.from_pretrained(fit_seen() / "tokenizer")
-        (source,) = open_sources([seen[0]])
-        windows = source.fit_windows()
-        features = FeatureCache.open(seen[1]).dataset("stripes")
-        rows = torch.arange(0, len(windows), 3).numpy()
-        targets = VisualSource(features, windows).targets(rows, windows.horizon)
-        heads = VisualHeads(tokenizer.config, targets)
-        given = tokenizer.prepare(windows.chunk(rows))
-        model = tokenizer.model.requires_grad_(True)
-        return model, heads, model(given.x, given.mask, given.condition), targets
-
-    @staticmethod
-    def reached(term: torch.Tensor, *modules: torch.nn.Module) -> set[str]:
-        term.backward()
-        return {
-            name.split(".")[0]
-            for module in modules
-            for name, parameter in module.named_parameters()
-            if parameter.grad is not None and parameter.grad.any()
-        }
-
-    def test_alignment_reaches_the_semantic_network_and_its_head(self, parts):
-        model, heads, output, targets = parts
-        points = output.latents[:, :2, -4:]
-        term = heads(points, output.quantized, targets)["alignment"]
-        assert self.reached(term, model, heads) == {"semantic", "alignment"}
-
-    def test_the_next_frame_reaches_what_was_quantised(self, parts):
-        model, heads, output, targets = parts
-        term = heads(output.latents[:, :2, -4:], output.quantized, targets)["next_frame"]
-        assert self.reached(term, model, heads) == {"semantic", "encoder", "next_frame"}
-
-    def test_masked_modelling_reaches_the_first_level(self, parts):
-        model, _, output, _ = parts
-        torch.manual_seed(0)
-        codes = output.codes[..., 0]
-        head = MaskedModellingHead(model.config)
-        vectors = model.quantizer.first_level(output.latents, codes)
-        term = head(vectors, codes, torch.Generator().manual_seed(0))
-        names = self.reached(term, model, head)
-        assert "semantic" in names and "decoder" not in names and {"enter", "leave"} <= names
 
 
 def test_robots_without_a_camera_join_the_batch(fit_seen, tmp_path):

@@ -47,7 +47,7 @@ def ablate_parser() -> ArgumentParser:
     add("--mapping", type=str | None, default=None, help="mapping: a YAML file or a packaged name")
     add("--jobs", type=int | None, default=None, help="runs at a time (as many as cores)")
     add("--again", action="store_true", help="train anew what is there with other settings")
-    add("--out", type=str, default="docs/experiments/ablation", help="folder of the rows")
+    add("--out", type=str, default="runs/ablation/rows", help="folder of the rows")
     add("--runs_dir", type=str, default="runs/ablation", help="folder of the runs' own folders")
     return parser
 

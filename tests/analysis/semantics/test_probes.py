@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,14 +11,26 @@ import pytest
 from analysis.bootstrap import EpisodeBootstrap
 from analysis.rows import Row
 from analysis.semantics import ceiling, galleries, labels, next_frame, probe, retrieval
-from analysis.semantics.codes import counts, one_hot
+from analysis.semantics.codes import View, counts, one_hot
 from analysis.semantics.labels import Label
 from analysis.semantics.probe import Inputs
+from analysis.semantics.subject import Subject
 
 
 def read(found) -> Inputs:
     sizes = np.full(found.training.shape[1], 8)
     return probe.linear(one_hot(found.training, sizes), one_hot(found.held_out, sizes))
+
+
+def subject_of(found) -> Subject:
+    """A stand-in for a tokenizer with the tokens of the windows."""
+    codec = SimpleNamespace(
+        sizes=lambda length: np.full(length, 8),
+        levels=lambda length: np.zeros(length),
+        embed=lambda tokens: tokens.astype(np.float32),
+    )
+    start = next_frame.start_inputs(found.data)
+    return Subject(codec, found.data, start, [], found.training, found.held_out)
 
 
 def row_of(result, plain=None) -> Row:
@@ -54,11 +67,60 @@ def test_codes_that_determine_the_pictures_find_them(found):
     assert metrics["retrieval_r1"] > 0.95 and metrics["retrieval_median_rank"] == 1
 
 
-def test_codes_of_other_windows_find_nothing(found):
-    result = retrieval.compute(read(found).shuffled(), found.data)
-    assert result.hits(1).mean() < 4 / result.candidates
+def by_chance(result) -> bool:
+    """Whether a retrieval found no more than luck does."""
     expected = (result.candidates + 1) / 2
-    assert np.median(result.rank) == pytest.approx(expected, rel=0.35)
+    middle = np.median(result.rank) == pytest.approx(expected, rel=0.35)
+    return middle and result.hits(1).mean() < 4 / result.candidates
+
+
+def test_codes_of_other_windows_find_nothing(found):
+    assert by_chance(retrieval.compute(read(found).of_other_windows(), found.data))
+
+
+class TestFloor:
+    """What a probe finds that is fitted with shuffled pictures, and asked with the right codes."""
+
+    def test_fitted_with_shuffled_pictures_a_probe_finds_nothing(self, found):
+        for seed in range(3):
+            data = found.data.with_shuffled_pictures(seed)
+            assert by_chance(retrieval.compute(read(found), data))
+
+    def test_it_rises_where_pictures_get_into_what_the_probe_reads(self, found):
+        """Such a reading goes along with its pictures, however these are shuffled."""
+
+        def leaking(data):
+            return probe.linear(data.training.pictures, data.held_out.pictures)
+
+        shuffled = found.data.with_shuffled_pictures()
+        assert retrieval.compute(leaking(shuffled), shuffled).hits(1).mean() > 0.95
+        hidden = leaking(shuffled).of_other_windows()
+        assert by_chance(retrieval.compute(hidden, shuffled))
+
+    def test_shuffled_questions_would_hide_a_probe_of_the_right_pictures(self, found):
+        """Asked with other windows' codes it finds nothing, whatever it was fitted with."""
+        inputs = read(found)
+        asked = np.random.default_rng(0).permutation(len(inputs.across))
+        other = inputs.take(np.arange(len(inputs.among)), asked)
+        assert retrieval.compute(inputs, found.data).hits(1).mean() > 0.95
+        assert by_chance(retrieval.compute(other, found.data))
+
+    def test_pictures_stay_together_and_the_held_out_ones_with_their_windows(self, found):
+        data, shuffled = found.data, found.data.with_shuffled_pictures()
+        before, after = data.training, shuffled.training
+        moved = (before.pictures != after.pictures).any(axis=1)
+        assert moved.mean() > 0.95 and shuffled.held_out is data.held_out
+        (order,) = np.nonzero((before.pictures == after.pictures[:1]).all(axis=1))
+        assert (after.following[0] == before.following[order]).all()
+        assert sorted(map(tuple, before.pictures)) == sorted(map(tuple, after.pictures))
+        assert (after.episode == before.episode).all() and (after.start == before.start).all()
+
+    def test_a_row_holds_it(self, found):
+        """The tokenizer's own tokens find their pictures; the floor is that of shuffled ones."""
+        probed = subject_of(found).probed(View("", "all codes", np.ones(6, bool)))
+        expected = retrieval.compute(read(found), found.data.with_shuffled_pictures())
+        assert probed.retrieval.hits(1).mean() > 0.95 and by_chance(probed.floor)
+        np.testing.assert_array_equal(probed.floor.rank, expected.rank)
 
 
 def test_codes_that_never_change_find_nothing(found):
@@ -135,7 +197,7 @@ def test_the_next_frame_takes_the_codes_and_not_the_start_alone(found):
     data, start = found.data, next_frame.start_inputs(found.data)
     alone = next_frame.compute(start, None, data)
     told = next_frame.compute(start, read(found), data)
-    shuffled = next_frame.compute(start, read(found).shuffled(), data)
+    shuffled = next_frame.compute(start, read(found).of_other_windows(), data)
     assert len(told.error) == data.held_out.followed.sum()
     assert told.skill().value > 0.95
     assert alone.skill().value == pytest.approx(shuffled.skill().value, abs=0.05)
@@ -168,7 +230,7 @@ def test_a_rare_task_is_told_as_well_as_a_common_one(found):
     told = labels.compute(read(found), label, found.data)
     assert told.balanced_accuracy().value > 0.95
     assert labels.majority(label) == 0.5
-    guessed = labels.compute(read(found).shuffled(), label, found.data)
+    guessed = labels.compute(read(found).of_other_windows(), label, found.data)
     assert guessed.balanced_accuracy().value == pytest.approx(0.5, abs=0.15)
 
 
