@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from analysis.evalset import Batch, EvalSet
 from analysis.semantics import galleries
 from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.split import split_episodes
 from rvq_action.data.windows import Windows
+from tokenizer_training.features.components import MOST_COMPONENTS, leading_components
 
 if TYPE_CHECKING:
     from tokenizer_training.features.cache import DatasetFeatures, FeatureCache
@@ -25,7 +27,7 @@ VALIDATION_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Seen:
-    """N windows and the teacher's features, float32.
+    """N windows and the teacher's features, float32; of wide ones the leading components.
 
     Attributes:
         batch: The windows.
@@ -99,6 +101,9 @@ def load(
 ) -> SemanticSet:
     """Cut training windows and galleries, and look their features up.
 
+    Wide features are narrowed to the leading components of the training windows' features, as in
+    training: what comes after would cost the cube of their width.
+
     Raises:
         ValueError: The cache is stale, incomplete, or its teacher has seen held-out episodes; or
             there is only one training episode.
@@ -112,13 +117,15 @@ def load(
     episodes, starts = data.windows.episode_ids, data.windows.starts
     drawn = [galleries.draw(episodes, starts, data.horizon, seed) for seed in range(seeds)]
     union = np.unique(np.concatenate(drawn))
+    held_out = _see(data, data.windows, union, features)
+    training, held_out = _narrowed(training, held_out)
     return SemanticSet(
         data,
         dataset,
         features.cameras,
         training,
         _validation(training.episode),
-        _see(data, data.windows, union, features),
+        held_out,
         [np.searchsorted(union, gallery) for gallery in drawn],
     )
 
@@ -143,6 +150,23 @@ def _see(data: EvalSet, windows: Windows, indices: np.ndarray, features: Dataset
         following.numpy(),
         followed.numpy(),
     )
+
+
+def _narrowed(training: Seen, held_out: Seen) -> tuple[Seen, Seen]:
+    """Both with the leading components of the training windows' features; narrow ones as is."""
+    if training.first.shape[1] <= MOST_COMPONENTS:
+        return training, held_out
+    frames = torch.from_numpy(np.concatenate([training.first, training.last]))
+    mean, directions = (part.numpy() for part in leading_components(frames))
+
+    def narrow(seen: Seen) -> Seen:
+        first, last, following = (
+            (features - mean) @ directions for features in (seen.first, seen.last, seen.following)
+        )
+        following[~seen.followed] = 0
+        return replace(seen, first=first, last=last, following=following)
+
+    return narrow(training), narrow(held_out)
 
 
 def _validation(episode: np.ndarray) -> np.ndarray:

@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from rvq_action import ActionTokenizer
+from rvq_action.config import TokenizerConfig
 from tests.synthetic import write_v3
 from tests.tokenizer_training.conftest import LENGTHS
 from tokenizer_training.export import read_checkpoint
+from tokenizer_training.features.components import MOST_COMPONENTS
 from tokenizer_training.heads import (
+    LEAST_SPREAD,
     FeatureScale,
     VisualHeads,
     Whitening,
@@ -87,6 +90,59 @@ def test_pictures_that_never_change_are_no_nan():
     same = torch.ones(40, 6)
     assert torch.equal(FeatureScale(same)(same), torch.zeros(40, 6))
     assert torch.isfinite(Whitening(same)(same)).all()
+
+
+def made_up(count: int, width: int) -> VisualTargets:
+    """What a teacher of that width saw around the chunks of one episode, 2 s apart."""
+    generator = torch.Generator().manual_seed(0)
+    told = torch.randn(3, count, 12, generator=generator)
+    features = told @ torch.randn(12, width, generator=generator) + 3
+    known, episode = torch.ones(2, count, dtype=torch.bool), torch.zeros(count, dtype=torch.long)
+    return VisualTargets(*features, *known, episode, 2.0 * torch.arange(count))
+
+
+def test_heads_of_a_wide_teacher_are_small_and_learn():
+    config = TokenizerConfig.tiny(semantic_slots=2, semantic_width=4)
+    targets = made_up(48, 2048)
+    torch.manual_seed(0)
+    heads = VisualHeads(config, targets).train()
+    whole = sum(tensor.numel() for tensor in heads.state_dict().values())
+    assert whole < 2048 * 513 + 5 * MOST_COMPONENTS**2 + 1_000_000
+    optimizer = torch.optim.AdamW(heads.parameters())
+    points, latents = torch.randn(48, 2, 4), torch.randn(48, 2, 6)
+    terms = heads(points, latents, targets)
+    sum(terms.values()).backward()
+    optimizer.step()
+    after = [*heads(points, latents, targets).values(), heads.surprise(points, targets)]
+    assert all(torch.isfinite(term) for term in [*terms.values(), *after])
+
+
+def test_chunks_that_nobody_saw_tell_a_wide_teacher_nothing():
+    config = TokenizerConfig.tiny(semantic_slots=2, semantic_width=4)
+    targets = made_up(48, 600)
+    targets.seen[40:] = targets.followed[36:] = False
+    heads = VisualHeads(config, targets).eval()
+    points, latents = torch.randn(48, 2, 4), torch.randn(48, 2, 6)
+    terms = heads(points, latents, targets)
+    for features, known in ((targets.first, targets.seen), (targets.following, targets.followed)):
+        features[~known] = 0
+    other = heads(points, latents, targets)
+    assert all(torch.equal(terms[name], other[name]) for name in terms)
+
+
+def test_teachers_of_usual_width_are_whitened_in_all_their_components():
+    """A frame's width decides: a pair's may be beyond what is narrowed."""
+    config = TokenizerConfig.tiny(semantic_slots=2, semantic_width=4)
+    targets = made_up(40, 300)
+    heads = VisualHeads(config, targets)
+    assert not any(name.startswith("narrowing") for name in heads.state_dict())
+    pair = torch.cat([targets.first, targets.last], dim=1)
+    centred = (pair - pair.mean(0)).double()
+    energies, vectors = torch.linalg.eigh(centred.T @ centred / len(pair))
+    spread = energies.clamp(min=0).sqrt()
+    expected = (vectors / spread.clamp(min=LEAST_SPREAD * spread.max().item())).float()
+    assert torch.equal(heads.alignment.pair_teacher.components, expected)
+    assert heads.scale.mean.shape == (300,)
 
 
 def test_a_run_killed_before_its_first_checkpoint_goes_on_to_the_same_bits(fit_seen):

@@ -16,10 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tokenizer_training.features.components import principal_components
 from tokenizer_training.features.teacher import Frames, TeacherCard
-
-TINY = 1e-10
-"""Components whose share of the variance is below this are rounding errors, and left out."""
 
 
 @dataclass(frozen=True)
@@ -105,29 +103,3 @@ def shrink(frames: np.ndarray, side: int) -> Tensor:
     """[N, H, W, 3] uint8 -> [N, 3 side^2] float32 in [0, 1], averaged over areas."""
     pictures = torch.from_numpy(frames).float().permute(0, 3, 1, 2)
     return F.adaptive_avg_pool2d(pictures, side).flatten(1) / 255
-
-
-def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean and leading directions of samples, scaled to a total variance of 1.
-
-    Args:
-        samples: [N, P].
-        count: W, directions wanted.
-
-    Returns:
-        [P] and [P, W], float32. Directions that the samples do not have are 0. The sign is such
-        that the largest entry of a direction is positive: equal samples give equal features.
-    """
-    mean = samples.double().mean(0)
-    centred = samples.double() - mean
-    by_samples = len(centred) < centred.shape[1]
-    gram = centred @ centred.mT if by_samples else centred.mT @ centred
-    energy, vectors = torch.linalg.eigh(gram / len(centred))
-    energy, vectors = energy.flip(0)[:count], vectors.flip(1)[:, :count]
-    real = energy > TINY * energy.sum().clamp_min(TINY)
-    energy, vectors = energy[real], vectors[:, real]
-    if by_samples:
-        vectors = centred.mT @ vectors / (energy * len(centred)).sqrt()
-    vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
-    scaled = vectors / energy.sum().sqrt() if len(energy) else vectors
-    return mean.float(), F.pad(scaled, (0, count - len(energy))).float()

@@ -128,6 +128,43 @@ def test_probes_are_fitted_on_training_episodes_and_asked_on_the_others(place):
     assert (training.following - training.first == [0, data.horizon]).all()
 
 
+class Wide(Spy):
+    """Wide features, a few numbers of which the frame decides; other ones on held-out episodes."""
+
+    def __init__(self, dataset, held_out, factor: float) -> None:
+        lengths = [dataset.reader.episode_length(i) for i in range(dataset.reader.num_episodes)]
+        self.lengths, self.held_out, self.factor = np.array(lengths), held_out, factor
+        self.directions = torch.randn(3, 600, generator=torch.Generator().manual_seed(0))
+
+    def lookup(self, episodes, frames):
+        told = np.stack([np.sin(episodes + frames / k) for k in (3, 7, 11)], axis=1)
+        told[np.isin(episodes, self.held_out)] *= self.factor
+        known = torch.from_numpy(frames < self.lengths[episodes])
+        features = 4 + torch.from_numpy(told).float() @ self.directions
+        return features * known[:, None], known
+
+
+def test_wide_features_are_narrowed_to_what_leads_in_training_windows(place):
+    dataset = RobotDataset.open(place / "arm")
+    data = load_eval_set(dataset, None, {})
+    wide = Wide(dataset, data.split.held_out, 1.0)
+    loaded = seen.load(data, dataset, wide, seeds=1)
+    changed = Wide(dataset, data.split.held_out, -3.0)
+    other = seen.load(data, dataset, changed, seeds=1)
+    training, held_out = loaded.training, loaded.held_out
+    for part in (training, held_out):
+        assert part.first.shape == part.last.shape == part.following.shape == (len(part), 512)
+        assert part.first.dtype == np.float32 and part.pictures.shape == (len(part), 1024)
+    for name in ("first", "last", "following"):
+        np.testing.assert_array_equal(getattr(training, name), getattr(other.training, name))
+    assert not np.allclose(held_out.first, other.held_out.first)
+    assert not training.followed.all() and not training.following[~training.followed].any()
+    change = wide.lookup(held_out.episode, held_out.start + data.horizon - 1)[0]
+    change -= wide.lookup(held_out.episode, held_out.start)[0]
+    distance = np.linalg.norm(held_out.last - held_out.first, axis=1)
+    np.testing.assert_allclose(distance, change.norm(dim=1), rtol=1e-3, atol=1e-3)
+
+
 def test_a_dataset_needs_exactly_one_cache_with_its_features(place):
     cache = FeatureCache.open(place / "cache")
     assert seen.cache_of([cache], "arm").name == "arm"

@@ -8,12 +8,7 @@ import torch
 
 from tests.tokenizer_training.features.conftest import HEAD, LENGTHS, WRIST, write
 from tokenizer_training.features.pictures import Pictures
-from tokenizer_training.features.pixels import (
-    PixelSettings,
-    PixelTeacher,
-    principal_components,
-    shrink,
-)
+from tokenizer_training.features.pixels import PixelSettings, PixelTeacher, shrink
 
 
 def test_shrinking_averages_over_areas():
@@ -21,30 +16,6 @@ def test_shrinking_averages_over_areas():
     frames = generator.integers(0, 256, (2, 12, 20, 3), dtype=np.uint8)
     blocks = frames.reshape(2, 4, 3, 4, 5, 3).mean((2, 4)) / 255
     assert np.allclose(shrink(frames, 4).unflatten(1, (3, 4, 4)).permute(0, 2, 3, 1), blocks)
-
-
-@pytest.mark.parametrize("samples", [40, 400])
-def test_components_are_those_of_an_exact_decomposition(samples):
-    """Whether there are more samples than pixels or fewer."""
-    data = torch.randn(samples, 100, generator=torch.Generator().manual_seed(0))
-    data *= torch.linspace(3, 0.1, 100)
-    mean, components = principal_components(data, 5)
-    seen = (data - mean) @ components
-    assert seen.var(0, correction=0).sum() == pytest.approx(1, abs=1e-4)
-    _, energy, directions = torch.linalg.svd(data - data.mean(0), full_matrices=False)
-    expected = (
-        (data - data.mean(0)) @ directions[:5].T / (energy[:5].square().sum() / samples) ** 0.5
-    )
-    assert torch.allclose(seen.abs(), expected.abs(), atol=1e-3)
-
-
-def test_what_pictures_do_not_have_is_zero():
-    """Two moments have one direction; a camera that shows the same all the time has none."""
-    two = torch.randn(2, 30, generator=torch.Generator().manual_seed(0))
-    mean, components = principal_components(two, 4)
-    seen = (two - mean) @ components
-    assert seen[:, 1:].eq(0).all() and torch.allclose(seen[:, 0].abs(), torch.ones(2), atol=1e-5)
-    assert principal_components(torch.ones(9, 30), 4)[1].eq(0).all()
 
 
 def test_every_camera_has_its_own_transform(pictures, pixels):
