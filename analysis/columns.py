@@ -81,9 +81,7 @@ COLUMNS = (
     BITS,
     MSE,
     RATIO,
-    Column(
-        "yardstick_ratio", "vs Gauss", _ratio, "MSE over the yardstick's at those bits"
-    ),
+    Column("yardstick_ratio", "vs Gauss", _ratio, "MSE over the yardstick's at those bits"),
     Column("token_ratio", "tokens vs FAST", _ratio, "mean tokens over FAST's mean at the same MSE"),
     Column("ar_bits", "AR bits", lambda v: f"{v:.0f}", "bits that a small causal model needs"),
     Column("ar_ratio", "AR vs FAST", _ratio, "those bits over FAST's at the same MSE"),
