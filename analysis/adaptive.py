@@ -43,7 +43,7 @@ class AdaptiveCodec:
     def cut(self, best: BestCodes) -> np.ndarray:
         """[N, L] the fewest tokens that are within the tolerance, and an end token after them."""
         lengths = shortest(best.errors, self.tolerance)
-        tokens = self.base.of_length(best.codes, lengths)
+        tokens = self.base.of_length(best, lengths)
         position = np.arange(tokens.shape[1])
         return np.where(position == lengths[:, None], self._end(tokens.shape[1]), tokens)
 

@@ -15,7 +15,7 @@ import torch
 
 from analysis.codecs import ABSENT, Decoded
 from analysis.evalset import Batch, EvalSet
-from rvq_action.adaptive_length.adaptive import BEAM, ladder_of
+from rvq_action.adaptive_length.adaptive import BEAM, choose, ladders_of
 from rvq_action.adaptive_length.search import CodeLadder
 from rvq_action.chunk import ActionChunk
 from rvq_action.playback import Playback
@@ -33,11 +33,13 @@ class BestCodes:
     """The best codes of every number of tokens.
 
     Attributes:
-        codes: [N, S, K+1, K], see `CodeLadder`.
-        errors: [N, L+1] their mean squared error in the model's own space.
+        codes: [N, R, S, K+1, K], those of the ladders to choose from, see `CodeLadder`.
+        ladder: [N, L+1], which of the R decodes nearest.
+        errors: [N, L+1], its mean squared error in the model's own space.
     """
 
     codes: np.ndarray
+    ladder: np.ndarray
     errors: np.ndarray
 
 
@@ -135,26 +137,29 @@ class RvqCodec:
     def best(self, batch: Batch) -> BestCodes:
         """What `ActionTokenizer.encode(tolerance=...)` chooses from."""
         parts = [self._best(batch.take(part)) for part in _slices(len(batch))]
-        codes, errors = zip(*parts, strict=True)
-        return BestCodes(np.concatenate(codes), np.concatenate(errors))
+        return BestCodes(*map(np.concatenate, zip(*parts, strict=True)))
 
     @torch.inference_mode()
-    def _best(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    def _best(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         playback = self._playback(batch)
         place = self._vocabulary.from_order(torch.arange(self.length))
-        ladder = ladder_of(playback, place, BEAM, self.length)
+        ladders = ladders_of(playback, place, BEAM, self.length)
         rows = torch.arange(len(batch))
-        errors = [
-            playback.mse(ladder.of_length(torch.full_like(rows, length), rows), rows).numpy()
-            for length in range(self.length + 1)
-        ]
-        return ladder.codes.to(torch.int32).numpy(), np.stack(errors, axis=1)
+        lengths = [torch.full_like(rows, length) for length in range(self.length + 1)]
+        chosen = [choose(playback, ladders, length, rows) for length in lengths]
+        codes = torch.stack([ladder.codes.to(torch.int32) for ladder in ladders], dim=1)
+        ladder = torch.stack([choice.ladder for choice in chosen], dim=1)
+        errors = torch.stack([choice.mse for choice in chosen], dim=1)
+        return codes.numpy(), ladder.numpy(), errors.numpy()
 
-    def of_length(self, codes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """[N, L] token ids of best codes [N, S, K+1, K] with so many tokens [N], absent -1."""
+    def of_length(self, best: BestCodes, lengths: np.ndarray) -> np.ndarray:
+        """[N, L] token ids of the best codes with so many tokens [N], absent -1."""
         place = self._vocabulary.from_order(torch.arange(self.length))
-        chosen = CodeLadder(torch.from_numpy(codes), place).of_length(
-            torch.from_numpy(lengths), torch.arange(len(codes))
+        chunks, several = best.codes.shape[:2]
+        rows = np.arange(chunks) * several + best.ladder[np.arange(chunks), lengths]
+        flat = torch.from_numpy(best.codes.reshape(-1, *best.codes.shape[2:]))
+        chosen = CodeLadder(flat, place).of_length(
+            torch.from_numpy(lengths), torch.from_numpy(rows)
         )
         return chosen.long().numpy()[:, self._slots, self._levels]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
 from typing import Any
@@ -19,6 +19,7 @@ from rvq_action.adaptive_length.tolerance import (
     read_tolerance,
 )
 from rvq_action.blocks import Condition
+from rvq_action.branching import may_look
 from rvq_action.chunk import ActionChunk
 from rvq_action.embodiment import Embodiment, ModelInput
 from rvq_action.layout import ROTATION_UNIT, ActionLayout
@@ -86,8 +87,11 @@ def decode_frames(
         condition: What the networks may know, and whose linear path it is.
         anchor: Physical proprio [B, D] and its bool mask, or None twice.
     """
-    frames = model.decode(codes, horizon, condition)
     empty = (codes == ABSENT).flatten(1).all(-1)
+    if may_look(codes) and bool(empty.all()):
+        blank = condition.duration.new_empty(len(codes), horizon, model.config.width)
+        return known.rest.like(blank, *anchor)
+    frames = model.decode(codes, horizon, condition)
     return torch.where(empty[:, None, None], known.rest.like(frames, *anchor), frames)
 
 
@@ -109,37 +113,54 @@ class Playback:
     given: ModelInput
     relative: bool
 
+    def rows(self, rows: Tensor) -> Playback:
+        """That of some chunks, int64 [n]."""
+        return replace(self, chunk=self.chunk.rows(rows), given=self.given.rows(rows))
+
     def fidelity(self, codes: Tensor) -> Fidelity:
         """Of codes int64 [B, S, K]."""
         rows = torch.arange(len(codes), device=codes.device)
         groups = [group for group, unit in group_units(self.known.layout).items() if unit]
-        tokens = (codes != ABSENT).flatten(1).sum(-1)
-        largest = self.largest(codes, rows, groups)
-        return Fidelity(tokens, self.mse(codes, rows), largest, self.known.layout)
+        tokens, frames = (codes != ABSENT).flatten(1).sum(-1), self._frames(codes, rows)
+        largest = self._largest(frames, rows, groups)
+        return Fidelity(tokens, self._mse(frames, rows), largest, self.known.layout)
 
-    def within(self, tolerance: Tolerance, codes: Tensor, rows: Tensor) -> Tensor:
-        """bool [n], whether codes [n, S, K] of some chunks keep a tolerance."""
-        if tolerance.mse is not None:
-            return holds(tolerance, self.mse(codes, rows), {})
-        return holds(tolerance, None, self.largest(codes, rows, tolerance.largest))
-
-    def mse(self, codes: Tensor, rows: Tensor) -> Tensor:
-        """[n] mean squared error in model space of codes [n, S, K].
+    def judge(
+        self, tolerance: Tolerance | None, codes: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Whether codes keep a tolerance, bool [n], and their error as `mse` tells it, [n].
 
         Args:
-            codes: Absent = -1.
+            tolerance: None where any error will do.
+            codes: int64 [n, S, K], absent = -1.
             rows: int64 [n], the chunks that they are of.
         """
+        frames = self._frames(codes, rows)
+        mse = self._mse(frames, rows)
+        if tolerance is None:
+            return torch.ones_like(mse).bool(), mse
+        largest = self._largest(frames, rows, tolerance.largest)
+        return holds(tolerance, mse, largest), mse
+
+    def mse(self, codes: Tensor, rows: Tensor) -> Tensor:
+        """[n] mean squared error in model space of codes [n, S, K]; arguments as for `judge`."""
+        return self._mse(self._frames(codes, rows), rows)
+
+    def _mse(self, frames: Tensor, rows: Tensor) -> Tensor:
+        """[n] mean squared error in model space of decoded frames [n, T, D_model]."""
         known, width = self.known, self.known.layout.width
-        kept = known.from_model(self._frames(codes, rows), None, True, self.chunk.fps)
+        kept = known.from_model(frames, None, True, self.chunk.fps)
         error = known.actions.normalize(kept) - self.given.x[rows, :, :width]
         return masked_mean_per_chunk(error.square(), self.given.mask[rows, :, :width])
 
-    def largest(self, codes: Tensor, rows: Tensor, groups: Iterable[str]) -> dict[str, Tensor]:
-        """[n] largest error by channel group; arguments as for `mse`."""
+    def _largest(
+        self, frames: Tensor, rows: Tensor, groups: Collection[str]
+    ) -> dict[str, Tensor]:
+        """[n] largest error by channel group; the others as for `_mse`."""
+        if not groups:
+            return {}
         layout = self.known.layout
         anchor = None if self.chunk.anchor is None else self.chunk.anchor[rows]
-        frames = self._frames(codes, rows)
         decoded = self.known.from_model(frames, anchor, self.relative, self.chunk.fps)
         recorded, real = self.chunk.actions[rows], self.given.mask[rows]
         errors = {}

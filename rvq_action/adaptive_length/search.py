@@ -3,16 +3,19 @@
 Choosing the nearest code at every level makes every prefix good, but n tokens that are chosen
 together say more than the first n of those: a beam search keeps the best few candidates of each
 slot from level to level. Since slots are independent of one another, one pass gives the best code
-of each slot at every depth, and with it the best code of every number of tokens.
+of each slot at every depth, and with it the best code of every number of tokens. What is best is
+said by the distance to the latents; `adaptive` says where decoding sees it otherwise.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from rvq_action.codebook_tables import BLOCK, BLOCKWISE_FROM, CodebookTables
 from rvq_action.quantizer import SlotResidualVQ
 from rvq_action.semantic import LEVEL
 from rvq_action.vocabulary import ABSENT
@@ -45,6 +48,11 @@ class CodeLadder:
         return self.codes[rows[:, None], slots, depth]
 
 
+def deepest(place: Tensor, length: int) -> int:
+    """Levels that the first `length` codes reach, by the position [S, K] of each."""
+    return int((place < length).sum(-1).max())
+
+
 def climb(
     quantizer: SlotResidualVQ, latents: Tensor, place: Tensor, beam: int, most: int
 ) -> CodeLadder:
@@ -57,63 +65,116 @@ def climb(
         beam: Candidates per slot and level; 1 takes the nearest code at every level.
         most: Tokens beyond which nobody will ask.
     """
-    config = quantizer.config
-    if beam == 1:
-        greedy = quantizer.encode(latents)
-        tables = [_table([greedy[..., :k] for k in range(config.num_quantizers + 1)])]
-    else:
-        slots = latents.shape[1]
-        books = quantizer.codebooks[: int((place < most).sum(-1).max()), :slots]
-        rows = max(1, SCORES // (slots * config.codebook_size * beam))
-        parts = latents.float().split(rows)
-        tables = [_search(books, part, beam, config.semantic_slots) for part in parts]
-    table = torch.cat(tables)
-    depth = config.num_quantizers + 1 - table.shape[2], config.num_quantizers - table.shape[3]
-    table = torch.nn.functional.pad(table, (0, depth[1], 0, depth[0]), value=ABSENT)
-    return CodeLadder(table, place.to(table.device))
+    search = Search.of(quantizer, latents, beam)
+    while search.level < deepest(place, most):
+        search = search.deeper()
+    return search.ladder(place)
 
 
-def _search(books: Tensor, latents: Tensor, beam: int, semantic_slots: int) -> Tensor:
-    """Codebooks [K, S, V, C] and latents [B, S, C] -> best codes [B, S, K+1, K]."""
-    slots, size = books.shape[1:3]
-    residual = latents[:, :, None]
-    paths = torch.empty(*residual.shape[:3], 0, dtype=torch.int64, device=latents.device)
-    best = [paths[:, :, 0]]
-    for level, book in enumerate(books):
-        distance = _distances(book, residual)
-        if level == LEVEL + 1:
-            # A semantic code is not traded against the motion that the levels below it code.
-            distance[:, :semantic_slots, 1:] = torch.inf
-        width = min(beam, distance.shape[2] * size)
-        chosen = distance.flatten(2).topk(width, largest=False).indices
-        parent, code = chosen // size, chosen % size
-        vectors = book[torch.arange(slots, device=code.device)[:, None], code]
-        residual = _of(residual, parent) - vectors
-        paths = torch.cat([_of(paths, parent), code[..., None]], dim=-1)
-        best.append(paths[:, :, 0])
-    return _table(best)
+@dataclass(frozen=True)
+class Search:
+    """A search for codes that has come to some level.
+
+    Attributes:
+        tables: The codebooks.
+        semantic_slots: Slots whose first code is not traded against the motion below it.
+        beam: Candidates per slot and level.
+        paths: int64 [B, S, w, k], the codes of the candidates, the nearest first.
+        rest: [B, S, w, C], what they leave of the latents.
+        best: int64 [B, S, j] for j = 0..k, the nearest candidate at each level.
+    """
+
+    tables: CodebookTables
+    semantic_slots: int
+    beam: int
+    paths: Tensor
+    rest: Tensor
+    best: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, quantizer: SlotResidualVQ, latents: Tensor, beam: int) -> Search:
+        """Before its first level, of latents [B, S, C]."""
+        tables, rest = quantizer.tables.of_slots(latents.shape[1]), latents.float()[:, :, None]
+        none = torch.empty(*rest.shape[:3], 0, dtype=torch.int64, device=rest.device)
+        return cls(tables, quantizer.config.semantic_slots, beam, none, rest, (none[:, :, 0],))
+
+    @property
+    def level(self) -> int:
+        """k, how many levels are done."""
+        return len(self.best) - 1
+
+    def rows(self, rows: Tensor) -> Search:
+        """That of some chunks, int64 [n]."""
+        best = tuple(codes[rows] for codes in self.best)
+        return replace(self, paths=self.paths[rows], rest=self.rest[rows], best=best)
+
+    def nearest(self) -> Search:
+        """That which has always taken the nearest code; only until the first level is done."""
+        assert self.level <= 1
+        return replace(self, beam=1, paths=self.paths[:, :, :1], rest=self.rest[:, :, :1])
+
+    def deeper(self) -> Search:
+        """The same, one level further."""
+        parts = [self._step(*part) for part in self._parts()]
+        paths, rest = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        return replace(self, paths=paths, rest=rest, best=(*self.best, paths[:, :, 0]))
+
+    def ladder(self, place: Tensor) -> CodeLadder:
+        """What was found; codes of deeper levels are absent. Place: int64 [S, K]."""
+        levels = place.shape[1]
+        shape = (*self.best[0].shape[:2], levels + 1, levels)
+        table = torch.full(shape, ABSENT, dtype=torch.int64, device=self.rest.device)
+        for depth, codes in enumerate(self.best):
+            table[:, :, depth, :depth] = codes
+        return CodeLadder(table, place.to(table.device))
+
+    def _parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Paths and rests of as many chunks as are looked at together."""
+        scores = self.rest.shape[1] * self.rest.shape[2] * self.tables.columns.shape[-1]
+        count = max(1, SCORES // scores)
+        return zip(self.paths.split(count), self.rest.split(count), strict=True)
+
+    def _step(self, paths: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+        """One level for some chunks: longer paths [B, S, W, k+1] and new rests [B, S, W, C]."""
+        columns, norms = self.tables.columns[self.level], self.tables.half_norms[self.level]
+        batch, slots, width, latents = rest.shape
+        flat = rest.transpose(0, 1).reshape(slots, batch * width, latents)
+        with torch.autocast(rest.device.type, enabled=False):
+            scores = torch.baddbmm(norms, flat, columns, alpha=-1).unflatten(1, (batch, width))
+        # Half the squared distance but for what candidates of one parent share.
+        shared = rest.square().sum(-1).transpose(0, 1) / 2
+        if self.level == LEVEL + 1:
+            shared[: self.semantic_slots, :, 1:] = torch.inf
+        chosen = _smallest(scores, shared if width > 1 else None, self.beam).transpose(0, 1)
+        parent, code = chosen // scores.shape[-1], chosen % scores.shape[-1]
+        vectors = self.tables.vectors[code + self.tables.first[:, self.level, None]]
+        longer = torch.cat([_of(paths, parent), code[..., None]], dim=-1)
+        return longer, _of(rest, parent) - vectors
 
 
-def _distances(book: Tensor, residual: Tensor) -> Tensor:
-    """Half the squared distance of residuals [B, S, w, C] to codes [S, V, C]: [B, S, w, V]."""
-    batch, slots, width, latents = residual.shape
-    flat = residual.transpose(0, 1).reshape(slots, batch * width, latents)
-    half_norm = book.square().sum(-1)[:, None] / 2
-    distance = torch.baddbmm(half_norm, flat, book.mT, alpha=-1)
-    distance = distance + flat.square().sum(-1, keepdim=True) / 2
-    return distance.unflatten(1, (batch, width)).transpose(0, 1)
+def _smallest(scores: Tensor, shared: Tensor | None, count: int) -> Tensor:
+    """Where the smallest of scores [S, B, w, V] + shared [S, B, w] are: int64 [S, B, W] in w·V.
+
+    The smallest numbers lie in the blocks with the smallest minima, so only these are sorted.
+    """
+    size = scores.shape[-1]
+    block = BLOCK if size >= BLOCKWISE_FROM and size % BLOCK == 0 else 1
+    blocks = scores.unflatten(-1, (-1, block))
+    least = blocks.amin(-1) if block > 1 else scores
+    if shared is not None:
+        least = least + shared[..., None]
+    least, blocks = least.flatten(2), blocks.flatten(2, 3)
+    kept = least.topk(min(count, least.shape[-1]), largest=False).indices
+    if block == 1:
+        return kept
+    within = blocks.take_along_dim(kept[..., None], dim=2)
+    if shared is not None:
+        parent = kept // (size // block)
+        within = within + shared.take_along_dim(parent, dim=2)[..., None]
+    chosen = within.flatten(2).topk(count, largest=False).indices
+    return kept.take_along_dim(chosen // block, dim=2) * block + chosen % block
 
 
 def _of(values: Tensor, parent: Tensor) -> Tensor:
     """Values [B, S, w, n] of the candidates that others [B, S, W] go on from."""
     return values.gather(2, parent[..., None].expand(*parent.shape, values.shape[-1]))
-
-
-def _table(best: list[Tensor]) -> Tensor:
-    """Codes [B, S, k] for k = 0..K -> [B, S, K+1, K]."""
-    deepest = best[-1].shape[-1]
-    padded = [
-        torch.nn.functional.pad(codes, (0, deepest - codes.shape[-1]), value=ABSENT)
-        for codes in best
-    ]
-    return torch.stack(padded, dim=2)
