@@ -33,6 +33,8 @@ class Condition:
         embodiment: int64 [B], 0 = none.
         duration: [B] seconds covered by the chunk.
         path: Whose linear path the chunks take, which nothing withholds.
+        heard: What the decoder's network makes of all this, [B, n] each, where many codes are to be
+            decoded under one condition (`Decoder.hear`); empty where it is still to be asked.
     """
 
     anchor: Tensor | None
@@ -40,12 +42,14 @@ class Condition:
     embodiment: Tensor
     duration: Tensor
     path: int = 0
+    heard: tuple[Tensor, ...] = ()
 
     def rows(self, rows: Tensor) -> Condition:
         """The condition of some chunks of the batch, int64 [n]."""
         anchor = None if self.anchor is None else self.anchor[rows]
         mask = None if self.anchor_mask is None else self.anchor_mask[rows]
-        return Condition(anchor, mask, self.embodiment[rows], self.duration[rows], self.path)
+        heard = tuple(tensor[rows] for tensor in self.heard)
+        return Condition(anchor, mask, self.embodiment[rows], self.duration[rows], self.path, heard)
 
 
 class ConditionEmbedding(nn.Module):
@@ -81,8 +85,8 @@ class ConditionedBlock(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        scale, shift = self.modulation(condition).chunk(2, dim=-1)
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        scale, shift = modulation.chunk(2, dim=-1)
         return x + self.mlp(self.norm(x) * (1 + scale) + shift)
 
 
@@ -126,8 +130,16 @@ class ResidualNetwork(nn.Module):
         self._silent.forget()
         return super().train(mode)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        hidden = self.enter(x) + condition
-        for block in self.blocks:
-            hidden = block(self.dropout(hidden), condition)
+    def hear(self, condition: Tensor) -> tuple[Tensor, ...]:
+        """The condition [B, H], and what each block makes of it, [B, 2H]."""
+        return (condition, *(block.modulation(condition) for block in self.blocks))
+
+    def say(self, x: Tensor, heard: tuple[Tensor, ...]) -> Tensor:
+        """[B, in] under what was heard -> [B, out]."""
+        hidden = self.enter(x) + heard[0]
+        for block, modulation in zip(self.blocks, heard[1:], strict=True):
+            hidden = block(self.dropout(hidden), modulation)
         return self.leave(hidden)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        return self.say(x, self.hear(condition))

@@ -7,6 +7,7 @@ which share of each slot's codes is there, so that one decoder serves every pref
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -77,9 +78,17 @@ class Decoder(nn.Module):
         latents = pad(quantized, (0, 0, 0, empty)).flatten(1) / self.latent_scale[path]
         whole = pad(present, (0, 0, 0, empty))
         seen = torch.cat([latents, whole.flatten(1).to(latents)], dim=-1)
-        step = self.network(seen, self.condition(condition))
+        step = self.network.say(seen, condition.heard or self._heard(condition))
         said = step * self._expected_error(whole, path)
         return said[:, : quantized.shape[1] * quantized.shape[2]]
+
+    def hear(self, condition: Condition) -> Condition:
+        """The same condition, heard once for all codes that are decoded under it."""
+        return replace(condition, heard=self._heard(condition)) if self.listens else condition
+
+    def _heard(self, condition: Condition) -> tuple[Tensor, ...]:
+        assert self.network is not None
+        return self.network.hear(self.condition(condition))
 
     def _to_frames(self, latents: Tensor, horizon: int, path: int) -> Tensor:
         """The linear path, [B, s·C] -> [B, T, D]: one map for both of its steps, once known."""

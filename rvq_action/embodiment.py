@@ -17,6 +17,7 @@ from rvq_action.blocks import Condition, full_precision
 from rvq_action.bounds.rest import Rest
 from rvq_action.bounds.start_range import StartRange
 from rvq_action.bounds.training_range import TrainingRange
+from rvq_action.branching import may_look
 from rvq_action.chunk import ActionChunk
 from rvq_action.layout import ActionLayout
 from rvq_action.normalize import Normalizer
@@ -233,6 +234,25 @@ class Embodiment:
         physical = self.actions.denormalize(x[..., : self.layout.width])
         return self.to_physical(physical, anchor, relative, fps, sets_off)
 
+    def kept(self, x: Tensor, fps: float | None = None) -> Tensor:
+        """What `from_model` leaves of chunks, still in model space: [B, T, D_model] -> [B, T, D].
+
+        Where no rotation is to be kept one, that is a clamp but for chunks that set off elsewhere.
+        """
+        x = x[..., : self.layout.width]
+        if self.range.rotations or not may_look(x):
+            return self.actions.normalize(self.from_model(x, None, True, fps))
+        inside, first = self.actions.clamp(x), self.start.first
+        if first is not None and self._shows_first(fps):
+            start = self.actions.denormalize(x[:, 0])
+            moved = (~first.contains(start)).any(-1).nonzero().squeeze(-1)
+            inside[moved] = self.actions.normalize(self.from_model(x[moved], None, True, fps))
+        return inside
+
+    def _shows_first(self, fps: float | None) -> bool:
+        """Whether a first frame lies no further ahead than those of training."""
+        return fps is None or fps >= self.fps * (1 - RATE_TOLERANCE)
+
     def to_physical(
         self,
         motion: Tensor,
@@ -244,7 +264,7 @@ class Embodiment:
         """The second half of `from_model`: a relative motion [B, T, D] kept in range, absolute."""
         with full_precision(motion):
             inside = self.range.clamp(motion)
-            if sets_off and (fps is None or fps >= self.fps * (1 - RATE_TOLERANCE)):
+            if sets_off and self._shows_first(fps):
                 inside = self.start.join(inside)
             mask = None if self.is_whole else self.valid.to(motion.device).expand_as(inside)
             if not relative:

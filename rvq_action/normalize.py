@@ -70,5 +70,8 @@ class Normalizer:
 
     def denormalize(self, x: Tensor) -> Tensor:
         """Inverse of `normalize`, kept within the training range so that it stays finite."""
-        inside = torch.clamp(x, self.lowest.to(x), self.highest.to(x))
-        return torch.addcmul(self.middle.to(x), expand(inside), self.scale.to(x))
+        return torch.addcmul(self.middle.to(x), expand(self.clamp(x)), self.scale.to(x))
+
+    def clamp(self, x: Tensor) -> Tensor:
+        """[..., D] in model space, kept within the training range."""
+        return torch.clamp(x, self.lowest.to(x), self.highest.to(x))

@@ -117,6 +117,11 @@ class Playback:
         """That of some chunks, int64 [n]."""
         return replace(self, chunk=self.chunk.rows(rows), given=self.given.rows(rows))
 
+    def heard(self) -> Playback:
+        """The same, for decoding many codes of each chunk."""
+        condition = self.model.decoder.hear(self.given.condition)
+        return replace(self, given=replace(self.given, condition=condition))
+
     def fidelity(self, codes: Tensor) -> Fidelity:
         """Of codes int64 [B, S, K]."""
         rows = torch.arange(len(codes), device=codes.device)
@@ -148,9 +153,8 @@ class Playback:
 
     def _mse(self, frames: Tensor, rows: Tensor) -> Tensor:
         """[n] mean squared error in model space of decoded frames [n, T, D_model]."""
-        known, width = self.known, self.known.layout.width
-        kept = known.from_model(frames, None, True, self.chunk.fps)
-        error = known.actions.normalize(kept) - self.given.x[rows, :, :width]
+        width = self.known.layout.width
+        error = self.known.kept(frames, self.chunk.fps) - self.given.x[rows, :, :width]
         return masked_mean_per_chunk(error.square(), self.given.mask[rows, :, :width])
 
     def _largest(

@@ -22,7 +22,7 @@ from rvq_action.vocabulary import ABSENT
 
 BEAM = 4
 """Candidates per slot and level where tokens are limited: twice as many gain little more."""
-PASS = 512
+PASS = 256
 """Codes decoded at a time: many lengths of few chunks, or few lengths of many."""
 SLAB = 2048
 """Chunks searched at a time."""
@@ -91,7 +91,7 @@ def _emit(playback: Playback, limits: Limits, place: Tensor) -> tuple[Tensor, Te
     """The same for as many chunks as are searched at a time."""
     if limits.tolerance is not None:
         searches = [_search(playback, limits.beam)]
-        return _shortest(searches, playback, limits.tolerance, limits.max_tokens, place)
+        return _shortest(searches, playback.heard(), limits.tolerance, limits.max_tokens, place)
     ladders = ladders_of(playback, place, limits.beam, limits.max_tokens)
     rows = torch.arange(len(playback.chunk), device=place.device)
     lengths, reached = torch.full_like(rows, limits.max_tokens), torch.ones_like(rows).bool()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from rvq_action.codebook_tables import BLOCK, BLOCKWISE_FROM, CodebookTables
+from rvq_action.codebook_tables import BLOCK, BLOCKWISE_FROM, CodebookTables, nearest
 from rvq_action.quantizer import SlotResidualVQ
 from rvq_action.semantic import LEVEL
 from rvq_action.vocabulary import ABSENT
@@ -137,6 +137,10 @@ class Search:
     def _step(self, paths: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
         """One level for some chunks: longer paths [B, S, W, k+1] and new rests [B, S, W, C]."""
         columns, norms = self.tables.columns[self.level], self.tables.half_norms[self.level]
+        if self.beam == 1:
+            code = nearest(rest[:, :, 0], columns, norms)[:, :, None]
+            vectors = self.tables.lookup(self.level, code[..., 0])[:, :, None]
+            return torch.cat([paths, code[..., None]], dim=-1), rest - vectors
         batch, slots, width, latents = rest.shape
         flat = rest.transpose(0, 1).reshape(slots, batch * width, latents)
         with torch.autocast(rest.device.type, enabled=False):

@@ -12,9 +12,11 @@ import torch
 
 from rvq_action import ActionChunk, ActionLayout, ActionTokenizer, ToleranceWarning
 from rvq_action.adaptive_length import adaptive
-from rvq_action.adaptive_length.search import CodeLadder
+from rvq_action.adaptive_length.search import Search
 from rvq_action.adaptive_length.tolerance import Tolerance, read_tolerance
+from rvq_action.config import TokenizerConfig
 from rvq_action.layout import Channel, DeltaRule, joint_space
+from rvq_action.quantizer import SlotResidualVQ
 from rvq_action.rotation import rot6d_to_matrix
 from tests.rvq_action.robots import ARM, RECIPE, arm_chunk, fit, wall_chunk
 
@@ -234,22 +236,27 @@ class TestRest:
 class Steps:
     """Stands in for `Playback`: says by chunk and number of tokens whether that is enough."""
 
-    def __init__(self, enough: list[list[int]]) -> None:
-        self.enough = torch.tensor(enough).bool()
+    def __init__(self, enough: torch.Tensor) -> None:
+        self.enough = self.chunk = enough
 
-    def within(self, tolerance, codes, rows):
-        return self.enough[rows, counts(codes)]
+    def judge(self, tolerance, codes, rows):
+        return self.enough[rows, counts(codes)], torch.zeros(len(rows))
+
+    def rows(self, rows):
+        return Steps(self.enough[rows])
 
 
 @pytest.mark.parametrize("at_a_time", [1, 3, 4096])
 def test_the_first_length_that_is_enough_is_found_whatever_comes_after(monkeypatch, at_a_time):
     monkeypatch.setattr(adaptive, "PASS", at_a_time)
     enough = [[0, 0, 1, 0, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 1, 1, 1, 1]]
-    place = torch.arange(4).view(2, 2).T
-    table = torch.stack([torch.tensor([[-1, -1], [5, -1], [5, 5]])] * 2).expand(5, 2, 3, 2)
-    found = adaptive._shortest(CodeLadder(table, place), Steps(enough), Tolerance(1.0, {}), 4)
-    assert found[0].tolist() == [2, 0, 4, 4, 1]
-    assert found[1].tolist() == [True, True, True, False, True]
+    quantizer = SlotResidualVQ(TokenizerConfig.tiny(num_slots=2, num_quantizers=2))
+    latents = torch.randn(5, 2, quantizer.config.slot_width)
+    place, searches = torch.arange(4).view(2, 2).T, [Search.of(quantizer, latents, 4)]
+    steps = Steps(torch.tensor(enough).bool())
+    codes, reached = adaptive._shortest(searches, steps, Tolerance(1.0, {}), 4, place)
+    assert counts(codes).tolist() == [2, 0, 4, 4, 1]
+    assert reached.tolist() == [True, True, True, False, True]
 
 
 def test_semantic_codes_stay_what_they_are():

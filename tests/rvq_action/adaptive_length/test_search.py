@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from rvq_action.adaptive_length.search import climb
+from rvq_action.adaptive_length.search import _smallest, climb
 from rvq_action.config import TokenizerConfig
 from rvq_action.quantizer import SlotResidualVQ
 
@@ -95,3 +95,16 @@ def test_the_search_never_moves_a_codebook(place):
     made.train()
     climb(made, latents(), place, 4, 6)
     assert torch.equal(made.codebooks, before)
+
+
+@pytest.mark.parametrize("size", [64, 1024])
+@pytest.mark.parametrize("width", [1, 4])
+def test_the_smallest_scores_are_found_block_by_block(size, width):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(3, 5, width, size, generator=generator)
+    shared = torch.randn(3, 5, width, generator=generator)
+    shared[:1, :, 1:] = torch.inf
+    expected = (scores + shared[..., None]).flatten(2).topk(4, largest=False).indices
+    assert torch.equal(_smallest(scores, shared, 4), expected)
+    alone = scores.flatten(2).topk(4, largest=False).indices
+    assert torch.equal(_smallest(scores, None, 4), alone)
