@@ -235,7 +235,7 @@ class Embodiment:
         return self.to_physical(physical, anchor, relative, fps, sets_off)
 
     def kept(self, x: Tensor, fps: float | None = None) -> Tensor:
-        """What `from_model` leaves of chunks, still in model space: [B, T, D_model] -> [B, T, D].
+        """What `from_model` leaves of chunks, still in model space: [B, T, D or more] -> [B, T, D].
 
         Where no rotation is to be kept one, that is a clamp but for chunks that set off elsewhere.
         """

@@ -289,7 +289,13 @@ def test_times_are_taken_side_by_side(so101_set, monkeypatch):
     assert [set(times) for times in found] == [{"encode_us", "decode_us"}] * 3
 
 
-def test_adaptive_length_is_what_the_tokenizer_emits_and_an_end_token(so101_set, so101_tokenizer):
+@pytest.mark.parametrize("networks", [False, True])
+def test_adaptive_length_is_what_the_tokenizer_emits_and_an_end_token(
+    so101_set, so101_tokenizer, networks
+):
+    if networks:
+        so101_tokenizer = replace(so101_tokenizer, model=copy.deepcopy(so101_tokenizer.model))
+        wake_networks(so101_tokenizer)
     batch = so101_set.batch.take(slice(0, 300, 10))
     base = RvqCodec(so101_tokenizer, "mine", "rvq", so101_set)
     tolerance = float(np.median(base.best(batch).errors[:, 7]))
