@@ -46,7 +46,9 @@ class Decoder(nn.Module):
         if config.depth:
             tokens = config.num_slots * config.num_quantizers
             self.network = ResidualNetwork(latent + tokens, latent, config.hidden, config.depth)
-        self._frames: dict[tuple[int, int, int], Derived[tuple[Tensor, Tensor]]] = defaultdict(Derived)
+        self._frames: dict[tuple[int, int, int], Derived[tuple[Tensor, Tensor]]] = defaultdict(
+            Derived
+        )
 
     @property
     def listens(self) -> bool:
@@ -109,9 +111,7 @@ class Decoder(nn.Module):
         )
         return torch.addmm(mean, latents, components[:filled]).view(-1, horizon, channels)
 
-    def _straight_to_frames(
-        self, horizon: int, path: int, channels: int
-    ) -> tuple[Tensor, Tensor]:
+    def _straight_to_frames(self, horizon: int, path: int, channels: int) -> tuple[Tensor, Tensor]:
         """What a path's `mean` and `components` are to frames: [T·D] and [S·C, T·D]."""
         both = torch.cat([self.mean[path, None], self.components[path]]).unflatten(-1, self.shape)
         frames = to_frames(both[..., :channels], horizon).flatten(1)

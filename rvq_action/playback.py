@@ -157,9 +157,7 @@ class Playback:
         error = self.known.kept(frames, self.chunk.fps) - self.given.x[rows, :, :width]
         return masked_mean_per_chunk(error.square(), self.given.mask[rows, :, :width])
 
-    def _largest(
-        self, frames: Tensor, rows: Tensor, groups: Collection[str]
-    ) -> dict[str, Tensor]:
+    def _largest(self, frames: Tensor, rows: Tensor, groups: Collection[str]) -> dict[str, Tensor]:
         """[n] largest error by channel group; the others as for `_mse`."""
         if not groups:
             return {}

@@ -28,7 +28,9 @@ def benchmark(artefact, so101):
 def test_fast_is_timed_beside_every_way_at_every_batch(benchmark):
     (dataset,) = benchmark.datasets
     ways = {(e.batch, e.way) for e in dataset.entries if e.device == "cpu"}
-    assert {(b, w) for b in (1, 64) for w in (study.FAST, PUBLIC, ADAPTIVE, MODEL, ONNX, INT8)} <= ways
+    assert {
+        (b, w) for b in (1, 64) for w in (study.FAST, PUBLIC, ADAPTIVE, MODEL, ONNX, INT8)
+    } <= ways
     fast = [e for e in dataset.entries if e.way == study.FAST]
     assert all(e.encode_ratio == e.decode_ratio == e.both_ratio == 1.0 for e in fast)
 

@@ -57,12 +57,10 @@ def the_plain_way(tokenizer: ActionTokenizer, chunk: ActionChunk, tolerance, mos
     found = [[fidelity(tokenizer, chunk, codes) for codes in pair] for pair in pairs]
     chosen = []
     for row in range(len(chunk)):
-        for pair, told in zip(pairs, found, strict=True):
-            keeps = [bool(f.within(tolerance)[row]) for f in told]
-            if any(keeps):
-                break
-        order = [(not keeps[i], float(told[i].mse[row]), i) for i in (0, 1)]
-        chosen.append(pair[min(order)[2]][row])
+        keeps = [[bool(f.within(tolerance)[row]) for f in told] for told in found]
+        length = next((n for n, either in enumerate(keeps) if any(either)), most)
+        order = [(not keeps[length][i], float(found[length][i].mse[row]), i) for i in (0, 1)]
+        chosen.append(pairs[length][min(order)[2]][row])
     return torch.stack(chosen)
 
 
