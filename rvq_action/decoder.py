@@ -19,7 +19,7 @@ from rvq_action.derived import Derived
 from rvq_action.time_basis import to_frames
 
 HORIZONS = 16
-"""Numbers of frames, and robots, whose linear maps are kept."""
+"""Numbers of frames and of channels, and robots, whose linear maps are kept."""
 
 
 class Decoder(nn.Module):
@@ -46,7 +46,9 @@ class Decoder(nn.Module):
         if config.depth:
             tokens = config.num_slots * config.num_quantizers
             self.network = ResidualNetwork(latent + tokens, latent, config.hidden, config.depth)
-        self._frames: dict[tuple[int, int], Derived[tuple[Tensor, Tensor]]] = defaultdict(Derived)
+        self._frames: dict[tuple[int, int, int], Derived[tuple[Tensor, Tensor]]] = defaultdict(
+            Derived
+        )
 
     @property
     def listens(self) -> bool:
@@ -54,7 +56,12 @@ class Decoder(nn.Module):
         return self.network is not None and not self.network.is_silent
 
     def forward(
-        self, quantized: Tensor, present: Tensor | None, condition: Condition, horizon: int
+        self,
+        quantized: Tensor,
+        present: Tensor | None,
+        condition: Condition,
+        horizon: int,
+        channels: int | None = None,
     ) -> Tensor:
         """Decode.
 
@@ -64,12 +71,13 @@ class Decoder(nn.Module):
                 then the network is not asked.
             condition: What the network may know, and whose linear path it is.
             horizon: T.
+            channels: Decode only so many, the first ones; None for all D.
         """
         latents = quantized.flatten(1)
         if self.network is not None and present is not None:
             latents = latents + self._say(quantized, present, condition)
         with full_precision(latents):
-            return self._to_frames(latents, horizon, condition.path)
+            return self._to_frames(latents, horizon, condition.path, channels or self.shape[1])
 
     def _say(self, quantized: Tensor, present: Tensor, condition: Condition) -> Tensor:
         """What the network adds to the latents, [B, s·C]."""
@@ -90,23 +98,23 @@ class Decoder(nn.Module):
         assert self.network is not None
         return self.network.hear(self.condition(condition))
 
-    def _to_frames(self, latents: Tensor, horizon: int, path: int) -> Tensor:
+    def _to_frames(self, latents: Tensor, horizon: int, path: int, channels: int) -> Tensor:
         """The linear path, [B, s·C] -> [B, T, D]: one map for both of its steps, once known."""
         filled = latents.shape[1]
         if torch.compiler.is_compiling():
             flat = torch.addmm(self.mean[path], latents, self.components[path, :filled])
-            return to_frames(flat.unflatten(-1, self.shape), horizon)
+            return to_frames(flat.unflatten(-1, self.shape)[..., :channels], horizon)
         if len(self._frames) > HORIZONS:
             self._frames.clear()
-        mean, components = self._frames[path, horizon].get(
-            (self.mean, self.components), lambda: self._straight_to_frames(horizon, path)
+        mean, components = self._frames[path, horizon, channels].get(
+            (self.mean, self.components), lambda: self._straight_to_frames(horizon, path, channels)
         )
-        return torch.addmm(mean, latents, components[:filled]).view(-1, horizon, self.shape[1])
+        return torch.addmm(mean, latents, components[:filled]).view(-1, horizon, channels)
 
-    def _straight_to_frames(self, horizon: int, path: int) -> tuple[Tensor, Tensor]:
+    def _straight_to_frames(self, horizon: int, path: int, channels: int) -> tuple[Tensor, Tensor]:
         """What a path's `mean` and `components` are to frames: [T·D] and [S·C, T·D]."""
         both = torch.cat([self.mean[path, None], self.components[path]]).unflatten(-1, self.shape)
-        frames = to_frames(both, horizon).flatten(1)
+        frames = to_frames(both[..., :channels], horizon).flatten(1)
         return frames[0], frames[1:]
 
     def _expected_error(self, present: Tensor, path: int) -> Tensor:

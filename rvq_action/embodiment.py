@@ -235,17 +235,17 @@ class Embodiment:
         return self.to_physical(physical, anchor, relative, fps, sets_off)
 
     def kept(self, x: Tensor, fps: float | None = None) -> Tensor:
-        """What `from_model` leaves of chunks, still in model space: [B, T, D_model] -> [B, T, D].
+        """What `from_model` leaves of chunks, still in model space: [B, T, D or more] -> [B, T, D].
 
         Where no rotation is to be kept one, that is a clamp but for chunks that set off elsewhere.
         """
         x = x[..., : self.layout.width]
         if self.range.rotations or not may_look(x):
             return self.actions.normalize(self.from_model(x, None, True, fps))
-        inside, first = self.actions.clamp(x), self.start.first
-        if first is not None and self._shows_first(fps):
-            start = self.actions.denormalize(x[:, 0])
-            moved = (~first.contains(start)).any(-1).nonzero().squeeze(-1)
+        inside = self.actions.clamp(x)
+        if self.start.first is not None and self._shows_first(fps):
+            leaves = self.start.leaves(self.actions.denormalize(x[:, 0]))
+            moved = leaves.nonzero().squeeze(-1)
             inside[moved] = self.actions.normalize(self.from_model(x[moved], None, True, fps))
         return inside
 

@@ -71,16 +71,19 @@ class TokenizerModel(nn.Module):
         """[B, T, D] with its mask -> codes int64 [B, s, K]."""
         return self.quantizer.encode(self.latents(x, mask, condition))
 
-    def decode(self, codes: Tensor, horizon: int, condition: Condition) -> Tensor:
+    def decode(
+        self, codes: Tensor, horizon: int, condition: Condition, channels: int | None = None
+    ) -> Tensor:
         """Codes int64 [B, s, k], absent = -1 -> [B, horizon, D] in model space.
 
+        Only the first `channels` of the D where so many are asked for.
         The condition may lack an anchor that is known unless the decoder listens.
         """
         quantized, present = self.quantizer.dequantize(codes), None
         if self.decoder.listens:
             missing = self.config.num_quantizers - codes.shape[-1]
             present = nn.functional.pad(codes != ABSENT, (0, missing))
-        return self.decoder(quantized, present, condition, horizon)
+        return self.decoder(quantized, present, condition, horizon, channels)
 
     def forward(
         self, x: Tensor, mask: Tensor, condition: Condition, keep: Tensor | None = None

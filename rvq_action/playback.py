@@ -77,7 +77,7 @@ def decode_frames(
     condition: Condition,
     anchor: tuple[Tensor | None, Tensor | None],
 ) -> Tensor:
-    """Codes int64 [B, S, k] -> [B, T, D_model] in model space; without any code a chunk holds.
+    """Codes int64 [B, S, k] -> [B, T, D] in model space; without any code a chunk holds.
 
     Args:
         model: Decodes.
@@ -89,9 +89,9 @@ def decode_frames(
     """
     empty = (codes == ABSENT).flatten(1).all(-1)
     if may_look(codes) and bool(empty.all()):
-        blank = condition.duration.new_empty(len(codes), horizon, model.config.width)
+        blank = condition.duration.new_empty(len(codes), horizon, known.layout.width)
         return known.rest.like(blank, *anchor)
-    frames = model.decode(codes, horizon, condition)
+    frames = model.decode(codes, horizon, condition, known.layout.width)
     return torch.where(empty[:, None, None], known.rest.like(frames, *anchor), frames)
 
 
@@ -152,7 +152,7 @@ class Playback:
         return self._mse(self._frames(codes, rows), rows)
 
     def _mse(self, frames: Tensor, rows: Tensor) -> Tensor:
-        """[n] mean squared error in model space of decoded frames [n, T, D_model]."""
+        """[n] mean squared error in model space of decoded frames [n, T, D]."""
         width = self.known.layout.width
         error = self.known.kept(frames, self.chunk.fps) - self.given.x[rows, :, :width]
         return masked_mean_per_chunk(error.square(), self.given.mask[rows, :, :width])

@@ -91,11 +91,12 @@ class ActionTokenizer(TokenizerState):
                 the mean squared error in model space that `decode` may leave, or the largest
                 error of any real frame by channel group in the group's unit (rotations in rad):
                 `{"position": 0.002}`. A `ToleranceWarning` says once where all do not suffice.
-            max_tokens: Emit at most so many codes, the best that there are.
+            max_tokens: Emit at most so many codes: of those chosen together and the nearest ones
+                whichever decode nearer, chunk by chunk.
             beam: Candidates kept per slot in the search for codes: more lower the error and take
                 longer. 1 takes the nearest code at every level, so that every prefix is good and
                 noise changes few codes. None: 1, but 4 with `tolerance` or `max_tokens`, whose
-                codes are chosen together and then no prefix of all codes.
+                codes may be chosen together and then are no prefix of all codes.
             condition_on: What the networks may see of anchor and embodiment.
 
         Returns:

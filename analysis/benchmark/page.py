@@ -40,6 +40,10 @@ def _ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}×"
 
 
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.4g} %"
+
+
 COLUMNS = (
     Column("encode_ratio", "encode", _times, "time to encode a chunk, relative to FAST"),
     Column("decode_ratio", "decode", _times, "time to decode a chunk, relative to FAST"),
@@ -49,7 +53,7 @@ COLUMNS = (
     Column(
         "same_codes",
         "same codes",
-        lambda share: f"{100 * share:.4g} %",
+        _share,
         "chunks whose codes are those of `public` on the CPU",
     ),
     Column(

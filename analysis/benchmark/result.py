@@ -23,7 +23,8 @@ class Entry:
         encode_ratio: Median over the passes of the time over FAST's in the same pass.
         decode_ratio: The same.
         both_ratio: The same for encoding and decoding together.
-        same_codes: Share of the chunks whose codes are those of `public` on the CPU.
+        same_codes: Share of the chunks whose codes are those of `public` on the CPU; None for
+            `adaptive`, whose codes are others.
         error_ratio: Mean squared error of what is decoded, in scored space, over that of `public`
             on the CPU; None for `model`, which stays in model space.
     """
@@ -37,7 +38,7 @@ class Entry:
     encode_ratio: float
     decode_ratio: float
     both_ratio: float
-    same_codes: float
+    same_codes: float | None
     error_ratio: float | None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from analysis.benchmark.race import Runner
 from analysis.evalset import Batch, EvalSet
+from rvq_action.adaptive_length.tolerance import ToleranceWarning
 from rvq_action.baselines.fast import FastTokenizer
 from rvq_action.chunk import ActionChunk
 from rvq_action.export.files import export
@@ -21,9 +23,12 @@ from rvq_action.export.modules import ChunkDecoder, ChunkEncoder
 from rvq_action.tokenizer import ActionTokenizer
 
 PUBLIC, MODEL, COMPILED, BF16 = "public", "model", "compiled", "bf16"
+ADAPTIVE, TOLERANCE = "adaptive", 1e-3
+"""Adaptive length at one of the tolerances that `compare` scores."""
 ONNX, INT8 = EXPORTED = "onnx", "onnx-int8"
 WAYS = {
     PUBLIC: "`ActionTokenizer`: input checked, physical units in and out",
+    ADAPTIVE: f"the same with `tolerance={TOLERANCE:g}`: no more tokens than a chunk needs",
     MODEL: "the network and its codebooks alone, in model space",
     COMPILED: "`ChunkEncoder` and `ChunkDecoder` under `torch.compile`, physical units",
     ONNX: "what `rvq-action export` writes, run by onnxruntime, physical units",
@@ -83,7 +88,7 @@ def fast_runner(fast: FastTokenizer, batches: list[Batch]) -> Runner:
 
 def runner(robot: Robot, way: str) -> Runner:
     """One of the ways to ask a tokenizer."""
-    ways = {PUBLIC: _public, BF16: _public, MODEL: _model, COMPILED: _compiled}
+    ways = {PUBLIC: _public, BF16: _public, ADAPTIVE: _adaptive, MODEL: _model, COMPILED: _compiled}
     ways |= {way: partial(_onnx, int8=way == INT8) for way in EXPORTED}
     return ways[way](robot, _precision(robot, way))
 
@@ -93,7 +98,19 @@ def _precision(robot: Robot, way: str) -> Callable[[], AbstractContextManager]:
     return (lambda: torch.autocast(kind, torch.bfloat16)) if way == BF16 else nullcontext
 
 
-def _public(robot: Robot, precision: Callable[[], AbstractContextManager]) -> Runner:
+def _adaptive(robot: Robot, precision: Callable[[], AbstractContextManager]) -> Runner:
+    with warnings.catch_warnings():
+        # It is said once and no more: that some chunks are off by more whatever they get.
+        warnings.simplefilter("ignore", ToleranceWarning)
+        asked = _public(robot, precision, tolerance=TOLERANCE)
+        for number in range(len(robot.batches)):
+            asked.encode(number)
+    return asked
+
+
+def _public(
+    robot: Robot, precision: Callable[[], AbstractContextManager], tolerance: float | None = None
+) -> Runner:
     tokenizer, context = robot.tokenizer, robot.context
     device, horizon = tokenizer.device, robot.data.horizon
     actions = [batch.actions.to(device) for batch in robot.batches]
@@ -103,7 +120,7 @@ def _public(robot: Robot, precision: Callable[[], AbstractContextManager]) -> Ru
     def encode(number: int) -> Tensor:
         with precision():
             given = actions[number], proprios[number]
-            return tokenizer.encode(*given, mask=masks[number], **context)
+            return tokenizer.encode(*given, mask=masks[number], tolerance=tolerance, **context)
 
     def decode(number: int, codes) -> Tensor:
         with precision():

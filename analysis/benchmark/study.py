@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from analysis.benchmark.race import CALLS, PASSES, Runner, Times, race
 from analysis.benchmark.result import Benchmark, DatasetBenchmark, Entry
 from analysis.benchmark.runners import (
+    ADAPTIVE,
     BF16,
     COMPILED,
     EXPORTED,
@@ -69,7 +70,7 @@ def compute(
     if threads < 1 or passes < 5:
         raise ValueError(f"Give at least 1 thread and 5 passes, not {threads} and {passes}.")
     onnx = all(map(find_spec, EXPORTING)) if onnx is None else onnx
-    ways = [PUBLIC, MODEL, *[COMPILED] * compiled, *EXPORTED * onnx]
+    ways = [PUBLIC, ADAPTIVE, MODEL, *[COMPILED] * compiled, *EXPORTED * onnx]
     _use_threads(threads)
     loaded = load_tokenizers(tokenizers, closed_forms=False)
     sets = load_eval_sets(data, (), mapping, splits_of(loaded))
@@ -182,7 +183,9 @@ def _timed(
     entries = []
     for ((name, way), asked), taken in zip(racers.items(), times, strict=True):
         public = (name, FAST if way == FAST else PUBLIC)
-        same = _agreement(asked, racers[public], len(drawn))
+        same = None
+        if not way.startswith(ADAPTIVE):
+            same = _agreement(asked, racers[public], len(drawn))
         off = errors[name, way] / errors[public] if (name, way) in errors else None
         kind, speed = way.split()[0], _speed(taken, times[0])
         entry = Entry(name, kind, asked.device, size, **speed, same_codes=same, error_ratio=off)

@@ -20,6 +20,9 @@ from rvq_action.branching import may_look
 from rvq_action.layout import ActionLayout, DeltaRule
 from rvq_action.statistics import ChannelStatistics, EmbodimentStatistics
 
+STRICT = 5e-5
+"""Of a channel's range: half of what `TrainingRange.contains` allows."""
+
 
 class StartRange:
     """Range of the first frame's relative actions, inside that of all frames."""
@@ -37,7 +40,7 @@ class StartRange:
         if self.first is None:
             return relative
         start = relative[:, 0]
-        outside = (~self.first.contains(start)).any(-1)
+        outside = self.leaves(start)
         if not may_look(relative):
             return torch.where(outside[:, None, None], self._moved(relative, start), relative)
         if not outside.any():
@@ -45,6 +48,15 @@ class StartRange:
         joined = relative.clone()
         joined[outside] = self._moved(relative[outside], start[outside])
         return joined
+
+    def leaves(self, start: Tensor) -> Tensor:
+        """bool [B], whether first frames [B, D] lie outside.
+
+        Told more strictly than `contains` tells it of the result, which may be rounded on its way
+        to whoever asks.
+        """
+        assert self.first is not None
+        return (~self.first.contains(start, STRICT)).any(-1)
 
     def _moved(self, relative: Tensor, start: Tensor) -> Tensor:
         """Chunks [n, T, D] that set off elsewhere, [n, D], brought inside."""

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from analysis.benchmark import page, study
-from analysis.benchmark.runners import INT8, MODEL, ONNX, PUBLIC
+from analysis.benchmark.runners import ADAPTIVE, INT8, MODEL, ONNX, PUBLIC, TOLERANCE
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,9 @@ def benchmark(artefact, so101):
 def test_fast_is_timed_beside_every_way_at_every_batch(benchmark):
     (dataset,) = benchmark.datasets
     ways = {(e.batch, e.way) for e in dataset.entries if e.device == "cpu"}
-    assert {(b, w) for b in (1, 64) for w in (study.FAST, PUBLIC, MODEL, ONNX, INT8)} <= ways
+    assert {
+        (b, w) for b in (1, 64) for w in (study.FAST, PUBLIC, ADAPTIVE, MODEL, ONNX, INT8)
+    } <= ways
     fast = [e for e in dataset.entries if e.way == study.FAST]
     assert all(e.encode_ratio == e.decode_ratio == e.both_ratio == 1.0 for e in fast)
 
@@ -42,7 +44,7 @@ def test_fast_is_taken_at_the_scale_with_as_many_bits(benchmark):
 
 def test_every_way_gives_the_same_codes(benchmark):
     (dataset,) = benchmark.datasets
-    ours = [e for e in dataset.entries if e.way != study.FAST]
+    ours = [e for e in dataset.entries if e.way not in (study.FAST, ADAPTIVE)]
     assert ours and all(e.same_codes >= 0.99 for e in ours)
     assert all(e.encode_us > 0 and e.decode_us > 0 for e in ours)
 
@@ -50,8 +52,16 @@ def test_every_way_gives_the_same_codes(benchmark):
 def test_what_every_way_decodes_is_as_near(benchmark):
     (dataset,) = benchmark.datasets
     errors = {entry.way: entry.error_ratio for entry in dataset.entries if entry.way != study.FAST}
-    assert errors.pop(MODEL) is None and errors[PUBLIC] == 1
+    assert errors.pop(ADAPTIVE) > 1 and errors.pop(MODEL) is None and errors[PUBLIC] == 1
     assert errors == pytest.approx(dict.fromkeys(errors, 1.0), abs=1e-3)
+
+
+def test_adaptive_length_has_its_row(benchmark):
+    (dataset,) = benchmark.datasets
+    rows = [entry for entry in dataset.entries if entry.way == ADAPTIVE]
+    assert len(rows) == 2 and all(e.same_codes is None and e.encode_us > 0 for e in rows)
+    text = page.text(benchmark)
+    assert "adaptive" in text and f"tolerance={TOLERANCE:g}" in page.render(benchmark)
 
 
 def test_the_file_and_the_page_name_the_machine(benchmark, tmp_path):

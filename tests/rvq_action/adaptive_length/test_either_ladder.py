@@ -57,10 +57,10 @@ def the_plain_way(tokenizer: ActionTokenizer, chunk: ActionChunk, tolerance, mos
     found = [[fidelity(tokenizer, chunk, codes) for codes in pair] for pair in pairs]
     chosen = []
     for row in range(len(chunk)):
-        kept = [[bool(f.within(tolerance)[row]) for f in told] for told in found]
-        at = next((n for n, keeps in enumerate(kept) if any(keeps)), len(kept) - 1)
-        order = [(not kept[at][i], float(found[at][i].mse[row]), i) for i in (0, 1)]
-        chosen.append(pairs[at][min(order)[2]][row])
+        keeps = [[bool(f.within(tolerance)[row]) for f in told] for told in found]
+        length = next((n for n, either in enumerate(keeps) if any(either)), most)
+        order = [(not keeps[length][i], float(found[length][i].mse[row]), i) for i in (0, 1)]
+        chosen.append(pairs[length][min(order)[2]][row])
     return torch.stack(chosen)
 
 

@@ -100,6 +100,16 @@ def test_what_a_training_chunk_did_is_left_alone(tokenizer):
         assert torch.equal(tokenizer.embodiments[name].start.join(relative), relative)
 
 
+def test_what_set_off_is_inside_after_rounding_too(tokenizer):
+    """A channel whose first frames never moved has no width, and so hardly any room for rounding."""
+    start, known = tokenizer.embodiments["arm"].start, tokenizer.embodiments["arm"]
+    room = (start.first.high - start.first.low).clamp(min=1e-3)
+    there = ((start.first.low - 0.99e-4 * room) * known.valid).expand(1, 20, -1)
+    assert start.first.contains(there[:, 0]).all()
+    joined = start.join(there.clamp(known.range.low, known.range.high).clone())
+    assert start.first.contains(joined[:, 0], 6e-5).all()
+
+
 def test_joined_rotations_are_rotations(tokenizer):
     frames = tokenizer.decode(random_codes(tokenizer), 12, embodiment="wall", relative=True)
     rot6d = frames[..., ROTATION]
