@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +134,8 @@ class ResidualNetwork(nn.Module):
 
     def hear(self, condition: Tensor) -> tuple[Tensor, ...]:
         """The condition [B, H], and what each block makes of it, [B, 2H]."""
-        return (condition, *(block.modulation(condition) for block in self.blocks))
+        blocks = cast("Iterable[ConditionedBlock]", self.blocks)
+        return (condition, *(block.modulation(condition) for block in blocks))
 
     def say(self, x: Tensor, heard: tuple[Tensor, ...]) -> Tensor:
         """[B, in] under what was heard -> [B, out]."""
