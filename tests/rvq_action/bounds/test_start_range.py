@@ -101,7 +101,7 @@ def test_what_a_training_chunk_did_is_left_alone(tokenizer):
 
 
 def test_what_set_off_is_inside_after_rounding_too(tokenizer):
-    """A channel whose first frames never moved has no width, so hardly any room for rounding."""
+    """Where first frames never moved their range has no width, and rounding hardly any room."""
     start, known = tokenizer.embodiments["arm"].start, tokenizer.embodiments["arm"]
     room = (start.first.high - start.first.low).clamp(min=1e-3)
     there = ((start.first.low - 0.99e-4 * room) * known.valid).expand(1, 20, -1)
