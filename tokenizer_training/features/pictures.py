@@ -1,4 +1,7 @@
-"""A dataset seen through its cameras: every frame decoded once, a few in memory at a time."""
+"""A dataset seen through its cameras: every frame decoded once, a few in memory at a time.
+
+A teacher that is fitted has frames of training episodes decoded for that before.
+"""
 
 from __future__ import annotations
 
