@@ -62,7 +62,7 @@ def with_data(place: Path) -> list[str]:
 def test_runs_are_measured_once_and_drawn_without_their_folders(place, monkeypatch, capsys):
     assert main(with_data(place)) == 0
     printed = capsys.readouterr().out
-    assert "| `plain_rvq` | base as it is |" in printed
+    assert "| `plain_rvq` | weights.commitment = 0.1 |" in printed
     assert "No intervals: they need at least 4 held-out episodes; here: 2." in printed
     result = json.loads((place / "out/ablation.json").read_text())["stripes"]
     assert set(result["rows"]) == set(RECIPES)
