@@ -118,7 +118,7 @@ test-lerobot-latest: $(LATEST)/.installed  ## The same with LeRobot's newest rel
 test-cuda: install  ## Run the tests that need a GPU
 	$(BIN)/python -m pytest -m cuda
 
-stress: install  ## Decode 100,000 random and 100,000 corrupted token sequences a robot
+stress: install  ## Decode 300,000 token sequences a robot: random, whole and corrupted ones
 	$(BIN)/python -m pytest -m stress -s
 
 soak: install  ## Drive a stand-in robot for ten minutes at 50 Hz: memory, threads, files, deadlines
