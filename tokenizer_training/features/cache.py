@@ -109,7 +109,10 @@ class DatasetFeatures:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal features of a dataset."""
+        """Equal where equal teachers looked alike at equal pictures.
+
+        Features are then equal but for the last digits, which the processor decides.
+        """
         return self.index.fingerprint
 
     def lookup(

@@ -30,7 +30,9 @@ def features_parser() -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(
-        description="Look at the cameras of datasets with a frozen teacher, and keep what it sees."
+        description="Look at the cameras of datasets with a frozen teacher, and keep what it sees. "
+        "Until a dataset is done the teacher pixels needs 12 x side^2 bytes per frame and camera "
+        "(12 KB with --side 32) in --out, beside the features."
     )
     add = parser.add_argument
     add("--teacher", choices=list(TEACHERS), default="pixels", help="who looks at the pictures")
@@ -51,7 +53,8 @@ def features(config: Namespace) -> None:
 
     Raises:
         FileNotFoundError: A dataset or the weights are missing.
-        ValueError: An option, a dataset or the cache's folder is not usable; says why.
+        ValueError: An option, a dataset or the cache's folder is not usable, or the disk lacks
+            room; says why.
     """
     from tokenizer_training.features.extract import Extraction, extract
     from tokenizer_training.features.pictures import Pictures

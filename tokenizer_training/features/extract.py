@@ -1,25 +1,30 @@
-"""From videos to a cache of features: decode, look, write, and go on after a kill."""
+"""From videos to a cache of features: decode, look, write, and go on after a kill.
+
+Every frame is decoded once. A teacher with weights gives its features at once. One that is fitted
+looks at all frames first, and its looks wait on disk until it is fitted and features are made of
+them.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from rvq_action.data.split import split_episodes
 from rvq_action.housekeeping.console import writable_folder
+from tokenizer_training.features.fitted import FittedExtraction
 from tokenizer_training.features.index import DatasetIndex
+from tokenizer_training.features.looking import Looking, progress
+from tokenizer_training.features.looks import clear_looks
+from tokenizer_training.features.moments import Moments
 from tokenizer_training.features.pictures import Pictures
 from tokenizer_training.features.recorded import instructions_digest, pictures_digest
-from tokenizer_training.features.teacher import Frames, Teacher
+from tokenizer_training.features.teacher import FittedTeacher, Teacher
 from tokenizer_training.features.writer import DatasetWriter, claim
 
 logger = logging.getLogger(__name__)
@@ -58,7 +63,7 @@ def extract(teacher: Teacher, datasets: Sequence[Pictures], how: Extraction, out
 
     Raises:
         FileNotFoundError: A video is missing.
-        ValueError: A video is damaged, or the folder holds other features.
+        ValueError: A video is damaged, the folder holds other features, or the disk lacks room.
     """
     names = [pictures.name for pictures in datasets]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -69,8 +74,13 @@ def extract(teacher: Teacher, datasets: Sequence[Pictures], how: Extraction, out
         )
     plans = [plan(teacher, pictures, how) for pictures in datasets]
     claim(writable_folder(out), teacher.card)
-    for pictures, planned in zip(datasets, plans, strict=True):
-        _extract_dataset(teacher, pictures, planned, how.batch_size, out)
+    lookings = [
+        Looking(teacher, pictures, DatasetWriter(out, planned, teacher.card), how.batch_size)
+        for pictures, planned in zip(datasets, plans, strict=True)
+    ]
+    begun = [(looking.writer, _features(looking)) for looking in lookings]
+    for writer, features in begun:
+        _write(features, writer, out)
 
 
 def plan(teacher: Teacher, pictures: Pictures, how: Extraction) -> DatasetIndex:
@@ -82,10 +92,9 @@ def plan(teacher: Teacher, pictures: Pictures, how: Extraction) -> DatasetIndex:
     lengths = pictures.lengths
     split = split_episodes(len(lengths), how.split_seed, how.held_out)
     told = instructions_digest(pictures.reader) if teacher.reads_instruction else None
-    agreed = [teacher.card.fingerprint, lengths, pictures.cameras, how.stride]
     return DatasetIndex(
         name=pictures.name,
-        fingerprint=json.dumps(agreed),
+        fingerprint="",
         fps=pictures.reader.fps,
         lengths=lengths,
         cameras=pictures.cameras,
@@ -93,54 +102,41 @@ def plan(teacher: Teacher, pictures: Pictures, how: Extraction) -> DatasetIndex:
         train=split.train,
         pictures=pictures_digest(pictures.reader, pictures.cameras),
         instructions=told,
-    )
+    ).signed(teacher.card)
 
 
-def _extract_dataset(
-    teacher: Teacher, pictures: Pictures, planned: DatasetIndex, batch_size: int, out: Path
-) -> None:
-    writer = DatasetWriter(out, planned, lambda: _fit(teacher, pictures, planned, batch_size))
-    index, teacher = writer.index, teacher.fitted(writer.state)
-    if index.is_complete:
-        logger.info("%s: all %d episodes are in %s.", index.name, index.done, out)
-        return
+def _features(looking: Looking) -> Iterator[Tensor]:
+    """Features of the episodes that have none yet, in order, each made when it is asked for."""
+    if looking.writer.index.is_complete:
+        return iter(())
+    if isinstance(looking.teacher, FittedTeacher):
+        return FittedExtraction(looking.teacher, looking).features()
+    return _at_once(looking)
+
+
+def _at_once(looking: Looking) -> Iterator[Tensor]:
+    """[rows, cameras, W] of every episode that has none yet, from a teacher that has weights."""
+    index, moments = looking.writer.index, Moments(looking.writer.index)
     rows = index.first_rows
-    with _bar(index.name, rows[-1], rows[index.done]) as bar, torch.inference_mode():
+    with progress(index.name, rows[-1], rows[index.done]) as bar:
         for episode in range(index.done, len(index.lengths)):
-            numbers = np.arange(0, index.lengths[episode], index.stride)
-            batches = _watched(pictures.batches(episode, numbers, batch_size), bar)
-            instruction = pictures.instruction(episode)
-            features = torch.cat([teacher.features(frames, instruction) for frames in batches])
-            if not features.isfinite().all():
+            yield looking.at(episode, moments.featured(episode), bar)
+
+
+def _write(features: Iterator[Tensor], writer: DatasetWriter, out: Path) -> None:
+    """Write the features of the remaining episodes; looks at them are needed no more then."""
+    name, total = writer.index.name, len(writer.index.lengths)
+    remaining = range(writer.index.done, total)
+    with torch.inference_mode():
+        for episode, seen in zip(remaining, features, strict=True):
+            if not seen.isfinite().all():
                 raise ValueError(
-                    f"{index.name}, episode {episode}: the teacher gives NaN or infinite features. "
+                    f"{name}, episode {episode}: the teacher gives NaN or infinite features. "
                     "Try --precision float32."
                 )
-            writer.add(features)
-        writer.flush()
-    logger.info("%s: features of %d episodes are in %s.", index.name, len(index.lengths), out)
-
-
-def _fit(
-    teacher: Teacher, pictures: Pictures, planned: DatasetIndex, batch_size: int
-) -> dict[str, Tensor]:
-    """Fit the teacher to training episodes, if it is one that is fitted."""
-    most = min(teacher.fit_frames, sum(planned.lengths[i] for i in planned.train))
-    if not most:
-        return {}
-    with _bar(f"{planned.name}: fit", most) as bar:
-        return teacher.fit(_watched(pictures.sample(planned.train, most, batch_size), bar))
-
-
-def _watched(batches: Iterable[Frames], bar: tqdm) -> Iterator[Frames]:
-    """The batches, while a progress bar counts their moments."""
-    for batch in batches:
-        yield batch
-        bar.update(len(next(iter(batch.values()))))
-
-
-def _bar(name: str, total: int, done: int = 0) -> tqdm:
-    """A progress bar; none where nobody watches."""
-    return tqdm(
-        total=int(total), initial=int(done), desc=name, unit="frame", disable=None, file=sys.stderr
+            writer.add(seen)
+    writer.flush()
+    clear_looks(writer.folder)
+    logger.info(
+        "%s: %s %d episodes are in %s.", name, "features of" if remaining else "all", total, out
     )

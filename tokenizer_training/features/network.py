@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -64,21 +63,11 @@ class NetworkTeacher(ABC):
         """W, features per camera."""
 
     @abstractmethod
-    def features(self, frames: Frames, instruction: str) -> Tensor: ...
+    def look(self, frames: Frames, instruction: str) -> Tensor: ...
 
     @property
     def reads_instruction(self) -> bool:
         return False
-
-    @property
-    def fit_frames(self) -> int:
-        return 0
-
-    def fit(self, batches: Iterable[Frames]) -> dict[str, Tensor]:
-        return {}
-
-    def fitted(self, state: Mapping[str, Tensor]) -> Self:
-        return self
 
     @cached_property
     def card(self) -> TeacherCard:

@@ -1,7 +1,4 @@
-"""A dataset seen through its cameras: every frame decoded once, a few in memory at a time.
-
-A teacher that is fitted has frames of training episodes decoded for that before.
-"""
+"""A dataset seen through its cameras: a few frames in memory at a time, in one pass each."""
 
 from __future__ import annotations
 
@@ -90,21 +87,6 @@ class Pictures:
             count = min(size, len(numbers) - first)
             views = zip(*(next(moments) for _ in range(count)), strict=True)
             yield {camera: np.stack(v) for camera, v in zip(self.cameras, views, strict=True)}
-
-    def sample(self, episodes: Sequence[int], most: int, size: int) -> Iterator[Frames]:
-        """Frames spread evenly over episodes.
-
-        Args:
-            episodes: Their numbers.
-            most: Largest number of moments.
-            size: Largest number of moments of a batch.
-        """
-        ends = np.cumsum([self.reader.episode_length(i) for i in episodes])
-        chosen = np.unique(np.linspace(0, ends[-1] - 1, min(most, ends[-1])).round().astype(int))
-        places = np.searchsorted(ends, chosen, side="right")
-        for place, episode in enumerate(episodes):
-            first = ends[place] - self.reader.episode_length(episode)
-            yield from self.batches(episode, chosen[places == place] - first, size)
 
 
 def short_name(camera: str) -> str:

@@ -4,12 +4,14 @@ A picture is averaged over areas down to 32 x 32 RGB (3072 numbers between 0 and
 are the first 64 principal components over the training episodes of the dataset, one transform per
 camera. They are not whitened, so that what changes most counts most, but divided by one number
 such that their total variance is 1.
+
+All small pictures wait on disk until the components are known: 12 KB per frame and camera.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -48,11 +50,9 @@ class PixelTeacher:
 
     Attributes:
         settings: How small, how many.
-        state: From `fit`: `CAMERA/mean` [P] and `CAMERA/components` [P, W], float32.
     """
 
     settings: PixelSettings = PixelSettings()
-    state: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def reads_instruction(self) -> bool:
@@ -63,40 +63,27 @@ class PixelTeacher:
         return self.settings.fit_frames
 
     @property
+    def look_width(self) -> int:
+        """P = 3 side^2, the numbers of a small picture."""
+        return 3 * self.settings.side**2
+
+    @property
     def card(self) -> TeacherCard:
         width = self.settings.components
         return TeacherCard("pixels", asdict(self.settings), "", "", width, "float32")
 
-    def fit(self, batches: Iterable[Frames]) -> dict[str, Tensor]:
-        """Principal components of every camera; the small pictures are all that is kept."""
-        small: dict[str, Tensor] = {}
-        count = 0
-        for batch in batches:
-            for camera, frames in batch.items():
-                if camera not in small:
-                    small[camera] = self._block()
-                small[camera][count : count + len(frames)] = shrink(frames, self.settings.side)
-            count += len(next(iter(batch.values())))
-        state = {}
-        for camera, block in small.items():
-            mean, components = principal_components(block[:count], self.settings.components)
-            state |= {f"{camera}/mean": mean, f"{camera}/components": components}
-        return state
+    def look(self, frames: Frames, instruction: str) -> Tensor:
+        """Small pictures, [N, cameras, P] float32; pixels know no instruction."""
+        return torch.stack([shrink(f, self.settings.side) for f in frames.values()], dim=1)
 
-    def fitted(self, state: Mapping[str, Tensor]) -> PixelTeacher:
-        return replace(self, state=state)
+    def fit(self, looks: Tensor) -> dict[str, Tensor]:
+        """Mean [P] and principal components [P, W], float32, of a camera's small pictures."""
+        mean, components = principal_components(looks, self.settings.components)
+        return {"mean": mean, "components": components}
 
-    def features(self, frames: Frames, instruction: str) -> Tensor:
-        """[N, cameras, W] float32; pixels know no instruction."""
-        return torch.stack([self._project(camera, f) for camera, f in frames.items()], dim=1)
-
-    def _block(self) -> Tensor:
-        """Room for all small pictures of a camera: kept one by one, they would scatter memory."""
-        return torch.empty(self.settings.fit_frames, 3 * self.settings.side**2)
-
-    def _project(self, camera: str, frames: np.ndarray) -> Tensor:
-        mean, components = (self.state[f"{camera}/{name}"] for name in ("mean", "components"))
-        return (shrink(frames, self.settings.side) - mean) @ components
+    def project(self, looks: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+        """[N, W] float32."""
+        return (looks - state["mean"]) @ state["components"]
 
 
 def shrink(frames: np.ndarray, side: int) -> Tensor:

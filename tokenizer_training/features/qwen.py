@@ -93,7 +93,7 @@ class QwenTeacher(NetworkTeacher):
 
         return AutoTokenizer.from_pretrained(self.folder)
 
-    def features(self, frames: Frames, instruction: str) -> Tensor:
+    def look(self, frames: Frames, instruction: str) -> Tensor:
         """[N, cameras, W] in the card's dtype, on the CPU."""
         views = [view for moment in zip(*frames.values(), strict=True) for view in moment]
         inputs = self.processor(views, return_tensors="pt", input_data_format="channels_last")

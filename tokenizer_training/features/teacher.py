@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -71,24 +71,7 @@ class Teacher(Protocol):
         """Whether its features depend on the episode's task text."""
         ...
 
-    @property
-    def fit_frames(self) -> int:
-        """Most moments of a dataset that it is fitted on; 0 for a network, which is not fitted."""
-        ...
-
-    def fit(self, batches: Iterable[Frames]) -> dict[str, Tensor]:
-        """What has to be known of a dataset beforehand, from pictures of its training episodes.
-
-        Returns:
-            Tensors by name; none for a network.
-        """
-        ...
-
-    def fitted(self, state: Mapping[str, Tensor]) -> Self:
-        """The teacher of the dataset that `fit` returned this for."""
-        ...
-
-    def features(self, frames: Frames, instruction: str) -> Tensor:
+    def look(self, frames: Frames, instruction: str) -> Tensor:
         """Look at N moments of one episode.
 
         Args:
@@ -96,6 +79,49 @@ class Teacher(Protocol):
             instruction: The episode's task text, empty where it has none.
 
         Returns:
-            [N, cameras, W] in the card's dtype, cameras in the order of `frames`.
+            [N, cameras, P], cameras in the order of `frames`. These are the features, P = W, in the
+            card's dtype; of a teacher that is fitted what its features are made of, float32.
+        """
+        ...
+
+
+@runtime_checkable
+class FittedTeacher(Teacher, Protocol):
+    """A teacher without weights: what features are is fitted to training episodes of a dataset.
+
+    Every picture is looked at once. From the looks it is fitted, and of them features are made, for
+    every camera by itself.
+    """
+
+    @property
+    def fit_frames(self) -> int:
+        """Most moments of a dataset that it is fitted on."""
+        ...
+
+    @property
+    def look_width(self) -> int:
+        """P, numbers of a look at one picture."""
+        ...
+
+    def fit(self, looks: Tensor) -> dict[str, Tensor]:
+        """What has to be known of a camera beforehand.
+
+        Args:
+            looks: [N, P] at pictures of training episodes.
+
+        Returns:
+            Tensors by name.
+        """
+        ...
+
+    def project(self, looks: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+        """Features of a camera's pictures.
+
+        Args:
+            looks: [N, P].
+            state: What `fit` returned for the camera.
+
+        Returns:
+            [N, W] in the card's dtype.
         """
         ...

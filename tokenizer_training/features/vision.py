@@ -51,7 +51,7 @@ class VisionTeacher(NetworkTeacher):
     def width(self) -> int:
         """W, found by looking at a black picture."""
         with torch.inference_mode():
-            return self.features({"": np.zeros((1, 32, 32, 3), np.uint8)}, "").shape[-1]
+            return self.look({"": np.zeros((1, 32, 32, 3), np.uint8)}, "").shape[-1]
 
     @cached_property
     def network(self) -> torch.nn.Module:
@@ -59,7 +59,7 @@ class VisionTeacher(NetworkTeacher):
         network = self.load(unused=None if self.pooling == "pooled" else "pooler")
         return getattr(network, "vision_model", network).to(self.device)
 
-    def features(self, frames: Frames, instruction: str) -> Tensor:
+    def look(self, frames: Frames, instruction: str) -> Tensor:
         """[N, cameras, W] in the card's dtype, on the CPU."""
         pictures = [picture for view in frames.values() for picture in view]
         inputs = self.processor(pictures, return_tensors="pt", input_data_format="channels_last")

@@ -6,18 +6,12 @@ index is written again.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from rvq_action.artifact.tensor_store import save_tensors
 from rvq_action.housekeeping.training_folder import differences
 from tokenizer_training.features.index import (
     FEATURES,
@@ -27,13 +21,17 @@ from tokenizer_training.features.index import (
     DatasetIndex,
     load_card,
     save_card,
+    save_whole,
     shard_file,
 )
+from tokenizer_training.features.looks import clear_looks
 from tokenizer_training.features.teacher import TeacherCard
 
 EPISODES_PER_SHARD = 8
 BYTES_PER_SHARD = 64 << 20
 """A shard ends with the episode that fills either."""
+WRITTEN = ("fingerprint", "shards")
+"""Parts of an index that follow from the others, or from how far the extraction is."""
 
 
 def claim(folder: Path, card: TeacherCard) -> None:
@@ -62,34 +60,36 @@ class DatasetWriter:
 
     Args:
         cache: The cache's folder.
-        plan: What the index is to be; its fingerprint is a JSON list of all that decides the
-            features but the instructions and what the teacher was fitted to, which the writer
-            adds. Its pictures are remembered once all episodes are there.
-        fit: Fits the teacher, called if that was not done before.
+        plan: What the index is to be, signed.
+        card: Of the teacher that signs it.
+
+    Attributes:
+        folder: Of the dataset's features.
+        index: What is written so far.
 
     Raises:
         ValueError: The cache holds this dataset extracted in another way, or from recordings that
             have changed since.
     """
 
-    def __init__(
-        self, cache: Path, plan: DatasetIndex, fit: Callable[[], dict[str, Tensor]]
-    ) -> None:
+    def __init__(self, cache: Path, plan: DatasetIndex, card: TeacherCard) -> None:
         self.folder = cache / plan.name
         self._rows: list[Tensor] = []
         self._waiting = 0
-        self._pictures = plan.pictures
+        self._card = card
         if (self.folder / INDEX).is_file():
             self.index = DatasetIndex.load(self.folder)
-            self.state = self._load_state()
             self._check(plan)
+            if self.index.is_complete:
+                return
+            pictures = self.index.pictures or plan.pictures
+            self.index = replace(self.index, pictures=pictures).signed(card)
         else:
-            self.state = fit()
-            self.index = replace(plan, fingerprint=_digest(plan, self.state), pictures=None)
             self.folder.mkdir(exist_ok=True)
-            if self.state:
-                _save(self.state, self.folder / STATE)
-            self.index.save(self.folder)
+            clear_looks(self.folder)  # whatever is here belongs to an index that is gone
+            (self.folder / STATE).unlink(missing_ok=True)
+            self.index = plan
+        self.index.save(self.folder)
 
     def add(self, features: Tensor) -> None:
         """Add the next episode.
@@ -106,12 +106,15 @@ class DatasetWriter:
         """Write what waits as a shard."""
         if self._rows:
             file = shard_file(self.folder, len(self.index.shards))
-            _save({FEATURES: torch.cat(self._rows)}, file)
+            save_whole({FEATURES: torch.cat(self._rows)}, file)
             self.index = self.index.with_shard(self.index.done + len(self._rows))
-            if self.index.is_complete:
-                self.index = replace(self.index, pictures=self._pictures)
             self.index.save(self.folder)
             self._rows, self._waiting = [], 0
+
+    def forget_pictures(self) -> None:
+        """Let the extraction go on with other files: one could not be read, and is to be mended."""
+        self.index = replace(self.index, pictures=None).signed(self._card)
+        self.index.save(self.folder)
 
     def _check(self, plan: DatasetIndex) -> None:
         """Refuse to go on with something else than was begun."""
@@ -120,35 +123,10 @@ class DatasetWriter:
             plan = replace(plan, pictures=self.index.pictures)
         if self.index.instructions is None:
             plan = replace(plan, instructions=None)
-        plan = replace(plan, fingerprint=_digest(plan, self.state))
-        old, new = asdict(replace(self.index, shards=())), asdict(plan)
-        names = [name for name in new if new[name] != old[name]]
+        old, new = asdict(self.index), asdict(plan)
+        names = [name for name in new if new[name] != old[name] and name not in WRITTEN]
         if names:
-            names = [name for name in names if name != "fingerprint"] or names
             raise ValueError(
                 f"{self.folder} was extracted from other recordings or in another way (other "
                 f"{', '.join(names)}). Choose another --out, or delete that folder."
             )
-
-    def _load_state(self) -> dict[str, Tensor]:
-        file = self.folder / STATE
-        return load_file(file) if file.is_file() else {}
-
-
-def _save(tensors: dict[str, Tensor], file: Path) -> None:
-    """Write a safetensors file, whole or not at all."""
-    partial = file.with_name(f".{file.name}.partial")
-    save_tensors(tensors, partial)
-    os.replace(partial, file)
-
-
-def _digest(plan: DatasetIndex, state: Mapping[str, Tensor]) -> str:
-    """A fingerprint of what was agreed, of instructions if known, and of the fitted tensors."""
-    agreed = json.loads(plan.fingerprint)
-    if plan.instructions is not None:
-        agreed.append(plan.instructions)
-    digest = hashlib.sha256(json.dumps(agreed).encode())
-    for name in sorted(state):
-        digest.update(json.dumps([name, list(state[name].shape)]).encode())
-        digest.update(state[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

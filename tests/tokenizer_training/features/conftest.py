@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
+from rvq_action.data.lerobot import LeRobotReader
 from rvq_action.data.writer import LeRobotWriter
 from tests.synthetic import FEATURES, FPS, columns
 from tests.tokenizer_training.features.networks import SAVE
+from tokenizer_training.features.components import principal_components
 from tokenizer_training.features.pictures import Pictures
-from tokenizer_training.features.pixels import PixelSettings, PixelTeacher
+from tokenizer_training.features.pixels import PixelSettings, PixelTeacher, shrink
 
 LENGTHS = (12, 9, 14, 10, 11, 8)
 HEAD, WRIST = "observation.images.head", "observation.images.wrist"
@@ -42,6 +47,48 @@ def write(
             shown = {c: scene(i + 50 * (i in change), c, length) for c in SIZES}
             writer.add_episode(columns(length, i), shown, task=tasks[i % len(tasks)])
     return path
+
+
+def by_hand(
+    pictures: Pictures, settings: PixelSettings, train: Sequence[int], stride: int, batch_size: int
+) -> list[Tensor]:
+    """[rows, cameras, W] of every episode, from all pictures at once: small ones, then components.
+
+    Of all training frames, end to end, it is fitted on so many that are spread evenly.
+    """
+    numbers = [np.arange(length) for length in pictures.lengths]
+    small = [
+        {c: shrink(v, settings.side) for c, v in next(pictures.batches(i, n, len(n))).items()}
+        for i, n in enumerate(numbers)
+    ]
+    views = []
+    for camera in pictures.cameras:
+        seen = torch.cat([small[i][camera] for i in train])
+        count = min(settings.fit_frames, len(seen))
+        chosen = sorted({round(x) for x in np.linspace(0, len(seen) - 1, count).tolist()})
+        mean, components = principal_components(seen[chosen], settings.components)
+        batches = [episode[camera][::stride].split(batch_size) for episode in small]
+        views.append([torch.cat([(b - mean) @ components for b in parts]) for parts in batches])
+    return [torch.stack(cameras, dim=1) for cameras in zip(*views, strict=True)]
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[tuple[str, int, float]]:
+    """Camera, episode and time of every frame that is decoded, as it happens."""
+    seen, real = [], LeRobotReader.stream_frames
+
+    def stream_frames(self, index: int, camera: str, timestamps: np.ndarray) -> Iterator:
+        for time, frame in zip(timestamps, real(self, index, camera, timestamps), strict=True):
+            seen.append((camera, index, round(float(time), 6)))
+            yield frame
+
+    monkeypatch.setattr(LeRobotReader, "stream_frames", stream_frames)
+    return seen
+
+
+def episodes_decoded_again(decoded: Sequence[tuple[str, int, float]]) -> set[int]:
+    """Of which a frame was decoded more than once."""
+    return {episode for (_, episode, _), count in Counter(decoded).items() if count > 1}
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rvq_action.data.dataset import RobotDataset
-from tests.tokenizer_training.features.conftest import HEAD, LENGTHS, WRIST, write
+from tests.tokenizer_training.features.conftest import HEAD, LENGTHS, WRIST, by_hand, write
 from tokenizer_training.features import writer
 from tokenizer_training.features.cache import FeatureCache
 from tokenizer_training.features.extract import Extraction, extract
@@ -29,14 +31,12 @@ def cache(pictures, pixels, tmp_path, monkeypatch) -> FeatureCache:
 def test_features_are_those_of_the_teacher(cache, pictures, pixels):
     found = cache.dataset("stripes")
     assert (found.cameras, found.width) == ((HEAD, WRIST), 6)
-    teacher = pixels.fitted(pixels.fit(pictures.sample(found.fitted, 24, 4)))
+    expected = by_hand(pictures, pixels.settings, found.fitted, stride=3, batch_size=4)
     for episode, length in enumerate(LENGTHS):
         numbers = np.arange(0, length, 3)
-        (batch,) = pictures.batches(episode, numbers, 100)
         features, known = found.lookup(np.full(len(numbers), episode), numbers)
         assert known.all() and features.dtype == torch.float32
-        expected = teacher.features(batch, "").flatten(1)
-        assert torch.allclose(features, expected, atol=1e-5)
+        assert torch.equal(features, expected[episode].flatten(1))
 
 
 def test_between_extracted_frames_the_one_before_counts(cache):
@@ -147,6 +147,36 @@ def test_a_cache_of_before_instructions_were_remembered_goes_on(
     (tmp_path / "stripes" / "index.json").write_text(json.dumps({"format_version": 1, **begun}))
     extract(Reading(pixels.settings), [pictures], Extraction(), tmp_path)
     assert DatasetIndex.load(tmp_path / "stripes") == whole
+
+
+@pytest.fixture
+def of_before(cache) -> Path:
+    """The index of a cache whose fingerprint was made of what the teacher was fitted to."""
+    file = cache.path / "stripes" / "index.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "fingerprint": "a8bc4bab3c0cb48a"}))
+    return file
+
+
+def test_a_finished_cache_with_a_fingerprint_of_before_keeps_it(
+    of_before, cache, pictures, pixels, recordings
+):
+    """Runs remember it. Asked for again it is found complete."""
+    before = of_before.read_bytes()
+    extract(pixels, [pictures], Extraction(stride=3), cache.path)
+    assert of_before.read_bytes() == before
+    found = cache.dataset("stripes")
+    found.check_complete(RobotDataset.open(recordings))
+    assert found.fingerprint == "a8bc4bab3c0cb48a"
+
+
+def test_a_begun_cache_with_a_teacher_of_before_is_refused(of_before, cache, pictures, pixels):
+    """Nobody knows what pictures it was fitted to."""
+    data = json.loads(of_before.read_text())
+    of_before.write_text(json.dumps({**data, "shards": [4], "pictures": None}))
+    state = of_before.with_name("teacher.safetensors")
+    save_file(load_file(state), state)
+    with pytest.raises(ValueError, match="by an earlier version of rvq-train. Delete the folder"):
+        extract(pixels, [pictures], Extraction(stride=3), cache.path)
 
 
 def test_features_by_other_instructions_have_another_fingerprint(pixels, tmp_path):

@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from tests.synthetic import write_v3
-from tests.tokenizer_training.features.conftest import HEAD, LENGTHS, WRIST, write
+from tests.tokenizer_training.features.conftest import (
+    HEAD,
+    LENGTHS,
+    WRIST,
+    episodes_decoded_again,
+    write,
+)
 from tokenizer_training.cli import main
 from tokenizer_training.features import writer
 from tokenizer_training.features.cache import FeatureCache
@@ -20,7 +26,7 @@ from tokenizer_training.features.index import DatasetIndex
 from tokenizer_training.features.pictures import Pictures
 from tokenizer_training.features.pixels import PixelSettings, PixelTeacher
 from tokenizer_training.features.qwen import QwenSettings
-from tokenizer_training.features.vision import VisionSettings
+from tokenizer_training.features.vision import VisionSettings, VisionTeacher
 
 SMALL = ["--side", "8", "--components", "6", "--fit_frames", "24"]
 
@@ -60,12 +66,17 @@ def kill_after(monkeypatch, owner: type, method: str, calls: int) -> None:
 @pytest.mark.parametrize(
     ("owner", "method", "calls", "kept"),
     [
-        (PixelTeacher, "fit", 0, None),
-        (PixelTeacher, "features", 1, 0),
-        (PixelTeacher, "features", 9, 2),
+        (DatasetIndex, "save", 0, None),
+        (PixelTeacher, "look", 1, 0),
+        (PixelTeacher, "look", 9, 0),
+        (PixelTeacher, "fit", 1, 0),
+        (PixelTeacher, "project", 22, 2),
         (DatasetIndex, "save", 2, 2),
     ],
-    ids=["while fitting", "at the start", "while looking", "between a shard and the index"],
+    ids=[
+        *("before anything", "at the start", "while looking", "while fitting", "while projecting"),
+        "between a shard and the index",
+    ],
 )
 def test_a_killed_extraction_goes_on_to_the_same_cache(
     pictures, pixels, tmp_path, monkeypatch, owner, method, calls, kept
@@ -82,6 +93,26 @@ def test_a_killed_extraction_goes_on_to_the_same_cache(
         assert known.tolist() == [i < kept for i in range(6)]
     extract(pixels, [pictures], how, out)
     assert contents(out) == contents(whole)
+
+
+def test_a_network_gives_features_at_once_and_keeps_no_looks(
+    networks, pictures, tmp_path, monkeypatch, decoded
+):
+    """Shards that a kill left are not looked at again; what waited for one is."""
+    monkeypatch.setattr(writer, "EPISODES_PER_SHARD", 2)
+    teacher = VisionTeacher(VisionSettings(str(networks["dinov2"])))
+    assert teacher.card, "it finds out its width by looking"
+    how, whole, out = Extraction(batch_size=50), tmp_path / "whole", tmp_path / "out"
+    extract(teacher, [pictures], how, whole)
+    assert len(decoded) == len(set(decoded)) == 2 * sum(LENGTHS)
+    decoded.clear()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_after(patch, VisionTeacher, "look", 3)
+        extract(teacher, [pictures], how, out)
+    assert not (out / "stripes" / "looks").exists()
+    extract(teacher, [pictures], how, out)
+    assert contents(out) == contents(whole)
+    assert len(set(decoded)) == 2 * sum(LENGTHS) and episodes_decoded_again(decoded) == {2, 3}
 
 
 def test_a_part_of_a_dataset_is_not_taken_for_the_whole(
@@ -102,7 +133,7 @@ def test_a_finished_cache_is_left_alone(run, tmp_path, monkeypatch, caplog):
     assert run() == 0
     before = contents(tmp_path / "cache")
     with monkeypatch.context() as patch, caplog.at_level("INFO"):
-        kill_after(patch, PixelTeacher, "features", 0)
+        kill_after(patch, PixelTeacher, "look", 0)
         kill_after(patch, PixelTeacher, "fit", 0)
         assert run("--batch_size", "3") == 0
     assert "stripes: all 6 episodes are in" in caplog.text
@@ -163,7 +194,8 @@ def test_a_truncated_video_is_named_and_leaves_whole_episodes(pixels, tmp_path, 
 
 
 def test_features_that_are_no_numbers_are_refused(pictures, pixels, tmp_path, monkeypatch):
-    monkeypatch.setattr(PixelTeacher, "features", lambda *_: torch.full((1, 2, 6), torch.nan))
+    blind = lambda _, looks, state: torch.full((len(looks), 6), torch.nan)  # noqa: E731
+    monkeypatch.setattr(PixelTeacher, "project", blind)
     with pytest.raises(ValueError, match="stripes, episode 0: the teacher gives NaN"):
         extract(pixels, [pictures], Extraction(), tmp_path)
     assert FeatureCache.open(tmp_path).dataset("stripes").index.done == 0

@@ -28,7 +28,7 @@ def frames() -> dict[str, np.ndarray]:
 
 def see(teacher, frames, instruction="") -> torch.Tensor:
     with torch.inference_mode():
-        return teacher.features(frames, instruction)
+        return teacher.look(frames, instruction)
 
 
 def vision(networks, name: str, **settings) -> VisionTeacher:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tokenizer_training.features.conftest import HEAD, LENGTHS, WRIST, write
-from tokenizer_training.features.pictures import Pictures
+from tests.tokenizer_training.features.conftest import HEAD, WRIST
 from tokenizer_training.features.pixels import PixelSettings, PixelTeacher, shrink
 
 
@@ -18,32 +17,21 @@ def test_shrinking_averages_over_areas():
     assert np.allclose(shrink(frames, 4).unflatten(1, (3, 4, 4)).permute(0, 2, 3, 1), blocks)
 
 
-def test_every_camera_has_its_own_transform(pictures, pixels):
-    state = pixels.fit(pictures.sample(range(4), 20, 7))
-    assert {name.split("/")[0] for name in state} == {HEAD, WRIST}
+def test_a_look_is_the_small_picture_of_every_camera(pictures, pixels):
     batch = next(pictures.batches(0, np.arange(5), 5))
-    both = pixels.fitted(state).features(batch, "")
-    assert both.shape == (5, 2, 6)
-    alone = pixels.fitted(state).features({WRIST: batch[WRIST]}, "")
-    assert torch.equal(both[:, 1:], alone)
+    looks = pixels.look(batch, "")
+    assert looks.shape == (5, 2, pixels.look_width) and looks.dtype == torch.float32
+    assert torch.equal(looks[:, 0], shrink(batch[HEAD], 8))
+    assert torch.equal(looks[:, 1], shrink(batch[WRIST], 8))
 
 
-def test_sampling_is_even_and_bounded(pictures):
-    batches = list(pictures.sample(range(6), 16, 5))
-    assert sum(len(batch[HEAD]) for batch in batches) == 16
-    assert max(len(batch[HEAD]) for batch in batches) <= 5
-    everything = pictures.sample(range(6), 10_000, 50)
-    assert sum(len(batch[HEAD]) for batch in everything) == sum(LENGTHS)
-
-
-def test_held_out_pictures_do_not_change_the_teacher(pictures, pixels, tmp_path):
-    train = (0, 2, 3, 5)
-    state = pixels.fit(pictures.sample(train, 24, 8))
-    other = Pictures.open(write(tmp_path / "stripes", change=(1, 4)))
-    same = pixels.fit(other.sample(train, 24, 8))
-    assert all(torch.equal(state[name], same[name]) for name in state)
-    seen = pixels.fit(other.sample((0, 1, 2, 3), 24, 8))
-    assert not torch.equal(state[f"{HEAD}/mean"], seen[f"{HEAD}/mean"])
+def test_features_are_components_around_the_mean(pixels):
+    looks = torch.rand(40, pixels.look_width, generator=torch.Generator().manual_seed(0))
+    state = pixels.fit(looks)
+    features = pixels.project(looks, state)
+    assert features.shape == (40, 6) and torch.allclose(state["mean"], looks.mean(0))
+    assert torch.allclose(features.mean(0), torch.zeros(6), atol=1e-6)
+    assert features.var(0, correction=0).sum() == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize(
