@@ -14,8 +14,12 @@ PREFIXES_SHOWN = 8
 
 
 def cell(row: Row, column: Column) -> str:
-    """A metric as text, empty where the row has none."""
-    return column.show(row.metrics[column.metric]) if column.metric in row.metrics else ""
+    """A metric as text, with its spread over fits where it has one; empty where there is none."""
+    if column.metric not in row.metrics:
+        return ""
+    spread = row.metrics.get(f"{column.metric}_fit_spread")
+    value = column.show(row.metrics[column.metric])
+    return value if spread is None else f"{value} ± {column.show(spread)}"
 
 
 def time_cell(row: Row, column: Column, reference: Row) -> str:

@@ -4,7 +4,8 @@ One reads the chunk in scored space and the standardised proprio anchor, the oth
 features; symmetric InfoNCE with a learned temperature pulls windows to their own pictures. Windows
 of one episode nearer than one second are no negatives of each other. The number of steps is the
 one with the best mean reciprocal rank on validation episodes; then both are trained for so many
-steps on all training windows.
+steps on all training windows. All of that is done once per seed, the number of steps included:
+chosen once for all of them, its luck would be missing from the spread.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from analysis.semantics import galleries, retrieval
+from analysis.semantics.fits import Fits
 from analysis.semantics.retrieval import Retrieval, Whitening
 from analysis.semantics.seen import Seen, SemanticSet
 
@@ -56,18 +58,22 @@ def _anchor(seen: Seen) -> np.ndarray:
     return seen.batch.anchor.numpy().astype(np.float32)
 
 
-def compute(reading: Reading, data: SemanticSet, seed: int = 0) -> Retrieval:
-    """Train both towers, then let the held-out windows look for their pictures."""
+def compute(reading: Reading, data: SemanticSet) -> Fits:
+    """Train both towers with every seed, and let the held-out windows look for their pictures."""
     whiten = Whitening.fit(data.training.pictures)
-    pictures = whiten(data.training.pictures).astype(np.float32)
-    pairs = _Pairs(torch.from_numpy(reading.training), torch.from_numpy(pictures), data)
-    everything = np.ones(len(data.validation), bool)
-    _, steps = _train(pairs, ~data.validation, STEPS, seed)
-    towers, _ = _train(pairs, everything, steps, seed)
+    pictures, seen = (
+        torch.from_numpy(whiten(part.pictures).astype(np.float32))
+        for part in (data.training, data.held_out)
+    )
+    pairs = _Pairs(torch.from_numpy(reading.training), pictures, data)
     asked = torch.from_numpy(reading.held_out)
-    seen = torch.from_numpy(whiten(data.held_out.pictures).astype(np.float32))
-    with torch.inference_mode():
-        return retrieval.search(towers.act(asked).numpy(), towers.see(seen).numpy(), data)
+
+    def found(seed: int) -> Retrieval:
+        towers = _fit(pairs, seed)
+        with torch.inference_mode():
+            return retrieval.search(towers.act(asked).numpy(), towers.see(seen).numpy(), data)
+
+    return Fits.of(found)
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,14 @@ def _perceptron(width: int) -> nn.Sequential:
         nn.Linear(HIDDEN, HIDDEN), nn.GELU(), nn.Dropout(DROPOUT),
         nn.Linear(HIDDEN, WIDTH),
     )  # fmt: skip
+
+
+def _fit(pairs: _Pairs, seed: int) -> _Towers:
+    """Choose the number of steps, then train for so many on all training windows."""
+    validation = pairs.data.validation
+    _, steps = _train(pairs, ~validation, STEPS, seed)
+    towers, _ = _train(pairs, np.ones(len(validation), bool), steps, seed)
+    return towers
 
 
 def _train(pairs: _Pairs, fitted: np.ndarray, steps: int, seed: int) -> tuple[_Towers, int]:

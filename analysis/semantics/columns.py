@@ -24,7 +24,7 @@ def _share(value: float) -> str:
 R1 = Column("retrieval_r1", "R@1", _plain, "own pictures ranked first in the gallery")
 R1_OVER = Column("retrieval_r1_over_plain", "− plain", _signed, "R@1 less the plain tokenizer's")
 R1_TIMES = Column("retrieval_r1_times_plain", "/ plain", _times, "R@1 over the plain tokenizer's")
-R1_CEILING = Column("retrieval_r1_of_ceiling", "of ceiling", _share, "R@1 over the ceiling's")
+R1_CEILING = Column("retrieval_r1_of_ceiling", "of ceiling", _share, "R@1 over the mean ceiling's")
 EMBEDDED = Column("embedded_r1", "R@1, vectors", _plain, "the probe reads the codes' vectors, too")
 EMBEDDED_TIMES = Column(
     "embedded_r1_times_plain", "/ plain, vectors", _times, "that over the plain tokenizer's"
@@ -47,7 +47,7 @@ COLUMNS = (
     R1_CEILING,
     EMBEDDED,
     EMBEDDED_TIMES,
-    Column("retrieval_r1_floor", "floor", _plain, "R@1 of a probe fitted with shuffled images"),
+    Column("retrieval_r1_floor", "floor", _plain, "R@1 of probes fitted with shuffled images"),
     Column("retrieval_r5", "R@5", _plain, "own pictures among the first five"),
     Column("retrieval_median_rank", "median rank", lambda v: f"{v:.0f}", "of the own pictures"),
     SKILL,

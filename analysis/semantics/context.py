@@ -10,11 +10,11 @@ from analysis.codecs import FAST_SCALES, FastCodec, bits_per_window
 from analysis.evalset import Batch
 from analysis.rows import Row
 from analysis.rvq_codec import RvqCodec
-from analysis.semantics import ceiling, codes, next_frame, noise, probe, retrieval
+from analysis.semantics import ceiling, codes, fits, next_frame, noise, probe, retrieval
+from analysis.semantics.fits import Fits
 from analysis.semantics.next_frame import NextFrame
 from analysis.semantics.noise import Steadiness
 from analysis.semantics.probe import Inputs
-from analysis.semantics.retrieval import Retrieval
 from analysis.semantics.seen import SemanticSet
 from analysis.stability import Disturbed
 
@@ -27,21 +27,26 @@ class Context:
 
     Attributes:
         rows: Their rows.
-        ceiling: Retrieval by the continuous chunk and anchor, None where not asked for.
+        ceiling: Retrieval by the continuous chunk and anchor, trained with several seeds; None
+            where not asked for.
         start_alone: The next frame from the start frame alone.
         fast: Stability of FAST at its scales; empty where not asked for.
         disturbed: The disturbed windows, the same for every tokenizer.
     """
 
     rows: list[Row]
-    ceiling: Retrieval | None
+    ceiling: Fits | None
     start_alone: NextFrame
     fast: list[Steadiness]
     disturbed: Disturbed[Batch]
 
 
 def measure(
-    data: SemanticSet, start: Inputs, codecs: Sequence[RvqCodec], whole: bool = True
+    data: SemanticSet,
+    start: Inputs,
+    codecs: Sequence[RvqCodec],
+    whole: bool = True,
+    quiet: bool = False,
 ) -> Context:
     """Measure what does not depend on a tokenizer.
 
@@ -50,15 +55,18 @@ def measure(
         start: The start feature as a probe reads it.
         codecs: The first of them says at how many bits FAST is asked to retrieve.
         whole: Also the ceilings and FAST.
+        quiet: Draw no progress bar.
     """
+    from tqdm.auto import tqdm
+
     disturbed = stability.disturb(data.data)
     alone = next_frame.compute(start, None, data)
     row = Row("start frame alone", "start frame alone", "start")
     row.add("next_frame_skill", alone.skill())
     if not whole:
         return Context([row], None, alone, [], disturbed)
-    readings = ceiling.readings(data)
-    found = {name: ceiling.compute(reading, data) for name, reading in readings.items()}
+    trained = tqdm(ceiling.readings(data).items(), desc="ceilings", unit="reading", disable=quiet)
+    found = {name: ceiling.compute(reading, data) for name, reading in trained}
     rows = [row, *(_ceiling_row(name, result) for name, result in found.items())]
     rows.append(_linear_row(data))
     fast = [FastCodec(data.data, scale) for scale in FAST_SCALES]
@@ -68,9 +76,9 @@ def measure(
     return Context(rows, next(iter(found.values())), alone, rivals, disturbed)
 
 
-def _ceiling_row(name: str, result: Retrieval) -> Row:
+def _ceiling_row(name: str, result: Fits) -> Row:
     row = Row(f"{CEILING}: {name}", CEILING, CEILING)
-    retrieval.report(row, result, None)
+    fits.report(row, result)
     return row
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from analysis import stability, svg
 from analysis.rows import Row
 from analysis.semantics import labels, latents, next_frame, noise, price, retrieval
+from analysis.semantics.columns import R1
 from analysis.semantics.context import CEILING
 from analysis.semantics.labels import AccuracyDots
 from analysis.semantics.next_frame import SkillBars
 from analysis.semantics.result import Study
 from analysis.semantics.retrieval import RetrievalCurve
 from analysis.style import FAST, MUTED, SERIES
+from analysis.table import cell
 
 PLAIN = SERIES[7]
 OTHERS = (SERIES[0], SERIES[2], SERIES[3], SERIES[4], SERIES[6], SERIES[5])
@@ -33,7 +35,7 @@ def retrieval_figure(study: Study, colours: dict[str, str]) -> str:
     """R@1 over the number of tokens."""
     curves = [(_curve(study, name), colours[name]) for name in study.subjects]
     ceilings = {
-        row.name.removeprefix(f"{CEILING}: "): row.metrics["retrieval_r1"]
+        f"{row.name.removeprefix(f'{CEILING}: ')} {cell(row, R1)}": row.metrics["retrieval_r1"]
         for row in study.of_kind(CEILING)
     }
 

@@ -23,7 +23,7 @@ RETRIEVAL_NOTE = (
     "From a chunk's codes a ridge probe predicts the teacher's features of its first and last "
     "frame; the gallery's windows are ranked by the cosine in whitened features. Shaded: 95 % "
     "intervals by resampling held-out episodes. Lines across: two small networks trained on the "
-    "continuous chunk, the proprio anchor, and both."
+    "continuous chunk, the proprio anchor, and both, means over several trainings."
 )
 SKILL_NOTE = (
     "How much of the change from a chunk's first picture to the one right after it is predicted, "

@@ -155,12 +155,6 @@ def report(
     row.add(f"{measure}_median_rank", median_rank(result, bootstrap))
 
 
-def report_ceiling(row: Row, result: Retrieval, ceiling: Retrieval) -> None:
-    """R@1 over the ceiling's, query by query."""
-    bootstrap = EpisodeBootstrap(result.episode)
-    row.add("retrieval_r1_of_ceiling", bootstrap.ratio(result.hits(1), ceiling.hits(1)))
-
-
 def median_rank(result: Retrieval, bootstrap: EpisodeBootstrap) -> Estimate:
     """The rank that half of the queries reach, with its interval."""
     places = np.arange(1, int(result.rank.max()) + 1)
@@ -197,7 +191,7 @@ def plot(
         ax.fill_between(curve.tokens, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
         ax.plot(curve.tokens, curve.r1, "o-", color=colour, label=curve.name, markersize=5)
     for style, (label, value) in zip(("-", "--", ":"), ceilings.items(), strict=False):
-        ax.axhline(value, color=TEXT, linestyle=style, linewidth=1.1, label=f"{label} {value:.2f}")
+        ax.axhline(value, color=TEXT, linestyle=style, linewidth=1.1, label=label)
     ax.axhline(chance, color=MUTED, linewidth=1.1, label=f"chance {chance:.3f}")
     ax.set(xlabel="tokens read", ylabel="R@1")
     ax.set_ylim(bottom=0)

@@ -4,14 +4,17 @@ semantics.json is `{dataset: {"facts": {...}, "rows": {row: {"kind": ..., metric
 metric + "_ci": [low, high]}}}}`. Rows are `NAME` (all codes), `NAME@k` (k of the tokens: the first
 level, or a quarter), `ceiling: ...`, `start frame alone` and `fast@SCALE`. Metrics of a tokenizer:
 
-    retrieval_r1, _r5, _median_rank      own pictures found among the gallery's; _spread over seeds
+    retrieval_r1, _r5, _median_rank      own pictures found; _spread over galleries
     embedded_r1, ...                     the same, the probe reading the codes' vectors as well
-    retrieval_r1_floor                   that of a probe fitted with shuffled images
+    retrieval_r1_floor                   that of probes fitted with shuffled images, three shuffles
     retrieval_r1_of_ceiling              over that of the continuous chunk and anchor
     next_frame_skill                     of the frame after the chunk; _shuffled from other codes
     task_accuracy, gripper_event_accuracy    balanced; _majority beside them
     noise_wer_SIGMA, token_overlap       fast_noise_wer_SIGMA at equal bits beside them
     mse, mse_times_plain                 in scored space, over the plain tokenizer's at equal bits
+
+Ceilings are trained, and images shuffled, with three seeds: figures are means over these fits, and
+`_fit_spread`, of a ceiling's R@1 and R@5 and of the floor, is the standard deviation over them.
 
 `_over_plain` is the paired difference to the plain tokenizer at as many tokens, `_times_plain` the
 ratio. Intervals resample episodes; with fewer than 4 held-out ones there are none.
@@ -27,7 +30,17 @@ from analysis.evalset import EvalSet, load_eval_set
 from analysis.loading import LoadedTokenizer, check_robots, load_tokenizers, splits_of
 from analysis.rows import Row
 from analysis.rvq_codec import RvqCodec, artefact_name
-from analysis.semantics import context, labels, latents, next_frame, noise, price, retrieval, seen
+from analysis.semantics import (
+    context,
+    fits,
+    labels,
+    latents,
+    next_frame,
+    noise,
+    price,
+    retrieval,
+    seen,
+)
 from analysis.semantics.context import Context
 from analysis.semantics.result import Study
 from analysis.semantics.seen import SemanticSet
@@ -130,7 +143,7 @@ def measure(
     asked, absent = labels.labels_of(data)
     study.missing |= absent
     start = next_frame.start_inputs(data)
-    around = context.measure(data, start, known[:1], in_context)
+    around = context.measure(data, start, known[:1], in_context, quiet)
     study.rows += around.rows
     for codec in tqdm(known, desc=study.name, unit="tokenizer", disable=quiet):
         subject = Subject.of(codec, data, start, asked)
@@ -186,9 +199,9 @@ def _report(row: Row, probed: Probed, plain: Probed | None, around: Context) -> 
     """What the probes found, beside what they find in the plain tokenizer's codes."""
     retrieval.report(row, probed.retrieval, plain.retrieval if plain else None)
     retrieval.report(row, probed.embedded, plain.embedded if plain else None, "embedded")
-    row.add("retrieval_r1_floor", float(probed.floor.hits(1).mean()))
+    fits.report_floor(row, probed.floor)
     if around.ceiling is not None:
-        retrieval.report_ceiling(row, probed.retrieval, around.ceiling)
+        fits.report_ceiling(row, probed.retrieval, around.ceiling)
     others = around.start_alone, probed.next_frame_of_others, plain.next_frame if plain else None
     next_frame.report(row, probed.next_frame, *others)
     for told in probed.told:

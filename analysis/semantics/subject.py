@@ -9,6 +9,7 @@ import numpy as np
 from analysis.rvq_codec import RvqCodec
 from analysis.semantics import codes, labels, next_frame, retrieval
 from analysis.semantics.codes import View
+from analysis.semantics.fits import Fits
 from analysis.semantics.labels import Label, Told
 from analysis.semantics.next_frame import NextFrame
 from analysis.semantics.probe import Inputs
@@ -23,7 +24,7 @@ class Probed:
     Attributes:
         retrieval: Pictures found by the tokens alone.
         embedded: Pictures found by the tokens and what they stand for.
-        floor: Pictures found by a probe fitted with shuffled images, from the right codes.
+        floor: Pictures found from the right codes by probes fitted with shuffled images.
         next_frame: Prediction of the frame after the chunk.
         next_frame_of_others: The same from the codes of other windows.
         told: One entry per label.
@@ -31,7 +32,7 @@ class Probed:
 
     retrieval: Retrieval
     embedded: Retrieval
-    floor: Retrieval
+    floor: Fits
     next_frame: NextFrame
     next_frame_of_others: NextFrame
     told: list[Told]
@@ -90,7 +91,7 @@ class Subject:
         return Probed(
             retrieval.compute_best(ids, data),
             retrieval.compute(inputs, data),
-            retrieval.compute(ids[0], data.with_shuffled_pictures()),
+            Fits.of(lambda seed: retrieval.compute(ids[0], data.with_shuffled_pictures(seed))),
             next_frame.compute(self.start, inputs, data),
             next_frame.compute(self.start, inputs.of_other_windows(), data),
             [labels.compute(inputs, label, data) for label in self.labels],

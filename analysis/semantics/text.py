@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from analysis.bootstrap import remark
 from analysis.semantics.columns import COLUMNS, WITH_INTERVAL
+from analysis.semantics.fits import SEEDS
 from analysis.semantics.result import Study
 from analysis.table import aligned, cell, with_interval
 
@@ -31,7 +32,8 @@ def facts(study: Study) -> str:
         f"{len(study.data.galleries)} galleries of about {study.candidates:.0f} "
         f"windows of {held_out} held-out episodes (chance {study.chance:.3f}); probes fitted on "
         f"{len(study.data.training)} windows of training episodes; teacher {study.teacher}, "
-        f"cameras {', '.join(study.data.cameras)}"
+        f"cameras {', '.join(study.data.cameras)}; ± is the standard deviation over {SEEDS} "
+        "fits: trainings of a ceiling's networks, shuffles of a floor's images"
     )
 
 

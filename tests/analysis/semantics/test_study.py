@@ -72,7 +72,10 @@ def test_the_command_measures_writes_and_draws(place, tmp_path, capsys):
     assert facts["views"]["other"] == "all codes" and facts["plain"] == "plain"
     first = next(name for name, title in facts["views"].items() if title == "first level")
     assert rows[first]["kind"] == "rvq-prefix" and rows[first]["tokens_mean"] > 0
+    assert rows["ceiling: chunk"]["retrieval_r1_fit_spread"] >= 0
+    assert "±" in printed and "trainings of a ceiling's networks" in printed
     whole = rows["other"]
+    assert whole["retrieval_r1_floor_fit_spread"] >= 0
     for metric in ("retrieval_r1", "next_frame_skill", "task_accuracy", "noise_wer_0.006", "mse"):
         assert metric in whole and f"{metric}_ci" not in whole
     assert "No intervals: they need at least 4 held-out episodes; here: 2" in printed
@@ -81,6 +84,8 @@ def test_the_command_measures_writes_and_draws(place, tmp_path, capsys):
     assert whole["next_frame_skill_over_plain"] == 0
     page = (tmp_path / "out/index.html").read_text()
     assert page.count("<svg") >= 6 and page.count("data:image/jpeg") >= 20
+    r1 = rows["ceiling: anchor"]["retrieval_r1"], rows["ceiling: anchor"]["retrieval_r1_fit_spread"]
+    assert page.count(f"{r1[0]:.3f} ± {r1[1]:.3f}") >= 2
     assert "Retrieval: whose pictures" in page and "No intervals" in page
     assert not re.search(r"\bnan\b", page.split("<main>")[1])
     assert 'src="http' not in page and 'href="http' not in page
