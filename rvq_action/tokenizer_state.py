@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment, ModelInput
 from rvq_action.layout import ActionLayout
 from rvq_action.model import TokenizerModel
+from rvq_action.novelty.fit_watch import FitWatch
 
 if TYPE_CHECKING:
     from rvq_action.data.rows import RowMapping
@@ -67,6 +69,11 @@ class TokenizerState:
     def seconds(self) -> float | None:
         """How long the chunks were that it was fitted on, where it says so [s]."""
         return self.metadata.get("seconds")
+
+    @cached_property
+    def fit_watches(self) -> dict[str, FitWatch]:
+        """By embodiment; what they have said is forgotten with the object."""
+        return {name: FitWatch.of(self, name) for name in self.embodiments}
 
     def path_number(self, embodiment: str) -> int:
         """The number of a robot's linear path in the model."""
