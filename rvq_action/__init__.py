@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rvq_action.layout import Channel as Channel
     from rvq_action.layout import DeltaRule as DeltaRule
     from rvq_action.layout import joint_space as joint_space
+    from rvq_action.novelty.fit_watch import OutOfDistributionWarning as OutOfDistributionWarning
     from rvq_action.novelty.range_watch import OutOfRangeWarning as OutOfRangeWarning
     from rvq_action.tokenizer import ActionTokenizer as ActionTokenizer
     from rvq_action.vocabulary import ActionVocabulary as ActionVocabulary
@@ -29,6 +30,7 @@ _HOMES = {
     "ActionVocabulary": "vocabulary",
     "Channel": "layout",
     "DeltaRule": "layout",
+    "OutOfDistributionWarning": "novelty.fit_watch",
     "OutOfRangeWarning": "novelty.range_watch",
     "ToleranceWarning": "adaptive_length.tolerance",
     "joint_space": "layout",

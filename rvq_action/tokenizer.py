@@ -81,7 +81,8 @@ class ActionTokenizer(TokenizerState):
         Args:
             actions: [B, T, D] in the layout's units, absolute unless `relative`. A dataset's or
                 robot's own rows become that by `mapping`; an `OutOfRangeWarning` says once where
-                they seem not to have.
+                they seem not to have, an `OutOfDistributionWarning` once where the first chunks are
+                not like those that were fitted.
             proprio: [B, D] just before the chunk, in the layout's channels; NaN where unknown.
             embodiment: May be left out where the tokenizer knows only one.
             fps: Frames per second; the training data's where omitted.
@@ -118,6 +119,7 @@ class ActionTokenizer(TokenizerState):
         place = vocabulary.from_order(torch.arange(tokens, device=self.device))
         with torch.inference_mode():
             known.watch.look(playback.given.x, playback.given.mask)
+            self.fit_watches[name].look(playback)
             codes, reached = emit(playback, limits, place)
             known.tolerance_watch.look(reached, limits.max_tokens)
         return codes.cpu().numpy() if isinstance(actions, np.ndarray) else codes.clone()

@@ -34,7 +34,7 @@ CASES_NOTE = (
     "The first case is the use that the tokenizer and FAST were trained for. Resampled: positions "
     "and joints run straight between recorded frames, rotations turn steadily, switches keep the "
     "earlier value. A robot never trained on gets a linear path and statistics of its own from its "
-    "training episodes; codebooks stay as they are. "
+    "training episodes, or a path from these statistics alone; codebooks stay as they are. "
     "Score: error relative to FAST at equal bits; “vs total” against the FAST whose encodings "
     "always decode where it was fitted."
 )

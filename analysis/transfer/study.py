@@ -7,7 +7,8 @@ transfer.json is `{dataset: {"cases": {case: {"kind", "windows", "rows": {row: m
   recorded rate, and in windows of one second with the recording resampled to 10 and 50 Hz. FAST
   was fitted at the recorded rate on windows of one second, as the tokenizer was.
 * `robot`: a robot that the tokenizer was never trained on, with a linear path and statistics of
-  its training episodes; once beside the FAST fitted on these, once beside one fitted on the
+  its training episodes, and in rows of their own (`NAME, statistics alone`) with these statistics
+  and no window; once beside the FAST fitted on these episodes, once beside one fitted on the
   tokenizer's own robots, for whom the robot is as new.
 
 The scored space is that of the dataset's training windows throughout.
@@ -149,12 +150,16 @@ def _add_robots(
     windows = _windows(data) if new else None
     for entry in new:
         assert described is not None and windows is not None
+        ways = {entry.name: windows, f"{entry.name}, statistics alone": None}
         try:
-            tokenizer = entry.tokenizer.with_embodiment(data.embodiment, described, windows)
+            grown = {
+                way: entry.tokenizer.with_embodiment(data.embodiment, described, given)
+                for way, given in ways.items()
+            }
         except ValueError as error:
             result.missing[entry.name] = str(error)
             continue
-        ours = [RvqCodec(tokenizer, entry.name, entry.kind, data)]
+        ours = [RvqCodec(tokenizer, way, entry.kind, data) for way, tokenizer in grown.items()]
         name = f"{entry.name}, robot added"
         beside = f"{name}; FAST fitted on the robot"
         result.cases.append(case.measure(beside, ROBOT, data, ours, fasts))

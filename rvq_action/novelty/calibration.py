@@ -71,12 +71,16 @@ class Calibration:
         """The median."""
         return max(self.residual[0], LEAST_RESIDUAL)
 
-    def judge(self, residual: Tensor, saturation: Tensor) -> ChunkFit:
-        """Residuals and saturations [B] against what is usual."""
-        worst = torch.maximum(
+    def relative(self, residual: Tensor, saturation: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals and saturations [B] in units of the worst percent."""
+        return (
             residual / max(self.residual[1], LEAST_RESIDUAL),
             saturation / max(self.saturation[1], LEAST_SATURATION),
         )
+
+    def judge(self, residual: Tensor, saturation: Tensor) -> ChunkFit:
+        """Residuals and saturations [B] against what is usual."""
+        worst = torch.maximum(*self.relative(residual, saturation))
         return ChunkFit(residual, saturation, worst)
 
 

@@ -28,6 +28,18 @@ def big() -> Embodiment:
     return Embodiment(ARM, builder.build(), ARM_FPS)
 
 
+def encode_big(tokenizer: ActionTokenizer) -> torch.Tensor:
+    chunk = scaled_arm(64, seed=7)
+    return tokenizer.encode(chunk.actions, chunk.anchor, "big", mask=chunk.mask)
+
+
+def error_of(tokenizer: ActionTokenizer) -> float:
+    """Mean squared, of the big arm with all tokens."""
+    chunk = scaled_arm(64, seed=7)
+    back = tokenizer.decode(encode_big(tokenizer), chunk.horizon, chunk.anchor, "big")
+    return float(masked_mean((back - chunk.actions).square(), chunk.mask))
+
+
 def test_an_added_robot_is_coded_like_the_one_it_resembles(one_arm, big):
     tokenizer = one_arm.with_embodiment("big", big, scaled_arm(512, seed=3))
     chunk, small = scaled_arm(64, seed=7), arm_chunk(64, seed=7)
@@ -38,6 +50,27 @@ def test_an_added_robot_is_coded_like_the_one_it_resembles(one_arm, big):
     known = tokenizer.decode(theirs, small.horizon, small.anchor, "arm")
     reference = masked_mean((known - small.actions).square(), small.mask)
     assert error < 2 * 9 * reference
+
+
+def test_an_added_robot_known_by_its_statistics_alone_is_coded_well_enough(one_arm, big):
+    by_windows = one_arm.with_embodiment("big", big, scaled_arm(512, seed=3))
+    alone = one_arm.with_embodiment("big", big)
+    assert alone.vocabulary_of("big").tokens_per_chunk == one_arm.tokens_per_chunk
+    fits, bound = error_of(by_windows), error_of(alone)
+    assert fits < bound < 4 * fits
+    assert torch.equal(*(encode_big(t) for t in (alone, one_arm.with_embodiment("big", big))))
+
+
+def test_any_prefix_and_any_codes_of_such_a_robot_decode_inside_its_range(one_arm, big):
+    tokenizer = one_arm.with_embodiment("big", big)
+    chunk, codes = scaled_arm(64, seed=7), encode_big(tokenizer)
+    generator = torch.Generator().manual_seed(0)
+    odd = torch.randint(0, tokenizer.config.codebook_size, codes.shape, generator=generator)
+    lengths = range(tokenizer.tokens_per_chunk + 1)
+    for given in [odd, *(tokenizer.prefix(codes, length) for length in lengths)]:
+        motion = tokenizer.decode(given, chunk.horizon, chunk.anchor, "big", relative=True)
+        assert torch.isfinite(motion).all() and big.range.contains(motion).all()
+        assert not big.start.leaves(motion[:, 0]).any()
 
 
 def test_fitted_robots_are_not_touched(networked, big):

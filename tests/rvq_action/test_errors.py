@@ -221,6 +221,7 @@ class TestPublicSurface:
             "ActionVocabulary",
             "Channel",
             "DeltaRule",
+            "OutOfDistributionWarning",
             "OutOfRangeWarning",
             "ToleranceWarning",
             "WALL_26",

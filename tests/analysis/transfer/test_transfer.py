@@ -201,6 +201,10 @@ def test_a_robot_that_fits_is_held_against_fasts_fitted_here_and_elsewhere(
     assert here.name == "mine, robot added; FAST fitted on the robot"
     assert elsewhere.name == "mine, robot added; FAST fitted on elsewhere"
     assert here.row("mine").metrics["mse"] == elsewhere.row("mine").metrics["mse"] < 0.01
+    alone = "mine, statistics alone"
+    assert here.families == elsewhere.families == ["mine", alone]
+    assert here.row("mine").metrics["mse"] < here.row(alone).metrics["mse"] < 0.1
+    assert alone in text.render([result]) and alone in page.render([result])
     tokens = [case.row("fast-total@5").metrics["tokens_mean"] for case in (here, elsewhere)]
     assert tokens[0] < tokens[1]
     assert here.row("fast-total@5").metrics["mse"] == elsewhere.row("fast-total@5").metrics["mse"]
