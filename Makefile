@@ -182,7 +182,7 @@ tokens: install system  ## The same policy with four kinds of action tokens, thr
 	$(BIN)/rvq-analysis tokens --rows $(TOKEN_ROWS) --out $(TOKENS)/report
 
 # TEACHERS: NAME=CACHE of every other teacher to try, from `rvq-train features`.
-ablation: install  ## Train every recipe on DATA with the features in CACHE -> rows and report in runs/ablation
+ablation: install  ## Train every recipe on DATA with the features in CACHE -> rows and report in runs/ablation; on from the published rows: ROWS=docs/experiments/ablation
 	@test -n "$(DATA)" -a -n "$(CACHE)" || { \
 	  echo "Which datasets, and where may their visual features be kept? For example:"; \
 	  echo "  make ablation DATA=$(DEMO)/metaworld CACHE=runs/features"; exit 1; }

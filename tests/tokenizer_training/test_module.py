@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -87,3 +89,28 @@ def test_networks_that_never_see_the_anchor_are_blind_to_it(fit_tiny):
         tokenizer.encode(actions + shift, proprio=anchor + shift, fps=10) for shift in (0.0, 0.3)
     ]
     assert torch.equal(*codes)
+
+
+def test_masked_modelling_is_absent_until_it_sets_in(fit_tiny, monkeypatch):
+    """From half of 8 steps on it is part of the total, and its head learns."""
+    from tokenizer_training.module import TokenizerModule
+
+    present, learning = [], []
+    original = TokenizerModule.training_step
+
+    def step(self, batch, number):
+        total = original(self, batch, number)
+        others = replace(self.weights, masked_modelling=0.0).total(self.terms)
+        share = self.weights.masked_modelling * self.terms["masked_modelling"]
+        torch.testing.assert_close(total.detach(), others + share)
+        present.append(total.item() > others.item())
+        return total
+
+    def gradients(self, optimizer):
+        learning.append(any(p.grad is not None for p in self.masked_modelling.parameters()))
+
+    monkeypatch.setattr(TokenizerModule, "training_step", step)
+    monkeypatch.setattr(TokenizerModule, "on_before_optimizer_step", gradients)
+    options = ("--model.weights.masked_modelling", "1", "--closed_form.semantic_slots", "1")
+    fit_tiny(*options, "--model.masked_modelling_start", "0.5")
+    assert present == learning == [False] * 4 + [True] * 4

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from rvq_action import ActionTokenizer
 from rvq_action.config import TokenizerConfig
+from rvq_action.data.windows import Windows
 from tests.synthetic import write_v3
 from tests.tokenizer_training.conftest import LENGTHS
 from tokenizer_training.export import read_checkpoint
@@ -23,6 +27,7 @@ from tokenizer_training.heads import (
     build_heads,
     key,
 )
+from tokenizer_training.module import TokenizerModule
 from tokenizer_training.sources import open_sources
 from tokenizer_training.visual import VisualSource, VisualTargets
 
@@ -71,10 +76,34 @@ def test_shuffled_pictures_are_a_control(fit_seen):
     assert any(not torch.equal(one[n], other[n]) for n in one if n.startswith("semantic"))
 
 
-def test_robots_without_a_camera_join_the_batch(fit_seen, tmp_path):
+def test_robots_without_a_camera_join_the_batch(fit_seen, tmp_path, monkeypatch):
+    """They count in the terms of motion, and leave those of pictures exactly as they were."""
+    steps, original = [], TokenizerModule.training_step
+
+    def spy(self, batch, number):
+        randomness, terms = torch.get_rng_state(), []
+        sighted = [sample for sample in batch if sample.sighted]
+        blind = [sample for sample in batch if sample.targets is None]
+        for part in (blind, sighted, batch):
+            torch.set_rng_state(randomness)
+            total = original(self, part, number) if part else None
+            terms.append(self.terms if part else None)
+        assert total is not None and total.isfinite()
+        steps.append(terms)
+        return total
+
+    monkeypatch.setattr(TokenizerModule, "training_step", spy)
     blind = write_v3(tmp_path / "waves", LENGTHS)
-    folder = fit_seen("--data.datasets+", str(blind))
-    assert (folder / "COMPLETE").is_file()
+    still = ("--model.codebook_every_n_steps", "0")
+    assert (fit_seen("--data.datasets+", str(blind), *still) / "COMPLETE").is_file()
+    mixed = [step for step in steps if step[0] and step[1]]
+    assert mixed
+    for without, sighted, both in mixed:
+        assert without["alignment"] == without["next_frame"] == 0
+        assert both["alignment"] == sighted["alignment"] > 0
+        assert both["next_frame"] == sighted["next_frame"] > 0
+        for motion in ("reconstruction", "dct", "smoothness"):
+            assert both[motion] != sighted[motion] and without[motion] > 0
 
 
 @pytest.mark.parametrize("name", ["train", "type", "values", "v1.5"])
@@ -166,9 +195,46 @@ def test_windows_at_the_end_have_no_next_frame(seen):
     starts = torch.from_numpy(windows.starts)
     assert torch.equal(targets.followed, starts + 10 < lengths)
     assert torch.equal(targets.seen, starts + 9 < lengths)
-    near = targets.near()
-    apart = (starts[:, None] - starts).abs() >= 10
-    assert not near[apart].any() and near.diagonal().all()
+
+
+def test_chunks_of_one_episode_are_near_until_a_second_has_passed():
+    targets = replace(
+        made_up(5, 6),
+        episode=torch.tensor([0, 0, 0, 0, 1]),
+        time=torch.tensor([20.0, 20.0, 20.95, 21.0, 20.0]),
+    )
+    pairs = {(a, b) for a, b in targets.near().nonzero().tolist() if a < b}
+    assert pairs == {(0, 1), (0, 2), (1, 2), (2, 3)}
+    assert targets.near().diagonal().all() and torch.equal(targets.near(), targets.near().T)
+
+
+@pytest.mark.parametrize("fps", [5.0, 10.0, 30.0])
+def test_a_second_has_as_many_frames_as_the_recording_says(seen, fps):
+    from tokenizer_training.features.cache import FeatureCache
+
+    (source,) = open_sources([seen[0]])
+    windows = Windows([replace(episode, fps=fps) for episode in source.dataset.episodes], 2)
+    visual = VisualSource(FeatureCache.open(seen[1]).dataset("stripes"), windows)
+    near = visual.targets(np.arange(len(windows)), 2).near()
+    starts, episodes = torch.from_numpy(windows.starts), torch.from_numpy(windows.episode_ids)
+    together = episodes[:, None] == episodes
+    assert torch.equal(near, together & ((starts[:, None] - starts).abs() < fps))
+
+
+def test_a_neighbour_is_no_negative_in_alignment():
+    """Where nothing is told apart, the term is the logarithm of how many are told from."""
+    config = TokenizerConfig.tiny(semantic_slots=2, semantic_width=4)
+    torch.manual_seed(0)
+    targets, points, latents = made_up(24, 6), torch.randn(48, 2, 4), torch.zeros(48, 2, 6)
+    heads = VisualHeads(config, targets).eval()
+    torch.nn.init.constant_(heads.alignment.log_temperature, math.log(1e6))
+    beside, again = targets.rows(torch.arange(24).repeat(2)), torch.arange(48) >= 24
+    later = replace(beside, time=beside.time + 100 * again)
+    elsewhere = replace(beside, episode=beside.episode + again)
+    for twice, candidates in ((beside, 47), (later, 48), (elsewhere, 48)):
+        terms = heads(points, latents, twice)
+        for nats in (terms["alignment"], heads.surprise(points, twice)):
+            assert nats.item() == pytest.approx(math.log(candidates), abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """From videos to a cache of features: decode, look, write, and go on after a kill.
 
-Every frame is decoded once. A teacher with weights gives its features at once. One that is fitted
-looks at all frames first, and its looks wait on disk until it is fitted and features are made of
-them.
+Every frame is decoded once, but for what a kill finds unwritten. A teacher with weights gives its
+features at once. One that is fitted looks at all frames first, and its looks wait on disk until it
+is fitted and features are made of them.
 """
 
 from __future__ import annotations

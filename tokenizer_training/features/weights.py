@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from rvq_action.artifact.hub import download
 
@@ -16,8 +19,8 @@ DECISIVE = (
 )
 """Files beside the weights that decide what a network says of a picture."""
 LOADED = ("*.safetensors", "*.json", "*.txt")
-BLOCK, BLOCKS = 1 << 16, 16
-"""Bytes of a sample of a file, and samples taken of a large one."""
+BLOCK = 1 << 16
+"""Bytes that are read of a tensor at most."""
 
 
 def locate(model: str) -> Path:
@@ -36,16 +39,18 @@ def locate(model: str) -> Path:
 
 
 def identity(folder: Path) -> str:
-    """A fingerprint of a model: its configuration, and sizes and samples of its weights."""
+    """A fingerprint of a model: its configuration, and a sample of every tensor of its weights.
+
+    Raises:
+        ValueError: A file of weights is damaged; names it.
+    """
     digest = hashlib.sha256()
     for file in [folder / name for name in DECISIVE] + sorted(folder.glob("*.safetensors")):
         if file.is_file():
-            size = file.stat().st_size
-            digest.update(f"{file.name} {size}\n".encode())
-            with file.open("rb") as stream:
-                for place in _places(size):
-                    stream.seek(place)
-                    digest.update(stream.read(BLOCK))
+            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+            whole = file.name in DECISIVE
+            for part in [file.read_bytes()] if whole else _samples(file):
+                digest.update(part)
     return digest.hexdigest()[:16]
 
 
@@ -93,8 +98,20 @@ def _download(model: str) -> Path:
         ) from error
 
 
-def _places(size: int) -> list[int]:
-    """Where samples of a file begin: all of a small file, blocks spread evenly over a large one."""
-    if size <= BLOCK * BLOCKS:
-        return list(range(0, size, BLOCK))
-    return [(size - BLOCK) * i // (BLOCKS - 1) for i in range(BLOCKS)]
+def _samples(weights: Path) -> Iterator[bytes]:
+    """The header of a safetensors file (its length in 8 bytes, then JSON), and the middle of every
+    tensor: all of a small one."""
+    try:
+        with safe_open(weights, framework="pt"):
+            pass  # says whether header and size are sound
+    except SafetensorError as error:
+        raise ValueError(f"{weights} is damaged or no safetensors file: {error}.") from error
+    with weights.open("rb") as stream:
+        header = stream.read(int.from_bytes(stream.read(8), "little"))
+        yield header
+        data, tensors = stream.tell(), json.loads(header)
+        tensors.pop("__metadata__", None)
+        for tensor in tensors.values():
+            begin, end = tensor["data_offsets"]
+            stream.seek(data + begin + max(0, end - begin - BLOCK) // 2)
+            yield stream.read(min(BLOCK, end - begin))

@@ -15,7 +15,7 @@ from tokenizer_training.cli import main
 from tokenizer_training.features.cache import FeatureCache
 from tokenizer_training.features.qwen import QwenSettings, QwenTeacher
 from tokenizer_training.features.vision import POOLINGS, VisionSettings, VisionTeacher
-from tokenizer_training.features.weights import BLOCK, BLOCKS, identity
+from tokenizer_training.features.weights import identity
 
 
 @pytest.fixture
@@ -204,14 +204,24 @@ def test_weights_are_told_apart(networks, tmp_path):
     assert identity(copy) != identity(networks["dinov2"])
 
 
-def test_large_files_are_told_apart_by_samples(tmp_path):
+def test_a_layer_that_was_tuned_makes_other_weights(tmp_path):
+    """Whichever it is: of every tensor something is read, however large the file."""
+    layers = {f"layers.{number}.weight": torch.ones(128, 256) for number in range(40)}
     file = tmp_path / "model.safetensors"
-    content = bytearray(BLOCK * BLOCKS * 3)
-    file.write_bytes(content)
+    save_file(layers, file)
     before = identity(tmp_path)
-    content[-1] = 1
-    file.write_bytes(content)
-    assert identity(tmp_path) != before
+    for name in list(layers)[::5]:
+        save_file({**layers, name: layers[name] + 1e-3}, file)
+        assert identity(tmp_path) != before, name
+    save_file(layers, file)
+    assert identity(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs", b"\x02" + bytes(7) + b"[]"])
+def test_weights_that_are_no_safetensors_are_named(tmp_path, content):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
+        identity(tmp_path)
 
 
 def test_weights_that_are_missing_are_not_drawn_at_random(tmp_path):
