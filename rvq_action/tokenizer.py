@@ -80,9 +80,8 @@ class ActionTokenizer(TokenizerState):
 
         Args:
             actions: [B, T, D] in the layout's units, absolute unless `relative`. A dataset's or
-                robot's own rows become that by `mapping`; an `OutOfRangeWarning` says once where
-                they seem not to have, an `OutOfDistributionWarning` once where the first chunks are
-                not like those that were fitted.
+                robot's own rows become that by `mapping`. Where they seem not to have, or the first
+                chunks are unlike training, an `OutOfRange-` or `OutOfDistributionWarning` tells once.
             proprio: [B, D] just before the chunk, in the layout's channels; NaN where unknown.
             embodiment: May be left out where the tokenizer knows only one.
             fps: Frames per second; the training data's where omitted.
