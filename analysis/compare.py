@@ -10,7 +10,8 @@ Beside the protocol's metrics a row NAME (a whole tokenizer, or its closed form)
     ar_score, ar_score_adaptive       bits of a small autoregressive model relative to FAST's at
                                       equal error, likewise; where asked for
     token_ratio_max                   largest number of tokens over FAST's mean at equal error
-    prefix_rise                       largest relative rise of the MSE from a prefix to the next
+    prefix_rise                       largest relative rise of the MSE from a prefix to the next,
+                                      of all lengths, those without a row among them
 
 and each of its points `ratio`, `ar_ratio`, `token_ratio`: the same of that point alone, and
 `noise_wer_ratio`, its word error rate over that of FAST where one has its bits within 15 %. Each

@@ -13,6 +13,7 @@ from analysis.bootstrap import EpisodeBootstrap
 from analysis.codecs import Codec
 from analysis.evalset import EvalSet
 from analysis.modelability import Modelability, slot_major
+from analysis.prefix_rise import largest_rise
 from analysis.rows import Row, measure
 from analysis.rvq_codec import RvqCodec, prefixes
 from analysis.score import RatePoint
@@ -55,6 +56,7 @@ class Bench:
         tokens, disturbed = codec.encode(self.data.batch), self.disturbed.map(codec.encode)
         kinds: list[int | None] = [None, *prefixes(codec.length)[:-1]]
         rows = [self._measure(codec, tokens, disturbed, prefix) for prefix in kinds]
+        rows[0].add("prefix_rise", largest_rise(codec, tokens, self.data, rows))
         if self.modelability:
             seen = codec.encode(self.modelability.training)
             self._add_ar(rows, self.modelability.bits(codec, seen, tokens))

@@ -65,6 +65,8 @@ def test_the_figures_mean_what_they_say(comparison):
     assert rows["fast@10"]["random_sequence_failures"] > 0.9
     assert rows["mine"]["mse"] < rows["mine@8"]["mse"] < rows["mine@4"]["mse"]
     assert rows["mine"]["prefix_rise"] < 0.05 and rows["mine"]["out_of_range"] == 0
+    mse = np.array([*(rows[f"mine@{k}"]["mse"] for k in range(1, 12)), rows["mine"]["mse"]])
+    assert rows["mine"]["prefix_rise"] == max(0, *(mse[1:] / mse[:-1] - 1))
     assert 0 < rows["mine"]["score_adaptive"] == rows["mine-closed-form"]["score_adaptive"]
     assert all("score" not in row for name, row in rows.items() if "@" in name or "~" in name)
     assert rows["mine"]["flip_mse"] > rows["mine"]["mse"]
