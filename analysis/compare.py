@@ -19,7 +19,9 @@ also stands with `_total`. `yardstick_ratio` is a row's MSE over the Gaussian ya
 bits. `ar_bits` are the bits of that model; a tokenizer that emits level by
 level has `ar_bits_slot_major`, too. Failures and `out_of_range` are shares; `error_GROUP_UNIT` is
 the mean unclipped error of a channel group; `flip_ratio_level_K` the MSE after a wrong token of a
-level over the MSE without.
+level over the MSE without. A row NAME~e has `within_tolerance`, the share of chunks whose error
+is at most e in the model's own space (where even all tokens leave more, the chunk is emitted
+anyway), and `within_tolerance_scored`, the share whose MSE in scored space is.
 """
 
 from __future__ import annotations

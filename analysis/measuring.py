@@ -8,7 +8,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from analysis import stability, timing
-from analysis.adaptive import AdaptiveCodec, tolerances
+from analysis.adaptive import AdaptiveCodec, reached, tolerances
 from analysis.bootstrap import EpisodeBootstrap
 from analysis.codecs import Codec
 from analysis.evalset import EvalSet
@@ -94,8 +94,16 @@ class Bench:
             adaptive = AdaptiveCodec(codec, tolerance)
             cut, shortened = disturbed.map(adaptive.cut), adaptive.cut(best)
             row = self._measure(adaptive, shortened, cut, None, timed=False)
+            self._add_kept(row, reached(best.errors, tolerance), tolerance)
             if self.modelability and seen and tolerance in modelled:
                 self._add_ar([row], self.modelability.bits(adaptive, adaptive.cut(seen), shortened))
+
+    def _add_kept(self, row: Row, kept: np.ndarray, tolerance: float) -> None:
+        """Shares of the chunks within a tolerance: bool [N] in model space, and in scored space."""
+        assert row.point is not None
+        scored = row.point.squared_error / row.point.values
+        row.add("within_tolerance", self.bootstrap.mean(kept))
+        row.add("within_tolerance_scored", self.bootstrap.mean(scored <= tolerance))
 
     def _measure(
         self,
