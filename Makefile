@@ -30,6 +30,8 @@ SUITE_STEPS := 3600
 SUITE_KEPT := 1200
 SUITE_OPTIONS :=
 
+TOKENIZERS :=
+
 SYSTEM_PACKAGES := libosmesa6 libegl1 libgl1-mesa-dri
 
 PLUGIN := vla/lerobot_policy_rvq
@@ -118,8 +120,9 @@ test-lerobot-latest: $(LATEST)/.installed  ## The same with LeRobot's newest rel
 test-cuda: install  ## Run the tests that need a GPU
 	$(BIN)/python -m pytest -m cuda
 
+# TOKENIZERS: directories of artefacts that are to decode as many.
 stress: install  ## Decode 300,000 token sequences a robot: random, whole and corrupted ones
-	$(BIN)/python -m pytest -m stress -s
+	RVQ_ACTION_TOKENIZERS="$(TOKENIZERS)" $(BIN)/python -m pytest -m stress -s
 
 soak: install  ## Drive a stand-in robot for ten minutes at 50 Hz: memory, threads, files, deadlines
 	$(BIN)/python -m tests.vla.deploy.soak 600

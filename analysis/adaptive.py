@@ -70,6 +70,14 @@ def shortest(errors: np.ndarray, tolerance: float) -> np.ndarray:
     return np.where(within.any(1), within.argmax(1), errors.shape[1] - 1)
 
 
+def reached(errors: np.ndarray, tolerance: float) -> np.ndarray:
+    """bool [N] whether any number of tokens, by its error [N, L+1], is within a tolerance.
+
+    Where none is, `AdaptiveCodec` emits all tokens anyway.
+    """
+    return (errors <= tolerance).any(1)
+
+
 def tolerances(errors: np.ndarray) -> list[float]:
     """Round tolerances that cut between 95 % and 5 % of the tokens, by their errors [N, L+1]."""
     kept = {e: shortest(errors, e).mean() / (errors.shape[1] - 1) for e in NICE.tolist()}

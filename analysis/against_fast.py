@@ -33,8 +33,6 @@ def add(rows: Sequence[Row], families: Sequence[str], bootstrap: EpisodeBootstra
     """
     for family in families:
         whole = next(row for row in rows if row.name == family)
-        mse = np.array([row.metrics["mse"] for row in by_bits(rows, family)])
-        whole.add("prefix_rise", float(max(0, *(mse[1:] / mse[:-1] - 1))))
         for suffix, kind in RIVALS:
             fast = [row for row in rows if row.kind == kind]
             for curve, name in ((family, ""), (f"{family}~", "_adaptive")):

@@ -81,6 +81,12 @@ COLUMNS = (
     BITS,
     MSE,
     RATIO,
+    Column(
+        "within_tolerance",
+        "kept",
+        _share,
+        "chunks within the tolerance, in model space; the others have all tokens",
+    ),
     Column("yardstick_ratio", "vs Gauss", _ratio, "MSE over the yardstick's at those bits"),
     Column("token_ratio", "tokens vs FAST", _ratio, "mean tokens over FAST's mean at the same MSE"),
     Column("ar_bits", "AR bits", lambda v: f"{v:.0f}", "bits that a small causal model needs"),

@@ -10,7 +10,8 @@ Beside the protocol's metrics a row NAME (a whole tokenizer, or its closed form)
     ar_score, ar_score_adaptive       bits of a small autoregressive model relative to FAST's at
                                       equal error, likewise; where asked for
     token_ratio_max                   largest number of tokens over FAST's mean at equal error
-    prefix_rise                       largest relative rise of the MSE from a prefix to the next
+    prefix_rise                       largest relative rise of the MSE from a prefix to the next,
+                                      of all lengths, those without a row among them
 
 and each of its points `ratio`, `ar_ratio`, `token_ratio`: the same of that point alone, and
 `noise_wer_ratio`, its word error rate over that of FAST where one has its bits within 15 %. Each
@@ -18,7 +19,9 @@ also stands with `_total`. `yardstick_ratio` is a row's MSE over the Gaussian ya
 bits. `ar_bits` are the bits of that model; a tokenizer that emits level by
 level has `ar_bits_slot_major`, too. Failures and `out_of_range` are shares; `error_GROUP_UNIT` is
 the mean unclipped error of a channel group; `flip_ratio_level_K` the MSE after a wrong token of a
-level over the MSE without.
+level over the MSE without. A row NAME~e has `within_tolerance`, the share of chunks whose error
+is at most e in the model's own space (where even all tokens leave more, the chunk is emitted
+anyway), and `within_tolerance_scored`, the share whose MSE in scored space is.
 """
 
 from __future__ import annotations

@@ -8,11 +8,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from analysis import stability, timing
-from analysis.adaptive import AdaptiveCodec, tolerances
+from analysis.adaptive import AdaptiveCodec, reached, tolerances
 from analysis.bootstrap import EpisodeBootstrap
 from analysis.codecs import Codec
 from analysis.evalset import EvalSet
 from analysis.modelability import Modelability, slot_major
+from analysis.prefix_rise import largest_rise
 from analysis.rows import Row, measure
 from analysis.rvq_codec import RvqCodec, prefixes
 from analysis.score import RatePoint
@@ -55,6 +56,7 @@ class Bench:
         tokens, disturbed = codec.encode(self.data.batch), self.disturbed.map(codec.encode)
         kinds: list[int | None] = [None, *prefixes(codec.length)[:-1]]
         rows = [self._measure(codec, tokens, disturbed, prefix) for prefix in kinds]
+        rows[0].add("prefix_rise", largest_rise(codec, tokens, self.data, rows))
         if self.modelability:
             seen = codec.encode(self.modelability.training)
             self._add_ar(rows, self.modelability.bits(codec, seen, tokens))
@@ -92,8 +94,16 @@ class Bench:
             adaptive = AdaptiveCodec(codec, tolerance)
             cut, shortened = disturbed.map(adaptive.cut), adaptive.cut(best)
             row = self._measure(adaptive, shortened, cut, None, timed=False)
+            self._add_kept(row, reached(best.errors, tolerance), tolerance)
             if self.modelability and seen and tolerance in modelled:
                 self._add_ar([row], self.modelability.bits(adaptive, adaptive.cut(seen), shortened))
+
+    def _add_kept(self, row: Row, kept: np.ndarray, tolerance: float) -> None:
+        """Shares of the chunks within a tolerance: bool [N] in model space, and in scored space."""
+        assert row.point is not None
+        scored = row.point.squared_error / row.point.values
+        row.add("within_tolerance", self.bootstrap.mean(kept))
+        row.add("within_tolerance_scored", self.bootstrap.mean(scored <= tolerance))
 
     def _measure(
         self,

@@ -49,6 +49,13 @@ class TestAblation:
         assert ablate_parser().parse_args(self.commands()["ablate"]).features == ["runs/features"]
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_trained_tokenizers_may_be_stressed():
+    words = ["make", "--dry-run", "--no-print-directory", "stress", "TOKENIZERS=a/tokenizer b"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 'RVQ_ACTION_TOKENIZERS="a/tokenizer b" .venv/bin/python -m pytest' in done.stdout
+
+
 def test_without_make_rows_lie_there_too():
     given = ["--data.datasets", "arm", "--features", "cache"]
     trained = ablate_parser().parse_args(given)

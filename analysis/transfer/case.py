@@ -9,6 +9,7 @@ from analysis import against_fast
 from analysis.bootstrap import EpisodeBootstrap
 from analysis.codecs import FastCodec
 from analysis.evalset import EvalSet
+from analysis.prefix_rise import largest_rise
 from analysis.rows import Row, measure_rate
 from analysis.rvq_codec import RvqCodec, prefixes
 
@@ -61,9 +62,13 @@ def measure(
     rows = [measure_rate(f, f.encode(data.batch), data, bootstrap)[0] for f in fasts]
     for codec in ours:
         tokens = codec.encode(data.batch)
-        for prefix in [None, *prefixes(codec.length)[:-1]]:
+        lengths: list[int | None] = [None, *prefixes(codec.length)[:-1]]
+        own = []
+        for prefix in lengths:
             row_kind = "rvq" if prefix is None else "rvq-prefix"
-            rows.append(measure_rate(codec, tokens, data, bootstrap, prefix, row_kind)[0])
+            own.append(measure_rate(codec, tokens, data, bootstrap, prefix, row_kind)[0])
+        own[0].add("prefix_rise", largest_rise(codec, tokens, data, own))
+        rows += own
     families = [codec.name for codec in ours]
     against_fast.add(rows, families, bootstrap)
     return Case(name, kind, len(data.batch), rows, families, bootstrap)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from analysis import compare, report, stability, table, timing
 from analysis.adaptive import AdaptiveCodec, tolerances
@@ -65,6 +66,8 @@ def test_the_figures_mean_what_they_say(comparison):
     assert rows["fast@10"]["random_sequence_failures"] > 0.9
     assert rows["mine"]["mse"] < rows["mine@8"]["mse"] < rows["mine@4"]["mse"]
     assert rows["mine"]["prefix_rise"] < 0.05 and rows["mine"]["out_of_range"] == 0
+    mse = np.array([*(rows[f"mine@{k}"]["mse"] for k in range(1, 12)), rows["mine"]["mse"]])
+    assert rows["mine"]["prefix_rise"] == max(0, *(mse[1:] / mse[:-1] - 1))
     assert 0 < rows["mine"]["score_adaptive"] == rows["mine-closed-form"]["score_adaptive"]
     assert all("score" not in row for name, row in rows.items() if "@" in name or "~" in name)
     assert rows["mine"]["flip_mse"] > rows["mine"]["mse"]
@@ -328,6 +331,30 @@ def test_adaptive_length_is_what_the_tokenizer_emits_and_an_end_token(so101_set,
     relative = so101_set.to_relative(decoded, batch)
     np.testing.assert_allclose(codec.decode(tokens, batch).relative, relative, atol=1e-6)
     assert codec.name == f"mine~{tolerance:g}" and codec.kind == "rvq-adaptive"
+
+
+def test_rows_of_tolerances_say_how_many_chunks_keep_them(comparison, so101_set, so101_tokenizer):
+    """Where even all tokens do not, the chunk is emitted anyway."""
+    rows = comparison.metrics()["so101_pick_tape"]
+    adaptive = {name: row for name, row in rows.items() if name.startswith("mine~")}
+    batch, base = so101_set.batch, RvqCodec(so101_tokenizer, "mine", "rvq", so101_set)
+    best, order = base.best(batch), np.array(so101_tokenizer.token_order)
+    for name, row in adaptive.items():
+        tolerance = float(name.split("~")[1])
+        codec = AdaptiveCodec(base, tolerance)
+        tokens, codes = codec.cut(best), np.full((len(batch), 4, 3), -1)
+        codes[:, order[:, 0], order[:, 1]] = np.where(tokens == 256, -1, tokens)
+        kept = so101_tokenizer.fidelity(
+            batch.actions, torch.from_numpy(codes), batch.anchor, "so101", 30.0, mask=batch.mask
+        )
+        scored = np.square(codec.decode(tokens, batch).scored - batch.scored).mean(axis=(1, 2))
+        share = (kept.mse <= tolerance).float().mean().item()
+        assert row["within_tolerance"] == pytest.approx(share, abs=1e-3)
+        assert row["within_tolerance_scored"] == pytest.approx((scored <= tolerance).mean())
+        assert {"within_tolerance_ci", "within_tolerance_scored_ci"} <= set(row)
+    shares = [row["within_tolerance"] for row in adaptive.values()]
+    assert shares == sorted(shares) and shares[0] < 0.9 and shares[-1] > 0.99
+    assert all(("within_tolerance" in row) == ("~" in name) for name, row in rows.items())
 
 
 def test_tolerances_are_round_and_span_the_lengths():
