@@ -22,6 +22,7 @@ from torch.nn.functional import pad
 
 from rvq_action import placement
 from rvq_action.placement import GrowingTokenizer, Placement
+from rvq_action.ragged import joined, padded
 
 ABSENT = -1
 """A code that is not there."""
@@ -221,27 +222,48 @@ class ActionVocabulary:
                 f"ids must be integers [B, n] with n <= {total}, got {ids.dtype} {list(ids.shape)}."
                 f"{batch_hint('ids', ids, 2)}"
             )
-        words = self.placement.to_words(ids.long())
-        is_end = words == self.num_levels * self.codebook_size
-        ended = is_end.cumsum(-1) > 0
-        offsets = pad(self._offsets(ids.device), (0, max(0, ids.shape[1] - total)), value=self.size)
-        codes = (words - offsets[: ids.shape[1]]).where(words != placement.FOREIGN, ABSENT)
-        foreign = (codes < 0) | (codes >= self.codebook_size)
-        foreign = foreign.where(~ended, ~is_end)
+        codes, foreign = self._understand(self.placement.to_words(ids.long()))
         if bool(foreign.any()):
             row, column = foreign.nonzero()[0].tolist()
-            raise ValueError(self._foreign(int(ids[row, column]), column, bool(ended[row, column])))
-        codes = codes.masked_fill(ended, ABSENT)[:, :total]
-        return self.from_order(pad(codes, (0, total - codes.shape[1]), value=ABSENT))
+            ended = self.end_id in ids[row, :column].tolist()
+            raise ValueError(self._foreign(int(ids[row, column]), column, ended))
+        return codes
 
     def _read_ragged(self, sequences: Sequences) -> Tensor:
-        rows = [torch.zeros(0, self.num_slots, self.num_levels, dtype=torch.int64)]
+        rows: list[np.ndarray] = []
         for number, sequence in enumerate(sequences):
             ids = np.asarray(sequence)
             if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+                self._read_rows(rows)  # The first fault is the one to tell of.
                 raise ValueError(f"Sequence {number} must hold token ids only, got {sequence!r}.")
-            rows.append(self._read(torch.from_numpy(ids.astype(np.int64))[None]))
-        return torch.cat(rows)
+            rows.append(ids)
+        return self._read_rows(rows)
+
+    def _read_rows(self, rows: list[np.ndarray]) -> Tensor:
+        """Codes [B, S, K] of sequences [n], all at once; one by one only to tell of a fault."""
+        flat, lengths = joined(rows)
+        words = self.placement.to_words(torch.from_numpy(flat)).numpy()
+        codes, foreign = self._understand(torch.from_numpy(padded(words, lengths, self._end_word)))
+        for ids in rows if bool(foreign.any()) else ():
+            self._read(torch.from_numpy(ids.astype(np.int64))[None])
+        return codes
+
+    @property
+    def _end_word(self) -> int:
+        """The word that ends a sequence, whether an id stands for it or not."""
+        return self.num_levels * self.codebook_size
+
+    def _understand(self, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Words [B, n] -> codes [B, S, K], and bool [B, n]: whether one has no business there."""
+        total, given = self.tokens_per_chunk, words.shape[1]
+        is_end = words == self._end_word
+        ended = is_end.cumsum(-1) > 0
+        offsets = pad(self._offsets(words.device), (0, max(0, given - total)), value=self.size)
+        codes = (words - offsets[:given]).where(words != placement.FOREIGN, ABSENT)
+        foreign = (codes < 0) | (codes >= self.codebook_size)
+        codes = codes.masked_fill(ended, ABSENT)[:, :total]
+        codes = self.from_order(pad(codes, (0, total - codes.shape[1]), value=ABSENT))
+        return codes, foreign.where(~ended, ~is_end)
 
     def _foreign(self, token: int, position: int, ended: bool) -> str:
         """What is wrong with an id, and what would have been right."""

@@ -22,6 +22,7 @@ Two alphabets are offered:
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ from rvq_action.baselines.bpe import decode_text, new_bpe, train_bpe
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+NO_CHARACTER = sys.maxunicode + 1
+"""What integers beyond the last character are written as, which is an error."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class FastTokenizer:
         """
         if len(chunks) == 0:
             raise ValueError("FAST needs at least one chunk to fit on.")
-        integers = [_integers(np.asarray(chunk), scale) for chunk in chunks]
+        integers = _integers(chunks, scale)
         low, high = min(i.min() for i in integers), max(i.max() for i in integers)
         if bound is not None:
             longest = max(len(chunk) for chunk in chunks)
@@ -98,13 +102,13 @@ class FastTokenizer:
                 f"The rounded coefficients span {high - low + 1} integers at scale {scale}, more "
                 f"than the vocabulary of {vocab_size}. Raise vocab_size or lower the scale."
             )
-        texts = (_text(i, int(low)) for i in integers)
+        texts = _texts(integers, int(low))
         bpe = train_bpe(new_bpe(byte_level), texts, vocab_size, alphabet=int(high - low + 1))
         return cls(bpe, float(scale), int(low), vocab_size)
 
     def encode(self, chunks: Sequence[np.ndarray] | np.ndarray) -> list[list[int]]:
         """Tokens of N chunks [T, D]. Integers below the alphabet are raised to its lowest."""
-        texts = [_text(_integers(np.asarray(c), self.scale), self.min_token) for c in chunks]
+        texts = _texts(_integers(chunks, self.scale), self.min_token)
         return [encoding.ids for encoding in self.bpe.encode_batch(texts)]
 
     def decode(
@@ -141,7 +145,7 @@ class FastTokenizer:
         for row, text in enumerate(decode_text(self.bpe, tokens)):
             failed[row] = len(text) != horizon * dim
             if not failed[row]:
-                coefficients[row] = [ord(character) + self.min_token for character in text]
+                coefficients[row] = _characters(text) + self.min_token
         coefficients = coefficients.reshape(len(tokens), horizon, dim) / self.scale
         return DecodedChunks(idct(coefficients, axis=1, norm="ortho"), failed)
 
@@ -151,13 +155,25 @@ class FastTokenizer:
         return math.log2(self.vocab_size)
 
 
-def _integers(chunk: np.ndarray, scale: float) -> np.ndarray:
-    """[T * D] rounded coefficients, frequency-major."""
+def _integers(chunks: Sequence[np.ndarray] | np.ndarray, scale: float) -> list[np.ndarray]:
+    """[T * D] rounded coefficients of every chunk, frequency-major."""
     from scipy.fft import dct
 
-    transformed: Any = dct(chunk, axis=0, norm="ortho")
-    return np.around(transformed * scale).astype(int).reshape(-1)
+    arrays = [np.asarray(chunk) for chunk in chunks]
+    alike = len({(array.shape, array.dtype) for array in arrays}) == 1
+    integers = []
+    for batch in [np.stack(arrays)] if alike else [array[None] for array in arrays]:
+        transformed: Any = dct(batch, axis=1, norm="ortho")
+        integers += list(np.around(transformed * scale).astype(int).reshape(len(batch), -1))
+    return integers
 
 
-def _text(integers: np.ndarray, min_token: int) -> str:
-    return "".join(map(chr, np.maximum(integers - min_token, 0)))
+def _texts(integers: Sequence[np.ndarray], min_token: int) -> list[str]:
+    """The string of every chunk, a character for each integer."""
+    characters = (np.clip(row - min_token, 0, NO_CHARACTER).astype("<u4") for row in integers)
+    return [row.tobytes().decode("utf-32-le", "surrogatepass") for row in characters]
+
+
+def _characters(text: str) -> np.ndarray:
+    """The numbers of a string's characters."""
+    return np.frombuffer(text.encode("utf-32-le"), "<u4").astype(np.int64)

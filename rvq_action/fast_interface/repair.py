@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from rvq_action.placement import FOREIGN
+from rvq_action.ragged import joined, padded
 from rvq_action.vocabulary import ABSENT, ActionVocabulary
 
 LARGEST = 2**62
@@ -59,31 +60,42 @@ def repair(tokens: Tokens, vocabulary: ActionVocabulary) -> tuple[Tensor, Decode
     Raises:
         ValueError: There is something else than integers among them.
     """
-    rows = [_integers(row, number) for number, row in enumerate(_batch(tokens))]
-    rows = [_without_end(row, vocabulary.end_id) for row in rows]
+    ids, lengths = _without_end(*_side_by_side(tokens), vocabulary.end_id)
     total = vocabulary.tokens_per_chunk
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-    ids = torch.full((len(rows), total), FOREIGN)
-    for row, values in enumerate(rows):
-        ids[row, : len(values)] = torch.from_numpy(values[:total])
-    given = torch.arange(total) < lengths[:, None]
-    codes, known = _understood(ids, vocabulary)
-    kept = known & given
+    given = np.arange(total) < lengths[:, None]
+    table = np.full(given.shape, FOREIGN)
+    table[:, : ids.shape[1]] = ids[:, :total]
+    codes, known = _understood(torch.from_numpy(table), vocabulary)
+    kept = known & torch.from_numpy(given)
     flags = DecodeFlags(
-        foreign=(given & ~known).sum(-1).numpy(),
-        surplus=(lengths - total).clamp(min=0).numpy(),
-        missing=(total - lengths).clamp(min=0).numpy(),
+        foreign=(given & ~known.numpy()).sum(-1),
+        surplus=(lengths - total).clip(min=0),
+        missing=(total - lengths).clip(min=0),
         held=(~kept.any(-1)).numpy(),
     )
     return vocabulary.from_order(codes.where(kept, ABSENT)), flags
 
 
-def _without_end(ids: np.ndarray, end: int | None) -> np.ndarray:
-    """The ids [n] before the end tokens that close a sequence."""
+def _side_by_side(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """Ids [B, longest] and how many each sequence has, [B]."""
+    batch = _batch(tokens)
+    if isinstance(batch, Tensor):
+        batch = batch.cpu().numpy()
+    if isinstance(batch, np.ndarray) and batch.ndim == 2 and batch.dtype.kind == "i":
+        return batch, np.full(len(batch), batch.shape[1])
+    flat, lengths = joined([_integers(row, number) for number, row in enumerate(batch)])
+    return padded(flat, lengths, FOREIGN), lengths
+
+
+def _without_end(
+    ids: np.ndarray, lengths: np.ndarray, end: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same without the end tokens that close a sequence."""
     if end is None:
-        return ids
-    others = np.flatnonzero(ids != end)
-    return ids[: others[-1] + 1] if len(others) else ids[:0]
+        return ids, lengths
+    places = np.arange(ids.shape[1])
+    others = (places < lengths[:, None]) & (ids != end)
+    return ids, ((places + 1) * others).max(-1, initial=0)
 
 
 def _understood(ids: Tensor, vocabulary: ActionVocabulary) -> tuple[Tensor, Tensor]:
@@ -106,13 +118,16 @@ def _batch(tokens: Tokens) -> Iterable:
 
 
 def _integers(row: np.ndarray | Tensor | Iterable, number: int) -> np.ndarray:
-    """One sequence as int64 [n]; ids too large for that are foreign."""
+    """One sequence as integers [n]; ids too large for int64 are foreign."""
     if isinstance(row, Tensor):
         row = row.cpu().numpy()
     if isinstance(row, np.ndarray) and row.ndim == 1 and row.dtype.kind == "i":
-        return row.astype(np.int64)
+        return row
     try:
-        ids = [operator.index(token) for token in row]
+        ids = list(map(operator.index, row))
     except TypeError as error:
         raise ValueError(f"Sequence {number} must hold token ids only, got {row!r}.") from error
-    return np.array([i if 0 <= i < LARGEST else FOREIGN for i in ids], dtype=np.int64)
+    try:
+        return np.array(ids, dtype=np.int64)
+    except OverflowError:
+        return np.array([i if 0 <= i < LARGEST else FOREIGN for i in ids], dtype=np.int64)
