@@ -75,7 +75,7 @@ def reached(errors: np.ndarray, tolerance: float) -> np.ndarray:
 
     Where none is, `AdaptiveCodec` emits all tokens anyway.
     """
-    return (errors <= tolerance).any(1)
+    return np.any(errors <= tolerance, axis=1)
 
 
 def tolerances(errors: np.ndarray) -> list[float]:

@@ -193,7 +193,10 @@ def benchmark_parser() -> ArgumentParser:
     """Arguments of `rvq-analysis benchmark`."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(description="Time tokenizers beside FAST, on this machine.")
+    parser = ArgumentParser(
+        description="Time tokenizers beside FAST, on this machine: from chunks to codes and back, "
+        "and as far as flat token ids (ids, adaptive-ids), which is what FAST gives."
+    )
     many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR", "required": True}
     parser.add_argument("--tokenizers", **many, help="artefact directories")
     parser.add_argument("--data", **many, help="datasets whose held-out windows are encoded")

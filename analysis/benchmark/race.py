@@ -26,11 +26,13 @@ class Runner:
         encode: Called with the number of a batch; what it returns goes to `decode`.
         decode: Called with the number of a batch and its tokens.
         device: `cpu` or `cuda`.
+        codes: What codes the tokens of a batch stand for; not timed.
     """
 
     encode: Callable[[int], Any]
     decode: Callable[[int, Any], Any]
     device: str
+    codes: Callable[[Any], Any] = lambda tokens: tokens
 
 
 @dataclass(frozen=True)

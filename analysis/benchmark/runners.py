@@ -25,10 +25,13 @@ from rvq_action.tokenizer import ActionTokenizer
 PUBLIC, MODEL, COMPILED, BF16 = "public", "model", "compiled", "bf16"
 ADAPTIVE, TOLERANCE = "adaptive", 1e-3
 """Adaptive length at one of the tolerances that `compare` scores."""
+IDS, ADAPTIVE_IDS = "ids", "adaptive-ids"
 ONNX, INT8 = EXPORTED = "onnx", "onnx-int8"
 WAYS = {
     PUBLIC: "`ActionTokenizer`: input checked, physical units in and out",
-    ADAPTIVE: f"the same with `tolerance={TOLERANCE:g}`: no more tokens than a chunk needs",
+    IDS: "the same from chunks to flat lists of token ids and back, as far as FAST goes",
+    ADAPTIVE: f"`public` with `tolerance={TOLERANCE:g}`: no more tokens than a chunk needs",
+    ADAPTIVE_IDS: "the same to ids and back, closed by the end token",
     MODEL: "the network and its codebooks alone, in model space",
     COMPILED: "`ChunkEncoder` and `ChunkDecoder` under `torch.compile`, physical units",
     ONNX: "what `rvq-action export` writes, run by onnxruntime, physical units",
@@ -89,6 +92,7 @@ def fast_runner(fast: FastTokenizer, batches: list[Batch]) -> Runner:
 def runner(robot: Robot, way: str) -> Runner:
     """One of the ways to ask a tokenizer."""
     ways = {PUBLIC: _public, BF16: _public, ADAPTIVE: _adaptive, MODEL: _model, COMPILED: _compiled}
+    ways |= {IDS: partial(_ids, codes=_public), ADAPTIVE_IDS: partial(_ids, codes=_adaptive)}
     ways |= {way: partial(_onnx, int8=way == INT8) for way in EXPORTED}
     return ways[way](robot, _precision(robot, way))
 
@@ -127,6 +131,22 @@ def _public(
             return tokenizer.decode(codes, horizon, proprios[number], **context)
 
     return Runner(encode, decode, device.type)
+
+
+def _ids(
+    robot: Robot,
+    precision: Callable[[], AbstractContextManager],
+    codes: Callable[[Robot, Callable[[], AbstractContextManager]], Runner],
+) -> Runner:
+    """One of the ways above, from there to a language model's ids and back."""
+    asked = codes(robot, precision)
+    words = robot.tokenizer.vocabulary_of(robot.data.embodiment).with_end()
+    return Runner(
+        lambda number: words.to_sequences(asked.encode(number)),
+        lambda number, ids: asked.decode(number, words.to_codes(ids)),
+        asked.device,
+        words.to_codes,
+    )
 
 
 def _model(robot: Robot, precision: Callable[[], AbstractContextManager]) -> Runner:

@@ -18,9 +18,11 @@ from analysis.benchmark.race import CALLS, PASSES, Runner, Times, race
 from analysis.benchmark.result import Benchmark, DatasetBenchmark, Entry
 from analysis.benchmark.runners import (
     ADAPTIVE,
+    ADAPTIVE_IDS,
     BF16,
     COMPILED,
     EXPORTED,
+    IDS,
     MODEL,
     PUBLIC,
     Robot,
@@ -70,7 +72,7 @@ def compute(
     if threads < 1 or passes < 5:
         raise ValueError(f"Give at least 1 thread and 5 passes, not {threads} and {passes}.")
     onnx = all(map(find_spec, EXPORTING)) if onnx is None else onnx
-    ways = [PUBLIC, ADAPTIVE, MODEL, *[COMPILED] * compiled, *EXPORTED * onnx]
+    ways = [PUBLIC, IDS, ADAPTIVE, ADAPTIVE_IDS, MODEL, *[COMPILED] * compiled, *EXPORTED * onnx]
     _use_threads(threads)
     loaded = load_tokenizers(tokenizers, closed_forms=False)
     sets = load_eval_sets(data, (), mapping, splits_of(loaded))
@@ -197,8 +199,10 @@ def _agreement(asked: Runner, public: Runner, batches: int) -> float:
     """Share of the chunks that two runners give the same codes."""
     if asked is public:
         return 1.0
-    pairs = [(asked.encode(number), public.encode(number)) for number in range(batches)]
-    equal = [(a.cpu() == b.cpu()).flatten(1).all(1).double().mean() for a, b in pairs]
+    pairs = [
+        [r.codes(r.encode(number)).cpu() for r in (asked, public)] for number in range(batches)
+    ]
+    equal = [(a == b).flatten(1).all(1).double().mean() for a, b in pairs]
     return float(np.mean(equal))
 
 

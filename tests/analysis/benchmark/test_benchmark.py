@@ -8,7 +8,19 @@ import re
 import pytest
 
 from analysis.benchmark import page, study
-from analysis.benchmark.runners import ADAPTIVE, INT8, MODEL, ONNX, PUBLIC, TOLERANCE
+from analysis.benchmark.runners import (
+    ADAPTIVE,
+    ADAPTIVE_IDS,
+    IDS,
+    INT8,
+    MODEL,
+    ONNX,
+    PUBLIC,
+    TOLERANCE,
+    Robot,
+    runner,
+)
+from analysis.evalset import load_eval_sets
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +40,8 @@ def benchmark(artefact, so101):
 def test_fast_is_timed_beside_every_way_at_every_batch(benchmark):
     (dataset,) = benchmark.datasets
     ways = {(e.batch, e.way) for e in dataset.entries if e.device == "cpu"}
-    assert {
-        (b, w) for b in (1, 64) for w in (study.FAST, PUBLIC, ADAPTIVE, MODEL, ONNX, INT8)
-    } <= ways
+    ours = (PUBLIC, IDS, ADAPTIVE, ADAPTIVE_IDS, MODEL, ONNX, INT8)
+    assert {(b, w) for b in (1, 64) for w in (study.FAST, *ours)} <= ways
     fast = [e for e in dataset.entries if e.way == study.FAST]
     assert all(e.encode_ratio == e.decode_ratio == e.both_ratio == 1.0 for e in fast)
 
@@ -44,7 +55,7 @@ def test_fast_is_taken_at_the_scale_with_as_many_bits(benchmark):
 
 def test_every_way_gives_the_same_codes(benchmark):
     (dataset,) = benchmark.datasets
-    ours = [e for e in dataset.entries if e.way not in (study.FAST, ADAPTIVE)]
+    ours = [e for e in dataset.entries if e.way not in (study.FAST, ADAPTIVE, ADAPTIVE_IDS)]
     assert ours and all(e.same_codes >= 0.99 for e in ours)
     assert all(e.encode_us > 0 and e.decode_us > 0 for e in ours)
 
@@ -52,6 +63,7 @@ def test_every_way_gives_the_same_codes(benchmark):
 def test_what_every_way_decodes_is_as_near(benchmark):
     (dataset,) = benchmark.datasets
     errors = {entry.way: entry.error_ratio for entry in dataset.entries if entry.way != study.FAST}
+    assert errors[ADAPTIVE] == errors.pop(ADAPTIVE_IDS) and errors[IDS] == errors[PUBLIC]
     assert errors.pop(ADAPTIVE) > 1 and errors.pop(MODEL) is None and errors[PUBLIC] == 1
     assert errors == pytest.approx(dict.fromkeys(errors, 1.0), abs=1e-3)
 
@@ -62,6 +74,18 @@ def test_adaptive_length_has_its_row(benchmark):
     assert len(rows) == 2 and all(e.same_codes is None and e.encode_us > 0 for e in rows)
     text = page.text(benchmark)
     assert "adaptive" in text and f"tolerance={TOLERANCE:g}" in page.render(benchmark)
+
+
+def test_the_way_to_ids_goes_as_far_as_fast_does(so101_tokenizer, so101):
+    (data,) = load_eval_sets([so101], (), None, {})
+    robot = Robot(so101_tokenizer, data, [data.batch.take(range(8))])
+    whole, short = (runner(robot, way).encode(0) for way in (IDS, ADAPTIVE_IDS))
+    words = so101_tokenizer.vocabulary_of(data.embodiment).with_end()
+    assert [len(row) for row in whole] == [words.tokens_per_chunk] * 8
+    assert min(map(len, short)) < words.tokens_per_chunk
+    for ids in short:
+        assert type(ids) is list and all(type(token) is int for token in ids)
+        assert (ids[-1] == words.end_id) == (words.end_id in ids)
 
 
 def test_the_file_and_the_page_name_the_machine(benchmark, tmp_path):
