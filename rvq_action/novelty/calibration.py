@@ -19,6 +19,7 @@ from rvq_action.novelty.chunk_fit import ChunkFit, measure_chunk
 
 if TYPE_CHECKING:
     from rvq_action.tokenizer import ActionTokenizer
+    from rvq_action.tokenizer_state import TokenizerState
 
 KEY = "calibration"
 """Under which an artefact's metadata keep it."""
@@ -40,7 +41,7 @@ class Calibration:
     saturation: tuple[float, float]
 
     @classmethod
-    def of(cls, tokenizer: ActionTokenizer, embodiment: str) -> Calibration:
+    def of(cls, tokenizer: TokenizerState, embodiment: str) -> Calibration:
         """The one that a tokenizer stores for an embodiment.
 
         Raises:

@@ -13,7 +13,7 @@ from rvq_action.novelty.chunk_fit import measure
 from rvq_action.playback import Playback
 
 if TYPE_CHECKING:
-    from rvq_action.tokenizer import ActionTokenizer
+    from rvq_action.tokenizer_state import TokenizerState
 
 LEAST, MOST = 32, 64
 """Chunks that tell something, and that are looked at of one call."""
@@ -51,7 +51,7 @@ class FitWatch:
         self._count = 0
 
     @classmethod
-    def of(cls, tokenizer: ActionTokenizer, name: str) -> FitWatch:
+    def of(cls, tokenizer: TokenizerState, name: str) -> FitWatch:
         """That of a robot the tokenizer knows."""
         try:
             return cls(name, Calibration.of(tokenizer, name))
