@@ -81,7 +81,7 @@ class ActionTokenizer(TokenizerState):
         Args:
             actions: [B, T, D] in the layout's units, absolute unless `relative`. A dataset's or
                 robot's own rows become that by `mapping`. Where they seem not to have, or the first
-                chunks are unlike training, a warning of `rvq_action.novelty` says so once.
+                chunks are unlike training, an `OutOfRange-` or `OutOfDistributionWarning` says so.
             proprio: [B, D] just before the chunk, in the layout's channels; NaN where unknown.
             embodiment: May be left out where the tokenizer knows only one.
             fps: Frames per second; the training data's where omitted.
