@@ -151,7 +151,7 @@ def test_a_few_odd_chunks_among_usual_ones_say_nothing(tokenizer):
     usual, odd = standing(64, 9), shaken(64)
     mixed = usual.actions.clone()
     mixed[::3] = odd.actions[::3]
-    encode(tokenizer, replace(usual, actions=mixed))
+    assert said(tokenizer, replace(usual, actions=mixed)) == []
 
 
 def test_after_the_first_chunks_nothing_is_measured_any_more(tokenizer, monkeypatch):
