@@ -54,7 +54,7 @@ def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerMode
         raise ValueError("No window to fit on. Add episodes, or shorten the horizon.")
     frequencies = min(recipe.max_frequencies, max(w.x.shape[1] for w in windows))
     samples = [to_frequencies(fill_masked(w.x, w.mask), frequencies).flatten(1) for w in windows]
-    size = largest_power_of_two(sum(map(len, samples)) / 4)
+    size = largest_power_of_two(sum(map(len, samples)) / recipe.windows_per_code)
     size = min(recipe.codebook_size, max(16, size))
     paths = [_fit_path(s, w, recipe, size) for s, w in zip(samples, windows, strict=True)]
     config = TokenizerConfig(

@@ -14,8 +14,9 @@ class ClosedFormRecipe:
         slots_per_channel: Latent slots per moving channel.
         slots: Latent slots in all, whatever the robot; None leaves it to `slots_per_channel`.
         num_quantizers: K, levels per slot.
-        codebook_size: V at most, any number; where a quarter of the windows is fewer, the largest
-            power of two not above that quarter, 16 at least.
+        codebook_size: V at most, any number; where windows are too few for `windows_per_code`,
+            the largest power of two that they are enough for, 16 at least.
+        windows_per_code: Windows that a codebook asks for, per code.
         max_frequencies: F at most; the longest horizon of the samples where that is smaller.
         max_windows: Windows that k-means sees.
         iterations: Passes of k-means.
@@ -33,6 +34,7 @@ class ClosedFormRecipe:
     slots: int | None = None
     num_quantizers: int = 4
     codebook_size: int = 1024
+    windows_per_code: int = 4
     max_frequencies: int = 64
     max_windows: int = 16_000
     iterations: int = 10
@@ -46,6 +48,7 @@ class ClosedFormRecipe:
 
     def __post_init__(self) -> None:
         least = {"num_quantizers": 1, "codebook_size": 2, "max_frequencies": 2, "max_windows": 1}
+        least |= {"windows_per_code": 1}
         least |= {"iterations": 1, "samples_per_code": 1, "hidden": 1, "depth": 0}
         least |= {"semantic_slots": 0, "semantic_width": 1}
         for name, smallest in least.items():

@@ -160,6 +160,17 @@ def test_embodiments_share_one_code(closed_form):
         assert error < 0.1 * masked_mean(given.x.square(), given.mask)
 
 
+@pytest.mark.parametrize(("windows_per_code", "size"), [(8, 32), (4, 64), (3, 64), (1, 256)])
+def test_a_codebook_asks_for_windows(windows_per_code, size):
+    recipe = replace(RECIPE, codebook_size=300, windows_per_code=windows_per_code)
+    assert fit({"arm": (ARM, arm_chunk(256))}, recipe).config.codebook_size == size
+
+
+def test_codes_that_ask_for_no_window_are_refused():
+    with pytest.raises(ValueError, match="windows_per_code must be at least 1"):
+        replace(RECIPE, windows_per_code=0)
+
+
 @pytest.mark.parametrize("windows", [1, 2, 15, 40])
 def test_a_handful_of_windows_is_enough_to_run(windows):
     chunk = some(arm_chunk(40), windows)

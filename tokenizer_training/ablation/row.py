@@ -23,7 +23,7 @@ class AblationRow(ResultRow):
         teacher: Kind of the visual teacher; None where nothing was seen.
         tokens: Per chunk.
         levels: K.
-        codebook_size: V as it came out: at most a quarter of the windows.
+        codebook_size: V as it came out: fewer than asked for where windows are few.
         steps: Steps trained.
         best_step: The step that validated best, which is the one kept.
         seconds: Wall time; None where the run was stopped in between.
