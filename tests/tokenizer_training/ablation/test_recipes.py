@@ -29,7 +29,7 @@ DIFFERS = {
     "levels_2": {"closed_form.num_quantizers": 2},
     "levels_8": {"closed_form.num_quantizers": 8},
     "codebook_256": {"closed_form.codebook_size": 256},
-    "codebook_4096": {"closed_form.codebook_size": 4096},
+    "codebook_4096": {"closed_form.codebook_size": 4096, "closed_form.windows_per_code": 1},
 }
 
 
