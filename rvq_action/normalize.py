@@ -5,6 +5,10 @@ the quantiles land on ±1 and a channel that hardly ever moves is not blown up; 
 by the rounding of float32 is constant, with s = 1. Beyond ±1.5 the
 scale turns logarithmic (*companding*), so that a rare large motion keeps its size without taking
 every bit: nothing is clipped, and the way back is exact. Masked entries are exactly 0.
+
+Scored space, in which errors are told beside other tokenizers', is the same with all beyond ±1.5
+clipped instead, so it can be had from model space. `rvq-analysis` takes m and s from all training
+episodes, a tokenizer from those among them that it was fitted on, not from its validation episodes.
 """
 
 from __future__ import annotations
@@ -38,6 +42,11 @@ def expand(x: Tensor) -> Tensor:
         return inner
     beyond = x - inner
     return inner + beyond.sign() * SOFTNESS * torch.expm1(beyond.abs() / SOFTNESS)
+
+
+def to_scored(x: Tensor) -> Tensor:
+    """Model space -> scored space, with the m and s of the tokenizer's own statistics."""
+    return x.clamp(-KNEE, KNEE)
 
 
 def _is_inner(x: Tensor, inner: Tensor) -> bool:

@@ -25,6 +25,7 @@ from rvq_action.embodiment import Embodiment, ModelInput
 from rvq_action.layout import ROTATION_UNIT, ActionLayout
 from rvq_action.metrics import masked_mean_per_chunk
 from rvq_action.model import TokenizerModel
+from rvq_action.normalize import to_scored
 from rvq_action.rotation import geodesic_angle, rot6d_to_matrix
 from rvq_action.vocabulary import ABSENT
 
@@ -38,6 +39,7 @@ class Fidelity:
     Attributes:
         tokens: int64 [B], codes that are there.
         mse: [B], mean squared error in model space.
+        scored: [B], mean squared error in scored space, by the tokenizer's own statistics.
         largest: [B] by channel group, the largest error of any real entry in the group's unit; of
             a rotation the largest angle in rad.
         layout: Says the groups.
@@ -45,28 +47,34 @@ class Fidelity:
 
     tokens: np.ndarray | Tensor
     mse: np.ndarray | Tensor
+    scored: np.ndarray | Tensor
     largest: Mapping[str, np.ndarray | Tensor]
     layout: ActionLayout
 
     def within(self, tolerance: AnyTolerance) -> np.ndarray | Tensor:
         """bool [B], whether a chunk is within what `ActionTokenizer.encode` takes as tolerance."""
-        return holds(read_tolerance(tolerance, self.layout), self.mse, self.largest)
+        bounds = read_tolerance(tolerance, self.layout)
+        return holds(bounds, self.mse, self.scored, self.largest)
 
     def numpy(self) -> Fidelity:
         """The same with arrays for tensors."""
         largest = {group: _numpy(error) for group, error in self.largest.items()}
-        return Fidelity(_numpy(self.tokens), _numpy(self.mse), largest, self.layout)
+        tokens, mse, scored = map(_numpy, (self.tokens, self.mse, self.scored))
+        return Fidelity(tokens, mse, scored, largest, self.layout)
 
 
 def _numpy(values: np.ndarray | Tensor) -> np.ndarray:
     return torch.as_tensor(values).cpu().numpy()
 
 
-def holds(tolerance: Tolerance, mse: Any, largest: Mapping[str, Any]) -> Any:
+def holds(tolerance: Tolerance, mse: Any, scored: Any, largest: Mapping[str, Any]) -> Any:
     """bool [B], whether errors [B] are within a tolerance; only the bounded ones are looked at."""
+    kept = [largest[group] <= limit for group, limit in tolerance.largest.items()]
     if tolerance.mse is not None:
-        return mse <= tolerance.mse
-    return reduce(and_, (largest[group] <= limit for group, limit in tolerance.largest.items()))
+        kept.append(mse <= tolerance.mse)
+    if tolerance.scored is not None:
+        kept.append(scored <= tolerance.scored)
+    return reduce(and_, kept)
 
 
 def decode_frames(
@@ -127,8 +135,9 @@ class Playback:
         rows = torch.arange(len(codes), device=codes.device)
         groups = [group for group, unit in group_units(self.known.layout).items() if unit]
         tokens, frames = (codes != ABSENT).flatten(1).sum(-1), self._frames(codes, rows)
-        largest = self._largest(frames, rows, groups)
-        return Fidelity(tokens, self._mse(frames, rows), largest, self.known.layout)
+        kept, largest = self._kept(frames), self._largest(frames, rows, groups)
+        mse, scored = self._mse(kept, rows), self._mse(kept, rows, scored=True)
+        return Fidelity(tokens, mse, scored, largest, self.known.layout)
 
     def judge(
         self, tolerance: Tolerance | None, codes: Tensor, rows: Tensor
@@ -141,24 +150,31 @@ class Playback:
             rows: int64 [n], the chunks that they are of.
         """
         frames = self._frames(codes, rows)
-        mse = self._mse(frames, rows)
+        kept = self._kept(frames)
+        mse = self._mse(kept, rows)
         if tolerance is None:
             return torch.ones_like(mse).bool(), mse
+        scored = None if tolerance.scored is None else self._mse(kept, rows, scored=True)
         largest = self._largest(frames, rows, tolerance.largest)
-        return holds(tolerance, mse, largest), mse
+        return holds(tolerance, mse, scored, largest), mse
 
     def mse(self, codes: Tensor, rows: Tensor) -> Tensor:
         """[n] mean squared error in model space of codes [n, S, K]; arguments as for `judge`."""
-        return self._mse(self._frames(codes, rows), rows)
+        return self._mse(self._kept(self._frames(codes, rows)), rows)
 
-    def _mse(self, frames: Tensor, rows: Tensor) -> Tensor:
-        """[n] mean squared error in model space of decoded frames [n, T, D]."""
+    def _kept(self, frames: Tensor) -> Tensor:
+        """What decoding leaves of frames [n, T, D_model], in model space [n, T, D]."""
+        return self.known.kept(frames, self.chunk.fps)
+
+    def _mse(self, kept: Tensor, rows: Tensor, scored: bool = False) -> Tensor:
+        """[n] mean squared error in model space of what is kept, [n, T, D]; or in scored space."""
         width = self.known.layout.width
-        error = self.known.kept(frames, self.chunk.fps) - self.given.x[rows, :, :width]
-        return masked_mean_per_chunk(error.square(), self.given.mask[rows, :, :width])
+        given, mask = self.given.x[rows, :, :width], self.given.mask[rows, :, :width]
+        error = to_scored(kept) - to_scored(given) if scored else kept - given
+        return masked_mean_per_chunk(error.square(), mask)
 
     def _largest(self, frames: Tensor, rows: Tensor, groups: Collection[str]) -> dict[str, Tensor]:
-        """[n] largest error by channel group; the others as for `_mse`."""
+        """[n] largest error by channel group of decoded frames [n, T, D_model]."""
         if not groups:
             return {}
         layout = self.known.layout

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from transformers.processing_utils import ProcessorMixin
 
+from rvq_action.adaptive_length.tolerance import AnyTolerance
 from rvq_action.artifact import directory
 from rvq_action.artifact.processor_files import SETTINGS, ProcessorSettings
 from rvq_action.closed_form.fit_chunks import fit_chunks
@@ -60,7 +61,7 @@ class RvqActionProcessor(ProcessorMixin):
         fps: float | None = None,
         time_horizon: int | None = None,
         action_dim: int | None = None,
-        tolerance: float | None = None,
+        tolerance: AnyTolerance | None = None,
         hold: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
@@ -83,9 +84,7 @@ class RvqActionProcessor(ProcessorMixin):
     @property
     def settings(self) -> ProcessorSettings:
         """What is saved beside the tokenizer."""
-        return ProcessorSettings(
-            **{f.name: getattr(self, f.name) for f in fields(ProcessorSettings)}
-        )
+        return ProcessorSettings.of(self)
 
     @property
     def vocab_size(self) -> int:
@@ -107,7 +106,7 @@ class RvqActionProcessor(ProcessorMixin):
         *,
         embodiment: str | None = None,
         fps: float | None = None,
-        tolerance: float | None = None,
+        tolerance: AnyTolerance | None = None,
     ) -> list[list[int]]:
         """Token ids of chunks.
 

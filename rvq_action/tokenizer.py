@@ -87,10 +87,10 @@ class ActionTokenizer(TokenizerState):
             fps: Frames per second; the training data's where omitted.
             mask: bool, broadcast to [B, T, D], True = real; everything is where omitted.
             relative: The actions are relative to the anchor already.
-            tolerance: Emit only as many codes as a chunk needs; the others are absent. Either
-                the mean squared error in model space that `decode` may leave, or the largest
-                error of any real frame by channel group in the group's unit (rotations in rad):
-                `{"position": 0.002}`. A `ToleranceWarning` says once where all do not suffice.
+            tolerance: Emit only as many codes as keep a chunk within this; the others are absent.
+                The mean squared error in model space that `decode` may leave, or bounds by name
+                as `AnyTolerance` explains them: `{"position": 0.002, "scored": 1e-3}`. A
+                `ToleranceWarning` says once where all do not suffice.
             max_tokens: Emit at most so many codes: of those chosen together and the nearest ones
                 whichever decode nearer, chunk by chunk.
             beam: Candidates kept per slot in the search for codes: more lower the error and take

@@ -1,10 +1,10 @@
-"""What error a chunk may keep: a mean squared error in model space, or limits in physical units."""
+"""What error a chunk may keep: a mean squared one in model or scored space, or physical limits."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -12,7 +12,13 @@ from rvq_action.inputs import read_positive
 from rvq_action.layout import ROTATION_UNIT, ActionLayout
 
 AnyTolerance = float | Mapping[str, float]
-MEANING = "a positive mean squared error in model space"
+"""A number bounds the mean squared error of a chunk in model space. A mapping bounds by name, and
+all its bounds hold together: the largest error of any real frame by channel group, in the group's
+unit (rotations in rad), and as `scored` the mean squared error in scored space, in which
+`rvq-analysis compare` tells errors (by the tokenizer's own statistics: see `rvq_action.normalize`).
+"""
+SCORED = "scored"
+MEANING = "a positive mean squared error in {} space"
 SHOWN = "rad"
 """The unit of a rotation's error."""
 
@@ -23,51 +29,74 @@ class ToleranceWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """One of the two is given.
+    """What is given holds, all of it; one at least is.
 
     Attributes:
-        mse: Mean squared error of a chunk in model space, where rare large values are compressed:
-            not in the space that scores are told in, nor in physical units.
+        mse: Mean squared error of a chunk in model space, where rare large values are compressed.
+        scored: Mean squared error of a chunk in scored space, where they are clipped.
         largest: Largest error of a chunk by channel group, in the group's unit; rotations in rad.
     """
 
-    mse: float | None
-    largest: dict[str, float]
+    mse: float | None = None
+    scored: float | None = None
+    largest: dict[str, float] = field(default_factory=dict)
 
 
 def read_tolerance(value: AnyTolerance, layout: ActionLayout) -> Tolerance:
-    """A number, or a mapping from channel groups to numbers.
+    """A number for model space, or a mapping from `scored` and channel groups to numbers.
 
     A group is named in full (`left_arm/position`) or by its quantity (`position`, of all parts);
     where both name it the full name decides.
 
     Raises:
-        ValueError: A number that is not positive and finite, or a group that the layout lacks.
+        ValueError: A number that is not positive and finite, a group that the layout lacks, or
+            `scored` where that may also be one of its groups.
     """
     if not isinstance(value, Mapping):
-        return Tolerance(read_positive(value, "tolerance", MEANING), {})
+        return Tolerance(mse=read_positive(value, "tolerance", MEANING.format("model")))
     if not value:
         raise ValueError("tolerance names no channel group; None emits all codes.")
+    scored, limits = None, {}
+    for name in sorted(value, key=lambda name: name in layout.groups):
+        groups = [g for g in layout.groups if name in (g, g.split("/")[-1])]
+        if name == SCORED:
+            _check_free(groups, layout)
+            meaning = MEANING.format(SCORED)
+            scored = read_positive(value[name], f"tolerance[{name!r}]", meaning)
+        else:
+            meaning = f"a positive number of {_unit(name, groups, layout)}"
+            limit = read_positive(value[name], f"tolerance[{name!r}]", meaning)
+            limits |= dict.fromkeys(groups, limit)
+    return Tolerance(None, scored, limits)
+
+
+def _check_free(groups: Sequence[str], layout: ActionLayout) -> None:
+    """Refuse `scored` where it names channel groups as well."""
+    if groups:
+        raise ValueError(
+            f"tolerance names {SCORED!r}, which is scored space, but in layout {layout.name!r} "
+            f"also channel group {', '.join(groups)}. Name the group in full, as part/quantity, "
+            "to bound it; give it another name to bound scored space."
+        )
+
+
+def _unit(name: str, groups: Sequence[str], layout: ActionLayout) -> str:
+    """The unit of the groups that a name names."""
     known = group_units(layout)
-    limits: dict[str, float] = {}
-    for name in sorted(value, key=lambda name: name in known):
-        groups = [g for g in known if name in (g, g.split("/")[-1])]
-        if not groups:
-            named = ", ".join(f"{group} [{unit}]" for group, unit in known.items())
-            raise ValueError(
-                f"tolerance names {name!r}, but layout {layout.name!r} has the channel groups "
-                f"{named}. Name one of them, or its last word for all that end in it."
-            )
-        units = {known[group] for group in groups}
-        if len(units) > 1 or "" in units:
-            raise ValueError(
-                f"tolerance names {name!r}, whose channels do not share a unit in layout "
-                f"{layout.name!r}. Name one group of one unit."
-            )
-        meaning = f"a positive number of {units.pop()}"
-        limit = read_positive(value[name], f"tolerance[{name!r}]", meaning)
-        limits |= dict.fromkeys(groups, limit)
-    return Tolerance(None, limits)
+    if not groups:
+        named = ", ".join(f"{group} [{unit}]" for group, unit in known.items())
+        raise ValueError(
+            f"tolerance names {name!r}, but layout {layout.name!r} has the channel groups "
+            f"{named}. Name one of them, its last word for all that end in it, or {SCORED!r} for "
+            "the error in scored space."
+        )
+    units = {known[group] for group in groups}
+    if len(units) > 1 or "" in units:
+        raise ValueError(
+            f"tolerance names {name!r}, whose channels do not share a unit in layout "
+            f"{layout.name!r}. Name one group of one unit."
+        )
+    return units.pop()
 
 
 def group_units(layout: ActionLayout) -> dict[str, str]:

@@ -46,7 +46,7 @@ class Header:
         fps: Frames per second.
         horizon: T, frames of a chunk.
         dataset: Name of the dataset.
-        tolerance: The bound of adaptive length, a number or by channel group; None for no bound.
+        tolerance: The bound of adaptive length, as `encode` was given it; None for no bound.
         max_tokens: At most so many tokens a chunk; None for all.
         tokens: Of a chunks file, from how many tokens of each chunk it was decoded; None for all.
         format: `CODES` or `CHUNKS`.

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rvq_action.housekeeping.json_file import read_json, write_json
+
+if TYPE_CHECKING:
+    from rvq_action.adaptive_length.tolerance import AnyTolerance
 
 SETTINGS, CODE = "processor_config.json", "processing_rvq.py"
 CLASS = "RvqActionProcessor"
@@ -40,7 +44,8 @@ class ProcessorSettings:
         fps: Their frames per second; the training data's where None.
         time_horizon: T to decode; where None that of the last call, then the training chunks'.
         action_dim: D; the layout's.
-        tolerance: Emit codes only until the mean squared error is at most this; None emits all.
+        tolerance: Emit codes only until the error is within this, as `ActionTokenizer.encode`
+            takes it; None emits all.
         hold: [D] what an empty sequence decodes to, normalised; the embodiment's standstill where
             None.
     """
@@ -49,8 +54,13 @@ class ProcessorSettings:
     fps: float | None = None
     time_horizon: int | None = None
     action_dim: int | None = None
-    tolerance: float | None = None
+    tolerance: AnyTolerance | None = None
     hold: list[float] | None = None
+
+    @classmethod
+    def of(cls, processor: object) -> ProcessorSettings:
+        """Those that a processor has as attributes."""
+        return cls(**{field.name: getattr(processor, field.name) for field in fields(cls)})
 
     def to_dict(self) -> dict:
         """The content of processor_config.json."""

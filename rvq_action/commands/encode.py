@@ -41,7 +41,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs="+",
         metavar="E",
         help="emit only as many codes as keep the error within this: a mean squared error in model "
-        "space (1e-3), or largest errors by channel group (position=0.002 gripper=0.05)",
+        "space (1e-3) or in scored space (scored=1e-3), or largest errors by channel group "
+        "(position=0.002 gripper=0.05), beside scored=E or not",
     )
     add("--max_tokens", type=int, help="emit at most so many codes a chunk (all)")
     add("--beam", type=int, help="candidates in the search for codes (1; 4 with the two above)")
@@ -187,7 +188,7 @@ def parse_episodes(words: Sequence[str] | None, count: int) -> list[int]:
 
 
 def parse_tolerance(words: Sequence[str] | None) -> AnyTolerance | None:
-    """`1e-3`, or groups and numbers such as `position=0.002 gripper=0.05`; None -> None.
+    """`1e-3`, or names and numbers such as `position=0.002 scored=1e-3`; None -> None.
 
     Raises:
         ValueError: A word is neither.
@@ -201,7 +202,7 @@ def parse_tolerance(words: Sequence[str] | None) -> AnyTolerance | None:
         return {group: float(number) for group, _, number in pairs}
     except ValueError as error:
         raise ValueError(
-            "--tolerance takes one number, or groups and numbers such as position=0.002, not "
+            "--tolerance takes one number, or names and numbers such as position=0.002, not "
             f"{' '.join(words)!r}."
         ) from error
 

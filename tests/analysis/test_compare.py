@@ -349,6 +349,7 @@ def test_rows_of_tolerances_say_how_many_chunks_keep_them(comparison, so101_set,
         )
         scored = np.square(codec.decode(tokens, batch).scored - batch.scored).mean(axis=(1, 2))
         share = (kept.mse <= tolerance).float().mean().item()
+        np.testing.assert_allclose(kept.scored, scored, rtol=0.05, atol=1e-6)
         assert row["within_tolerance"] == pytest.approx(share, abs=1e-3)
         assert row["within_tolerance_scored"] == pytest.approx((scored <= tolerance).mean())
         assert {"within_tolerance_ci", "within_tolerance_scored_ci"} <= set(row)

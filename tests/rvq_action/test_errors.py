@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -117,6 +118,13 @@ class TestEncode:
             ({}, "names no channel group"),
             ({"elbow": 0.1}, r"'elbow', but layout 'arm_with_gripper' has .*position \[rad\]"),
             ({"position": -1}, r"tolerance\['position'\] must be a positive number of rad, got -1"),
+            ({"scored": 0}, r"tolerance\['scored'\] must be .* error in scored space, got 0"),
+            ({"scored": math.nan, "position": 1}, r"tolerance\['scored'\] must be .*got nan"),
+            ({"scored": "1e-3"}, r"tolerance\['scored'\] must be a positive.*got '1e-3'"),
+            (
+                {"scored": 1, "elbow": 0.1},
+                r"'elbow', but layout .*'scored' for the error in scored",
+            ),
         ],
     )
     def test_impossible_tolerance_by_group(self, encode, tolerance, match):

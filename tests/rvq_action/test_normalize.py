@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from analysis.scored import ScoredSpace
 from rvq_action import WALL_26, joint_space
 from rvq_action.bounds.training_range import TrainingRange
 from rvq_action.closed_form.transform import Windows, moving_channels
-from rvq_action.normalize import KNEE, Normalizer, compress, expand
+from rvq_action.normalize import KNEE, Normalizer, compress, expand, to_scored
 from rvq_action.relative import to_relative
 from rvq_action.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from rvq_action.statistics import ChannelStatistics, StatisticsBuilder
@@ -43,6 +44,17 @@ def test_normalize_and_denormalize_are_inverse_with_heavy_tails():
     assert x.abs().max() < 6
     error = (normalizer.denormalize(x) - values).abs() / values.abs().amax(0)
     assert error.max() < 1e-4
+
+
+def test_scored_space_is_model_space_clipped():
+    values = torch.distributions.StudentT(2.0).sample((4000, 3)) * torch.tensor([1e-3, 1.0, 50.0])
+    normalizer = Normalizer(statistics_of(values))
+    parts = (normalizer.middle, normalizer.scale, values.amin(0), values.amax(0))
+    space = ScoredSpace(*(part.numpy() for part in parts))
+    scored = to_scored(normalizer.normalize(values))
+    expected = torch.from_numpy(space.clip(space.transform(values.numpy())))
+    torch.testing.assert_close(scored, expected)
+    assert (scored.abs() == 1.5).any(0).all()
 
 
 def test_quantiles_land_on_one():

@@ -131,6 +131,19 @@ def test_a_tolerance_gives_sequences_of_different_length(arm):
     assert max(map(len, processor(given, tolerance=1e9))) == 0
 
 
+def test_a_tolerance_may_be_in_scored_space_and_by_channel_group(arm, tmp_path):
+    limits, given = {"scored": 0.1, "gripper": 0.6}, chunks(arm, 32)
+    processor = RvqActionProcessor(arm, tolerance=limits)
+    motion = ChunkSpace(arm.embodiments["arm"]).to_motion(torch.as_tensor(given))
+    codes = arm.encode(motion, relative=True, tolerance=limits)
+    tokens = processor(given)
+    assert tokens == arm.vocabulary.to_sequences(codes) and len({len(row) for row in tokens}) > 1
+    assert tokens == RvqActionProcessor(arm)(given, tolerance=limits)
+    processor.save_pretrained(tmp_path / "tokenizer")
+    loaded = load(tmp_path / "tokenizer")
+    assert loaded.tolerance == limits and loaded(given) == tokens
+
+
 def test_another_rate_is_another_duration(networked):
     processor = RvqActionProcessor(networked, "arm")
     given = chunks(networked, 16)

@@ -149,7 +149,7 @@ class TestGroups:
     def test_a_full_name_decides_over_a_quantity(self):
         layout = two_arms()
         read = read_tolerance({"left/position": 0.001, "position": 0.002}, layout)
-        assert read == Tolerance(None, {"left/position": 0.001, "right/position": 0.002})
+        assert read == Tolerance(largest={"left/position": 0.001, "right/position": 0.002})
 
     def test_a_quantity_in_two_units_is_refused(self):
         layout = two_arms("m")
@@ -254,7 +254,7 @@ def test_the_first_length_that_is_enough_is_found_whatever_comes_after(monkeypat
     latents = torch.randn(5, 2, quantizer.config.slot_width)
     place, searches = torch.arange(4).view(2, 2).T, [Search.of(quantizer, latents, 4)]
     steps = Steps(torch.tensor(enough).bool())
-    codes, reached = adaptive._shortest(searches, steps, Tolerance(1.0, {}), 4, place)
+    codes, reached = adaptive._shortest(searches, steps, Tolerance(mse=1.0), 4, place)
     assert counts(codes).tolist() == [2, 0, 4, 4, 1]
     assert reached.tolist() == [True, True, True, False, True]
 

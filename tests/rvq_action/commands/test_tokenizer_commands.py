@@ -125,6 +125,17 @@ def test_adaptive_length_leaves_codes_out(artefact, dataset, encoded, tmp_path, 
     assert missed == int((~found.within({"position": 0.25})).sum()) and 0 < missed < len(codes)
 
 
+def test_a_bound_in_scored_space_holds_beside_one_of_a_group(artefact, dataset, tmp_path):
+    out, limits = tmp_path / "scored.safetensors", {"scored": 0.1, "position": 0.25}
+    words = ["encode", str(artefact), str(dataset), "--out", str(out)]
+    assert main([*words, "--tolerance", "scored=0.1", "position=0.25"]) == 0
+    assert TensorFile.load(out).header.tolerance == limits
+    windows = Windows(RobotDataset.open(dataset).episodes, FPS).chunk(slice(None))
+    tokenizer = ActionTokenizer.from_pretrained(artefact)
+    codes = tokenizer.encode(windows.actions, windows.anchor, tolerance=limits)
+    assert torch.equal(load_file(out)["codes"], codes)
+
+
 def test_encode_says_whether_the_tokenizer_fits(artefact, dataset, tmp_path, capsys):
     words = ["encode", str(artefact), str(dataset), "--out", str(tmp_path / "codes.safetensors")]
     assert main(words) == 0
@@ -214,8 +225,9 @@ def test_codes_of_another_tokenizer_are_refused(artefact, encoded, tmp_path, cap
         ),
         (["--seconds", "nan"], "choose from 0.2 to 12.8 seconds"),
         (["--tolerance", "0"], "tolerance must be a positive mean squared error"),
+        (["--tolerance", "scored=-1"], "tolerance['scored'] must be a positive mean squared"),
         (["--tolerance", "elbow=1"], "tolerance names 'elbow', but layout"),
-        (["--tolerance", "position=x"], "--tolerance takes one number, or groups and numbers"),
+        (["--tolerance", "position=x"], "--tolerance takes one number, or names and numbers"),
         (["--max_tokens", "99"], "max_tokens must be a whole number, 0..9, got 99"),
         (
             ["--embodiment", "leg"],
