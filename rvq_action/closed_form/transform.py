@@ -68,19 +68,26 @@ def _is_binary(series: Tensor) -> bool:
     return bool(high - low > MOVING and at_an_end.float().mean() >= BINARY_SHARE)
 
 
-def fit_transform(samples: Tensor, patterns: dict[int, int], width: int) -> Transform:
+def fit_transform(
+    samples: Tensor, patterns: dict[int, int], width: int, apart: bool = False
+) -> Transform:
     """Principal components of the smooth channels, the binary ones' features as they are.
 
     Args:
         samples: [windows, P], P = F·D with the channel running fastest.
         patterns: From `binary_patterns`.
         width: D.
+        apart: No component is of several channels; each channel has its own.
     """
     mean = samples.mean(dim=0)
     features = torch.arange(samples.shape[1])
     binary = torch.tensor([c in patterns for c in range(width)])[features % width]
     centred = (samples - mean)[:, ~binary].double()
-    _, vectors = torch.linalg.eigh(centred.T @ centred / len(samples))
+    covariance = centred.T @ centred / len(samples)
+    if apart:
+        channel = (features % width)[~binary]
+        covariance = covariance * (channel[:, None] == channel)
+    _, vectors = torch.linalg.eigh(covariance)
     components = torch.zeros(len(features), len(features))
     smooth = int((~binary).sum())
     components[:smooth, ~binary] = vectors.flip(-1).T.float()
