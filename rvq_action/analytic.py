@@ -1,6 +1,7 @@
 """The closed form: a whole tokenizer within seconds, and the start from which a network trains.
 
-1. *Transform.* Principal components of the chunks' cosine components, for every robot its own. A
+1. *Transform.* Principal components of the chunks' cosine components, for every robot its own: of
+   all channels together or of each one by itself, as some of its windows decide (`mixing`). A
    channel that only ever takes two values (a switched gripper) keeps its own components, because a
    step is spread over many principal ones but has only a few dozen shapes.
 2. *Allocation.* Reverse water-filling says how many bits a component is worth; components are
@@ -18,15 +19,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from rvq_action.chunk import ActionChunk
 from rvq_action.closed_form.allocation import largest_power_of_two
 from rvq_action.closed_form.codebook_fit import SMALLEST_ERROR, FittedCodebooks, fit_codebooks
 from rvq_action.closed_form.linear_path import LinearPath, fit_path, shared_units, slots_for
+from rvq_action.closed_form.mixing import better_apart
 from rvq_action.closed_form.path_install import install_path
 from rvq_action.closed_form.recipe import ClosedFormRecipe
 from rvq_action.closed_form.semantic_codebooks import fit_semantic_codebooks
+from rvq_action.closed_form.shape import shape_of, widened
 from rvq_action.closed_form.transform import Windows, binary_patterns
 from rvq_action.config import TokenizerConfig
 from rvq_action.embodiment import Embodiment
@@ -57,26 +59,12 @@ def fit_model(windows: list[Windows], recipe: ClosedFormRecipe) -> TokenizerMode
     size = largest_power_of_two(sum(map(len, samples)) / recipe.windows_per_code)
     size = min(recipe.codebook_size, max(16, size))
     paths = [_fit_path(s, w, recipe, size) for s, w in zip(samples, windows, strict=True)]
-    config = TokenizerConfig(
-        width=windows[0].x.shape[2],
-        num_frequencies=frequencies,
-        num_slots=max(len(path.chosen) for path in paths),
-        slot_width=max(_slot_width(path, recipe) for path in paths),
-        num_quantizers=recipe.num_quantizers,
-        codebook_size=size,
-        num_embodiments=len(windows),
-        hidden=recipe.hidden,
-        depth=recipe.depth,
-        token_order=recipe.token_order,
-        semantic_slots=recipe.semantic_slots,
-        semantic_width=recipe.semantic_width if recipe.semantic_slots else 0,
-        path_slots=tuple(len(path.chosen) for path in paths),
-    )
+    config = shape_of(paths, windows[0].x.shape[2], recipe, size)
     generator = torch.Generator().manual_seed(recipe.seed)
     units, latents = shared_units(paths), []
     for own, path, unit in zip(samples, paths, units, strict=True):
         keep = torch.randperm(len(own), generator=generator)[: recipe.max_windows]
-        latents.append(_widened(path.latents(own[keep]) / unit, config))
+        latents.append(widened(path.latents(own[keep]) / unit, config))
     fitted = fit_codebooks(latents, paths, config, recipe, generator)
     return _build(config, paths, units, fitted, recipe)
 
@@ -86,7 +74,13 @@ def _fit_path(samples: Tensor, windows: Windows, recipe: ClosedFormRecipe, size:
     slots = recipe.slots or moving
     levels = [recipe.num_quantizers - (slot < recipe.semantic_slots) for slot in range(slots)]
     patterns, width = binary_patterns([windows]), windows.x.shape[2]
-    return fit_path(samples, width, patterns, levels, math.log2(size))
+
+    def fit(samples: Tensor, apart: bool) -> LinearPath:
+        return fit_path(samples, width, patterns, levels, math.log2(size), apart)
+
+    if recipe.channels == "auto":
+        return fit(samples, better_apart(samples, width, fit, recipe))
+    return fit(samples, recipe.channels == "apart")
 
 
 def fit_closed_form(
@@ -132,18 +126,6 @@ def fit_closed_form(
 def _spread(count: int, most: int) -> Tensor:
     """int64, at most so many of `count` positions, evenly spread."""
     return torch.linspace(0, count - 1, min(count, most)).round().long()
-
-
-def _slot_width(path: LinearPath, recipe: ClosedFormRecipe) -> int:
-    """Latents that the robot's widest slot needs."""
-    counts = path.filled.sum(-1)
-    counts[: recipe.semantic_slots] += recipe.semantic_width
-    return int(counts.max())
-
-
-def _widened(latents: Tensor, config: TokenizerConfig) -> Tensor:
-    """[..., C of one robot] -> [..., C]."""
-    return pad(latents, (0, config.slot_width - latents.shape[-1]))
 
 
 def _build(

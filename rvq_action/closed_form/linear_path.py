@@ -85,7 +85,12 @@ class LinearPath:
 
 
 def fit_path(
-    samples: Tensor, width: int, patterns: dict[int, int], levels: list[int], bits_per_code: float
+    samples: Tensor,
+    width: int,
+    patterns: dict[int, int],
+    levels: list[int],
+    bits_per_code: float,
+    apart: bool = False,
 ) -> LinearPath:
     """The path of one robot.
 
@@ -95,8 +100,9 @@ def fit_path(
         patterns: The channels that keep their own components, from `binary_patterns`.
         levels: Codes of each slot that tell of the motion; the semantic slots, one short, first.
         bits_per_code: log2 V.
+        apart: Each channel has components of its own.
     """
-    transform = fit_transform(samples, patterns, width)
+    transform = fit_transform(samples, patterns, width, apart)
     slots = _allocate(samples, transform, levels, bits_per_code)
     most = max(map(len, slots), default=0)
     rows = [[*indices, *[NONE] * (most - len(indices))] for indices in slots]

@@ -17,6 +17,8 @@ class ClosedFormRecipe:
         codebook_size: V at most, any number; where windows are too few for `windows_per_code`,
             the largest power of two that they are enough for, 16 at least.
         windows_per_code: Windows that a codebook asks for, per code.
+        channels: Components are of all channels `together`, or of each one `apart`; `auto` leaves
+            that to each robot's windows, see `rvq_action.closed_form.mixing`.
         max_frequencies: F at most; the longest horizon of the samples where that is smaller.
         max_windows: Windows that k-means sees.
         iterations: Passes of k-means.
@@ -35,6 +37,7 @@ class ClosedFormRecipe:
     num_quantizers: int = 4
     codebook_size: int = 1024
     windows_per_code: int = 4
+    channels: Literal["auto", "together", "apart"] = "auto"
     max_frequencies: int = 64
     max_windows: int = 16_000
     iterations: int = 10
@@ -56,6 +59,10 @@ class ClosedFormRecipe:
                 raise ValueError(
                     f"ClosedFormRecipe.{name} must be at least {smallest}: {getattr(self, name)}."
                 )
+        if self.channels not in ("auto", "together", "apart"):
+            raise ValueError(
+                f"ClosedFormRecipe.channels must be auto, together or apart: {self.channels!r}."
+            )
         if self.slots is not None and self.slots <= self.semantic_slots:
             raise ValueError(
                 f"ClosedFormRecipe.slots must be above semantic_slots ({self.semantic_slots}), or "

@@ -68,26 +68,42 @@ def _is_binary(series: Tensor) -> bool:
     return bool(high - low > MOVING and at_an_end.float().mean() >= BINARY_SHARE)
 
 
-def fit_transform(samples: Tensor, patterns: dict[int, int], width: int) -> Transform:
+def fit_transform(
+    samples: Tensor, patterns: dict[int, int], width: int, apart: bool = False
+) -> Transform:
     """Principal components of the smooth channels, the binary ones' features as they are.
 
     Args:
         samples: [windows, P], P = F·D with the channel running fastest.
         patterns: From `binary_patterns`.
         width: D.
+        apart: No component is of several channels; each channel has its own.
     """
     mean = samples.mean(dim=0)
     features = torch.arange(samples.shape[1])
     binary = torch.tensor([c in patterns for c in range(width)])[features % width]
-    centred = (samples - mean)[:, ~binary].double()
-    _, vectors = torch.linalg.eigh(centred.T @ centred / len(samples))
+    smooth = features[~binary]
+    groups = [smooth[smooth % width == c] for c in range(width)] if apart else [smooth]
     components = torch.zeros(len(features), len(features))
-    smooth = int((~binary).sum())
-    components[:smooth, ~binary] = vectors.flip(-1).T.float()
-    blocks, first = [], smooth
+    components[: len(smooth)] = _principal(samples - mean, groups)
+    blocks, first = [], len(smooth)
     for channel in patterns:
         own = features[features % width == channel]
         components[first + torch.arange(len(own)), own] = 1.0
         blocks.append(list(range(first, first + len(own))))
         first += len(own)
     return Transform(mean, components, blocks, [math.log2(max(2, n)) for n in patterns.values()])
+
+
+def _principal(centred: Tensor, groups: list[Tensor]) -> Tensor:
+    """Principal components of each group of features, by falling energy: [features in them, P]."""
+    energies, rows = [], []
+    for group in groups:
+        own = centred[:, group].double()
+        energy, vectors = torch.linalg.eigh(own.T @ own / len(own))
+        row = torch.zeros(len(group), centred.shape[1])
+        row[:, group] = vectors.flip(-1).T.float()
+        energies.append(energy.flip(0))
+        rows.append(row)
+    order = torch.cat(energies).argsort(descending=True, stable=True)
+    return torch.cat(rows)[order]

@@ -21,6 +21,8 @@ from tokenizer_training.sources import Source, open_sources
 SHOWN = 3
 SPLITTING = ("split_seed", "held_out", "validation", "seconds")
 """Options of the data by which a dataset is opened, as `open_sources` takes them."""
+BEFORE = {"closed_form": {"channels": "together"}}
+"""What stood before there was an option, where that is not the option's default."""
 
 
 class ParsedOptions(FitCLI):
@@ -105,11 +107,11 @@ def _compare(run: Run, out: Path, facts: _Facts) -> tuple[Planned | None, list[s
 
 
 def completed(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Settings with the options that came after they were written: by default these change nothing.
+    """Settings with the options that came after they were written.
 
     Args:
         settings: Nested; as a row remembers them.
-        defaults: Every option there is now.
+        defaults: Every option there is now, as it was before one could choose.
     """
     filled = dict(settings)
     for name, default in defaults.items():
@@ -121,10 +123,10 @@ def completed(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, A
 
 
 def _defaults() -> dict[str, Any]:
-    """Every option that decides a result, as it is where nothing is said."""
+    """Every option that decides a result, as it is where nothing is said, or was `BEFORE`."""
     parsed = ParsedOptions(["--run_dir", ".", "--data.datasets", "."])
     options = decisive(json.loads(parsed.parser.dump(parsed.config, format="json")))
-    return {**options, "data": _without_paths(options["data"])}
+    return completed(BEFORE, {**options, "data": _without_paths(options["data"])})
 
 
 def _without_paths(data: dict[str, Any]) -> dict[str, Any]:

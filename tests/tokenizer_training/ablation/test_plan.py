@@ -57,6 +57,16 @@ def test_settings_hold_what_decides_and_no_path(run_of, tmp_path):
     assert str(tmp_path.parent) not in json.dumps(full.settings)
 
 
+def test_a_row_of_before_an_option_had_what_stood_then(run_of, tmp_path):
+    (planned,) = plan([run_of("full")], tmp_path)
+    row, settings = row_of(planned), json.loads(json.dumps(planned.settings))
+    for option in ("windows_per_code", "channels"):
+        del settings["closed_form"][option]
+    replace(row, settings=settings).save(planned.run.row(tmp_path))
+    with pytest.raises(ValueError, match="closed_form.channels: 'together' -> 'auto'"):
+        plan([planned.run], tmp_path)
+
+
 def test_a_row_with_other_settings_is_an_error_or_trained_again(run_of, tmp_path):
     run = run_of("full")
     (planned,) = plan([run], tmp_path)
