@@ -38,6 +38,12 @@ MSE_TIMES = Column(
 )
 WER = Column("noise_wer_0.006", "WER", _plain, "token edit distance under noise σ = 0.006")
 FAST_WER = Column("fast_noise_wer_0.006", "FAST WER", _plain, "FAST's at equal bits")
+WER_OVER = Column(
+    "noise_wer_0.006_over_fast",
+    "WER − FAST",
+    _signed,
+    "WER less FAST's at equal bits, of the same windows under the same noise",
+)
 
 COLUMNS = (
     Column("tokens_mean", "tokens", lambda v: f"{v:.0f}", "tokens that the probe reads"),
@@ -60,10 +66,11 @@ COLUMNS = (
     Column("gripper_event_accuracy", "gripper", _plain, "balanced accuracy of gripper events"),
     WER,
     FAST_WER,
+    WER_OVER,
     Column("token_overlap", "overlap", _share, "tokens equal to the next frame's window's"),
     MSE,
     MSE_TIMES,
 )
 """Everything that a row may hold, in the order of the tables."""
 
-WITH_INTERVAL = (R1, R1_OVER, R1_TIMES, SKILL, SKILL_OVER, MSE_TIMES)
+WITH_INTERVAL = (R1, R1_OVER, R1_TIMES, SKILL, SKILL_OVER, WER_OVER, MSE_TIMES)

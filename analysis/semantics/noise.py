@@ -1,8 +1,9 @@
 """Token stability under noise, beside FAST at equal bits.
 
 FAST's word error rate at a tokenizer's bits is that of its scale within 15 % of them; where no
-scale is that near, it is interpolated linearly in bits between the two neighbouring scales, and
-outside their range there is none.
+scale is that near, it is interpolated linearly in bits between the two neighbouring scales, window
+by window, and outside their range there is none. Ours is held against it in pairs: of the same
+windows, under the same noise.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class FastRates:
     """FAST's word error rates at some number of bits.
 
     Attributes:
-        wer: [len(SIGMAS)].
+        wer: [len(SIGMAS), n] word error rate per sigma and window.
         interpolated: Whether no scale was within 15 % of the bits.
     """
 
@@ -107,24 +108,30 @@ def at_equal_bits(rivals: Sequence[Steadiness], bits: float) -> FastRates | None
         return None
     rivals = sorted(rivals, key=lambda rival: rival.bits)
     points = np.array([rival.bits for rival in rivals])
-    means = np.array([rival.wer.mean(axis=1) for rival in rivals])
     closest = nearest(rivals, bits)
     if abs(points[closest] / bits - 1) <= EQUAL_BITS:
-        return FastRates(means[closest], interpolated=False)
+        return FastRates(rivals[closest].wer, interpolated=False)
     if not points.min() <= bits <= points.max():
         return None
-    rates = np.array([np.interp(bits, points, column) for column in means.T])
-    return FastRates(rates, interpolated=True)
+    shares = [np.interp(bits, points, chosen) for chosen in np.eye(len(points))]
+    return FastRates(np.tensordot(shares, [rival.wer for rival in rivals], 1), interpolated=True)
 
 
 def report(row: Row, result: Steadiness, rival: FastRates | None) -> None:
-    """`noise_wer_SIGMA`, `token_overlap`, and FAST's rates at equal bits."""
+    """`noise_wer_SIGMA`, `token_overlap`, FAST's rates at equal bits and the difference to them.
+
+    Args:
+        row: Where they are stored.
+        result: The tokenizer's rates.
+        rival: FAST's of the same windows under the same noise; None where it has no such bits.
+    """
     bootstrap = EpisodeBootstrap(result.episode)
     row.add("bits_mean", result.bits)
     for number, (sigma, rates) in enumerate(zip(SIGMAS, result.wer, strict=True)):
         row.add(f"noise_wer_{sigma:g}", bootstrap.mean(rates))
         if rival is not None:
-            row.add(f"fast_noise_wer_{sigma:g}", float(rival.wer[number]))
+            row.add(f"fast_noise_wer_{sigma:g}", float(rival.wer[number].mean()))
+            row.add(f"noise_wer_{sigma:g}_over_fast", bootstrap.mean(rates - rival.wer[number]))
     if rival is not None:
         row.add("fast_noise_wer_interpolated", float(rival.interpolated))
     row.add("token_overlap", EpisodeBootstrap(result.pair_episode).mean(result.overlap))

@@ -11,13 +11,15 @@ level, or a quarter), `ceiling: ...`, `start frame alone` and `fast@SCALE`. Metr
     next_frame_skill                     of the frame after the chunk; _shuffled from other codes
     task_accuracy, gripper_event_accuracy    balanced; _majority beside them
     noise_wer_SIGMA, token_overlap       fast_noise_wer_SIGMA at equal bits beside them
+    noise_wer_SIGMA_over_fast            less that, of the same windows under the same noise
     mse, mse_times_plain                 in scored space, over the plain tokenizer's at equal bits
 
 Ceilings are trained, and images shuffled, with three seeds: figures are means over these fits, and
 `_fit_spread`, of a ceiling's R@1 and R@5 and of the floor, is the standard deviation over them.
 
 `_over_plain` is the paired difference to the plain tokenizer at as many tokens, `_times_plain` the
-ratio. Intervals resample episodes; with fewer than 4 held-out ones there are none.
+ratio; `_over_fast` is that to FAST at as many bits, absent where FAST has no such bits. Intervals
+resample episodes; with fewer than 4 held-out ones there are none.
 """
 
 from __future__ import annotations

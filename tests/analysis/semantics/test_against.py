@@ -21,12 +21,48 @@ def steady(bits: float, rate: float) -> Steadiness:
 def test_equal_bits_are_within_fifteen_percent_else_between_two_scales():
     rivals = [steady(200, 0.8), steady(100, 0.4)]
     near = noise.at_equal_bits(rivals, 110)
-    assert near is not None and near.wer.tolist() == [0.4] * 3 and not near.interpolated
+    assert near is not None and near.wer.tolist() == [[0.4] * 4] * 3 and not near.interpolated
     between = noise.at_equal_bits(rivals, 150)
     assert between is not None and between.interpolated
     np.testing.assert_allclose(between.wer, 0.6)
     assert noise.at_equal_bits(rivals, 300) is None
     assert noise.at_equal_bits([], 100) is None
+
+
+def per_window(bits: float, wer: np.ndarray, episode: np.ndarray) -> Steadiness:
+    return Steadiness(bits, np.tile(wer, (3, 1)), episode, wer, episode)
+
+
+def test_the_difference_to_fast_is_paired_window_by_window(rng):
+    episode = np.repeat(np.arange(6), 10)
+    fast = rng.uniform(0.1, 0.2, 60) + 0.1 * episode
+    ours = fast + np.where(np.arange(60) % 2 == 0, 0.02, 0.04)
+    row, rival = Row("mine", "mine", "rvq"), per_window(100, fast, episode)
+    noise.report(row, per_window(100, ours, episode), noise.at_equal_bits([rival], 100))
+    low, high = row.intervals["noise_wer_0.006"]
+    assert high - low > 0.1
+    # Every episode lies .03 above FAST, however much the episodes differ: so does every resampling.
+    assert row.metrics["noise_wer_0.006_over_fast"] == pytest.approx(0.03)
+    assert row.intervals["noise_wer_0.006_over_fast"] == pytest.approx((0.03, 0.03))
+
+
+def test_between_two_scales_of_fast_every_window_is_interpolated():
+    episode = np.repeat(np.arange(4), 2)
+    below, above = np.linspace(0.1, 0.8, 8), np.linspace(0.5, 0.9, 8)
+    rivals = [per_window(200, above, episode), per_window(100, below, episode)]
+    row = Row("mine", "mine", "rvq")
+    between = noise.at_equal_bits(rivals, 125)
+    noise.report(row, per_window(125, 0.75 * below + 0.25 * above, episode), between)
+    assert row.metrics["noise_wer_0.004_over_fast"] == pytest.approx(0, abs=1e-12)
+    assert row.intervals["noise_wer_0.004_over_fast"] == pytest.approx((0, 0), abs=1e-12)
+    assert row.metrics["fast_noise_wer_0.004"] == pytest.approx(row.metrics["noise_wer_0.004"])
+
+
+def test_where_fast_has_no_such_bits_nothing_is_held_against_it():
+    row, episode = Row("mine", "mine", "rvq"), np.arange(4)
+    noise.report(row, per_window(20, np.ones(4), episode), noise.at_equal_bits([], 20))
+    assert "noise_wer_0.006" in row.metrics
+    assert not [name for name in row.metrics if "fast" in name]
 
 
 def first(tokens: int, length: int = 5) -> View:

@@ -79,6 +79,12 @@ def test_the_command_measures_writes_and_draws(place, tmp_path, capsys):
     for metric in ("retrieval_r1", "next_frame_skill", "task_accuracy", "noise_wer_0.006", "mse"):
         assert metric in whole and f"{metric}_ci" not in whole
     assert "No intervals: they need at least 4 held-out episodes; here: 2" in printed
+    beside_fast = [row for row in rows.values() if "fast_noise_wer_0.006" in row]
+    assert beside_fast == [row for row in rows.values() if "noise_wer_0.006_over_fast" in row]
+    assert beside_fast and printed.count("WER − FAST") == 1
+    for row in beside_fast:
+        less = row["noise_wer_0.006"] - row["fast_noise_wer_0.006"]
+        assert row["noise_wer_0.006_over_fast"] == pytest.approx(less)
     # Two copies of one tokenizer: nothing may differ.
     assert whole["retrieval_r1_over_plain"] == 0 and whole["mse_times_plain"] == 1
     assert whole["next_frame_skill_over_plain"] == 0
@@ -87,6 +93,7 @@ def test_the_command_measures_writes_and_draws(place, tmp_path, capsys):
     r1 = rows["ceiling: anchor"]["retrieval_r1"], rows["ceiling: anchor"]["retrieval_r1_fit_spread"]
     assert page.count(f"{r1[0]:.3f} ± {r1[1]:.3f}") >= 2
     assert "Retrieval: whose pictures" in page and "No intervals" in page
+    assert "<b>WER − FAST</b>" in page
     assert not re.search(r"\bnan\b", page.split("<main>")[1])
     assert 'src="http' not in page and 'href="http' not in page
 
