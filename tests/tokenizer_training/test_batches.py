@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,23 @@ class TestStream:
         chunks = stream.batch(0)
         assert len(chunks) == 2
         assert sum(map(len, chunks)) == 64
+
+    def test_a_long_task_does_not_drown_a_short_one(self, dataset, tmp_path):
+        """Every task of every dataset gets a share as the root of how many windows it has."""
+        other = write_v3(tmp_path / "uneven", (150, 12) * 4, tasks=("long", "short"))
+        stream = BatchStream(open_sources([dataset, other]), 16, 0, PLAIN)
+        size = len(stream.sampler)
+        tasks = [(n, t) for n, windows in enumerate(stream.windows) for t in windows.tasks]
+        drawn = [(n, stream.windows[n].tasks[i]) for n, i in stream.sampler.draws(0, size)]
+        roots = {group: count**0.5 for group, count in Counter(tasks).items()}
+        shares = {group: root / sum(roots.values()) for group, root in roots.items()}
+        assert max(roots.values()) > 3 * min(roots.values())
+        found = {group: count / size for group, count in Counter(drawn).items()}
+        assert found == pytest.approx(shares, abs=0.01)
+        samples = [sample for step in range(size // 16) for sample in stream.batch(step)]
+        shown = sum(len(sample) for sample in samples if sample.dataset == other.name)
+        share = sum(share for (number, _), share in shares.items() if number == 1)
+        assert shown / sum(map(len, samples)) == pytest.approx(share, abs=0.03)
 
     def test_a_loader_starts_where_it_is_told(self, dataset):
         stream = BatchStream(open_sources([dataset]), 8, 0, PLAIN)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.tokenizer_training.test_visual import SLOTS
+from tests.tokenizer_training.conftest import SLOTS
 from tokenizer_training.callbacks import BestTokenizer, ResumePoint
 
 BAR = ("--trainer.enable_progress_bar", "true")

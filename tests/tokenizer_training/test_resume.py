@@ -17,6 +17,7 @@ from rvq_action.data.dataset import RobotDataset
 from rvq_action.data.windows import Windows
 from tests.tokenizer_training.conftest import TINY
 from tokenizer_training.export import export_checkpoint, read_checkpoint
+from tokenizer_training.module import TokenizerModule
 
 STEPS = ("--trainer.max_steps", "48", "--model.learning_rate", "0.003")
 FIT = "import sys; from tokenizer_training.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -62,6 +63,40 @@ def test_a_killed_run_resumes_to_the_same_bits(fit_tiny, killed, dataset, tmp_pa
             for name in pair
         ]
         assert torch.equal(*codes)
+
+
+class Killed(BaseException):
+    """Nobody catches it."""
+
+
+def test_a_run_with_pictures_killed_twice_resumes_to_the_same_bits(fit_seen, monkeypatch):
+    """Before masked modelling sets in, and after; semantic codes move between the checkpoints."""
+    options = ("--trainer.max_steps", "20", "--model.masked_modelling_start", "0.5")
+    options += ("--semantic.every_n_steps", "3", "--model.learning_rate", "0.003")
+    original = TokenizerModule.training_step
+
+    def kill_at(number: int) -> None:
+        def step(self, *args):
+            if self.global_step == number:
+                raise Killed
+            return original(self, *args)
+
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(TokenizerModule, "training_step", step)
+            fit_seen(*options, name="killed")
+
+    def saved(folder: Path) -> dict[str, torch.Tensor]:
+        file = folder / "checkpoints" / "last.ckpt"
+        return torch.load(file, weights_only=True)["state_dict"]
+
+    straight = saved(fit_seen(*options, name="straight"))
+    for number in (7, 15):
+        kill_at(number)
+        torch.rand(3)
+    resumed = saved(fit_seen(*options, name="killed"))
+    parts = ("model.semantic", "heads", "masked_modelling", "average")
+    assert all(any(name.startswith(part) for name in straight) for part in parts)
+    assert [name for name in straight if not torch.equal(straight[name], resumed[name])] == []
 
 
 def test_a_run_killed_before_its_first_checkpoint_trains_from_its_closed_form(fit_tiny):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +14,12 @@ import torch
 from rvq_action import ActionTokenizer
 from rvq_action.config import TokenizerConfig
 from rvq_action.data.windows import Windows
-from tests.synthetic import write_v3
-from tests.tokenizer_training.conftest import LENGTHS
+from tests.synthetic import FPS, write_v3
+from tests.tokenizer_training.conftest import LENGTHS, SMALL, TERMS, made_up
+from tests.tokenizer_training.features.conftest import write
+from tokenizer_training.cli import main
 from tokenizer_training.export import read_checkpoint
+from tokenizer_training.features.cache import FeatureCache
 from tokenizer_training.features.components import MOST_COMPONENTS
 from tokenizer_training.heads import (
     LEAST_SPREAD,
@@ -27,23 +29,11 @@ from tokenizer_training.heads import (
     build_heads,
     key,
 )
-from tokenizer_training.module import TokenizerModule
+from tokenizer_training.module import TokenizerModule, add
 from tokenizer_training.sources import open_sources
 from tokenizer_training.visual import VisualSource, VisualTargets
 
-SLOTS = ("--closed_form.semantic_slots", "2", "--closed_form.semantic_width", "4")
-TERMS = {"alignment": 0.5, "next_frame": 0.2, "masked_modelling": 0.1}
-
-
-@pytest.fixture
-def fit_seen(seen, fit_tiny) -> Callable[..., Path]:
-    def run(*options: str, name: str = "run", weights: dict[str, float] | None = None) -> Path:
-        terms = TERMS if weights is None else weights
-        given = [w for n, v in terms.items() for w in (f"--model.weights.{n}", str(v))]
-        features = ("--data.features", str(seen[1]))
-        return fit_tiny(*SLOTS, *features, *given, *options, name=name, data=seen[0])
-
-    return run
+NAMES = ("stripes", "spots")
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -106,6 +96,53 @@ def test_robots_without_a_camera_join_the_batch(fit_seen, tmp_path, monkeypatch)
             assert both[motion] != sighted[motion] and without[motion] > 0
 
 
+@pytest.fixture
+def both_seen(seen, tmp_path) -> tuple[Path, Path]:
+    """A second dataset, in which other things are to be seen, and the cache of both."""
+    other, cache = write(tmp_path / "spots", LENGTHS, change=tuple(range(6))), tmp_path / "both"
+    words = ["features", "--data.datasets", str(seen[0]), str(other), "--out", str(cache), *SMALL]
+    assert main(words) == 0
+    return other, cache
+
+
+def test_two_datasets_with_cameras_see_their_own(fit_seen, both_seen, monkeypatch):
+    """In one batch both heads learn, each from what was seen in as many chunks as it has there."""
+    step, term, told, learning = TokenizerModule.training_step, VisualHeads.forward, {}, []
+    cache = FeatureCache.open(both_seen[1])
+
+    def forward(self, points, latents, targets):
+        told[self] = term(self, points, latents, targets), targets
+        return told[self][0]
+
+    def training_step(self, batch, number):
+        total, expected = step(self, batch, number), {"alignment": 0.0, "next_frame": 0.0}
+        for sample in batch:
+            terms, targets = told[self.heads[key(sample.dataset)]]
+            frames = (targets.time * FPS).round().long()
+            seen_in = {n: cache.dataset(n).lookup(targets.episode, frames)[0] for n in NAMES}
+            equal = {n for n, features in seen_in.items() if torch.equal(targets.first, features)}
+            assert equal == {sample.dataset}
+            share = sample.sighted / sum(sample.sighted for sample in batch)
+            add(expected, terms, share)
+        for name, value in expected.items():
+            torch.testing.assert_close(self.terms[name], value.detach())
+        return total
+
+    def gradients(self, optimizer):
+        taught = (
+            name
+            for name, head in self.heads.items()
+            if all(p.grad is not None and p.grad.any() for p in head.parameters())
+        )
+        learning.append(set(taught))
+
+    monkeypatch.setattr(VisualHeads, "forward", forward)
+    monkeypatch.setattr(TokenizerModule, "training_step", training_step)
+    monkeypatch.setattr(TokenizerModule, "on_before_optimizer_step", gradients)
+    fit_seen("--data.datasets+", str(both_seen[0]), "--data.features", str(both_seen[1]))
+    assert learning == [{key(name) for name in NAMES}] * 8
+
+
 @pytest.mark.parametrize("name", ["train", "type", "values", "v1.5"])
 def test_a_dataset_may_be_called_anything(fit_seen, name):
     targets = VisualTargets(
@@ -119,15 +156,6 @@ def test_pictures_that_never_change_are_no_nan():
     same = torch.ones(40, 6)
     assert torch.equal(FeatureScale(same)(same), torch.zeros(40, 6))
     assert torch.isfinite(Whitening(same)(same)).all()
-
-
-def made_up(count: int, width: int) -> VisualTargets:
-    """What a teacher of that width saw around the chunks of one episode, 2 s apart."""
-    generator = torch.Generator().manual_seed(0)
-    told = torch.randn(3, count, 12, generator=generator)
-    features = told @ torch.randn(12, width, generator=generator) + 3
-    known, episode = torch.ones(2, count, dtype=torch.bool), torch.zeros(count, dtype=torch.long)
-    return VisualTargets(*features, *known, episode, 2.0 * torch.arange(count))
 
 
 def test_heads_of_a_wide_teacher_are_small_and_learn():
@@ -185,8 +213,6 @@ def test_a_run_killed_before_its_first_checkpoint_goes_on_to_the_same_bits(fit_s
 
 
 def test_windows_at_the_end_have_no_next_frame(seen):
-    from tokenizer_training.features.cache import FeatureCache
-
     (source,) = open_sources([seen[0]])
     windows = source.moving_windows(10)
     visual = VisualSource(FeatureCache.open(seen[1]).dataset("stripes"), windows)
@@ -210,8 +236,6 @@ def test_chunks_of_one_episode_are_near_until_a_second_has_passed():
 
 @pytest.mark.parametrize("fps", [5.0, 10.0, 30.0])
 def test_a_second_has_as_many_frames_as_the_recording_says(seen, fps):
-    from tokenizer_training.features.cache import FeatureCache
-
     (source,) = open_sources([seen[0]])
     windows = Windows([replace(episode, fps=fps) for episode in source.dataset.episodes], 2)
     visual = VisualSource(FeatureCache.open(seen[1]).dataset("stripes"), windows)

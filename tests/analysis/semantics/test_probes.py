@@ -14,7 +14,9 @@ from analysis.semantics import ceiling, galleries, labels, next_frame, probe, re
 from analysis.semantics.codes import View, counts, one_hot
 from analysis.semantics.labels import Label
 from analysis.semantics.probe import Inputs
+from analysis.semantics.seen import Seen
 from analysis.semantics.subject import Subject
+from tests.analysis.semantics.conftest import APART
 
 
 def read(found) -> Inputs:
@@ -258,3 +260,29 @@ def test_one_task_is_no_question(found):
         found.data, training=training, data=type("Data", (), {"channels": [], "layout": None})
     )
     assert labels.labels_of(data)[1]["task"] == "all episodes have one task"
+
+
+def test_a_gripper_that_opens_is_an_event_and_found(found):
+    """It opens where the first token says so; else it trembles, open or closed; the arm moves."""
+    ramp, arm = np.linspace(0, 1, APART), np.linspace(0, 9, APART)
+
+    def moving(seen: Seen, tokens: np.ndarray) -> Seen:
+        opens, held = (tokens[:, :1] < 2), tokens[:, 1:2] % 2
+        gripper = np.where(opens, ramp, np.abs(held - 0.2 * ramp))
+        relative = np.stack([np.broadcast_to(arm, gripper.shape), gripper], axis=2)
+        return replace(seen, batch=SimpleNamespace(relative=relative))
+
+    units = [SimpleNamespace(unit=unit) for unit in ("gripper", "m", "gripper")]
+    eval_set = SimpleNamespace(channels=[1, 2], layout=SimpleNamespace(channels=units))
+    training, held_out = (
+        moving(getattr(found.data, part), getattr(found, part)) for part in ("training", "held_out")
+    )
+    data = replace(found.data, data=eval_set, training=training, held_out=held_out)
+    _, label = labels.labels_of(data)[0]
+    assert label.name == "gripper_event" and label.classes == ["still", "moves"]
+    np.testing.assert_array_equal(label.training, found.training[:, 0] < 2)
+    np.testing.assert_array_equal(label.held_out, found.held_out[:, 0] < 2)
+    told = labels.compute(read(found), label, data)
+    assert told.balanced_accuracy().value > 0.95
+    guessed = labels.compute(read(found).of_other_windows(), label, data)
+    assert guessed.balanced_accuracy().value == pytest.approx(0.5, abs=0.15)
