@@ -56,7 +56,7 @@ def is_damaged(path: Path, packet: av.Packet) -> bool:
         stream = container.streams.video[0]
         container.seek(packet.dts, stream=stream)
         keyframe = next(container.demux(stream))
-        container.seek(keyframe.dts - 1, stream=stream)
+        container.seek((keyframe.dts or 0) - 1, stream=stream)
         for again in container.demux(stream):
             _, complaint = decode(again)
             if again.dts is None or again.dts >= packet.dts:
