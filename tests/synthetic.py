@@ -133,5 +133,17 @@ def write_video(file: Path, length: int, **options: str) -> None:
         container.mux(stream.encode())
 
 
+def damage(file: Path, count: int = 1024) -> Path:
+    """Overwrite bytes in the middle of an mp4's pictures; its index and its length stay."""
+    data = bytearray(file.read_bytes())
+    begin = data.index(b"mdat") + 4
+    end = begin - 8 + int.from_bytes(data[begin - 8 : begin - 4], "big")
+    count = min(count, (end - begin) // 4)
+    middle = (begin + end) // 2
+    data[middle : middle + count] = np.random.default_rng(0).bytes(count)
+    file.write_bytes(data)
+    return file
+
+
 def _write_lines(file: Path, rows: Sequence[dict]) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -9,6 +9,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from rvq_action.data.concealment import decode, is_damaged
+
 _SEEK_AHEAD_S = 2.0
 """A gap longer than this is jumped to the next wanted keyframe instead of being decoded."""
 
@@ -29,6 +31,7 @@ def read_frames(
     Raises:
         FileNotFoundError: The file is not there.
         ValueError: The file is truncated or damaged, or a time has no frame within the tolerance.
+            Damage that its decoder does not notice is not found.
     """
     wanted, order = np.unique(np.asarray(timestamps, dtype=np.float64), return_inverse=True)
     return np.stack(list(stream_frames(path, wanted, tolerance_s)))[order.reshape(-1)]
@@ -60,7 +63,7 @@ def _nearest(container, wanted: np.ndarray, tolerance_s: float, path: Path) -> I
     frames, last, now = iter(()), None, None
     for time in wanted:
         if now is None or time - now.time > _SEEK_AHEAD_S:
-            frames, last, now = _decode_from(container, time), None, None
+            frames, last, now = _decode_from(container, time, path), None, None
         while now is None or now.time < time:
             following = next(frames, None)
             if following is None:
@@ -77,7 +80,17 @@ def _nearest(container, wanted: np.ndarray, tolerance_s: float, path: Path) -> I
         yield to_rgb.reformat(near, format="rgb24").to_ndarray()
 
 
-def _decode_from(container, time: float) -> Iterator[av.VideoFrame]:
+def _decode_from(container, time: float, path: Path) -> Iterator[av.VideoFrame]:
+    """The frames from the last keyframe before a time on; refuses those that cannot be decoded."""
     stream = container.streams.video[0]
     container.seek(int(max(time, 0.0) / stream.time_base), stream=stream)
-    return container.decode(stream)
+    for packet in container.demux(stream):
+        frames, complaint = decode(packet)
+        if complaint and is_damaged(path, packet):
+            ticks = packet.pts
+            where = "its end" if ticks is None else f"{float(ticks * stream.time_base):.3f} s"
+            raise ValueError(
+                f"{path} cannot be decoded at {where}; it is truncated or damaged there "
+                f"({complaint}). Copy it again."
+            )
+        yield from frames

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.synthetic import write_v3
+from tests.synthetic import damage, write_v3
 from tests.tokenizer_training.features.conftest import (
     HEAD,
     LENGTHS,
@@ -191,6 +191,15 @@ def test_a_truncated_video_is_named_and_leaves_whole_episodes(pixels, tmp_path, 
     video.write_bytes(original)
     extract(pixels, [Pictures.open(data)], Extraction(), tmp_path / "cache")
     assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
+
+
+def test_a_damaged_video_is_said_in_one_line(run, tmp_path, capsys):
+    data = write(tmp_path / "stripes")
+    video = damage(next((data / "videos" / WRIST).rglob("*.mp4")))
+    assert run(data=data) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"rvq-train features: {video} cannot be decoded at ")
+    assert error.endswith("Copy it again.")
 
 
 def test_features_that_are_no_numbers_are_refused(pictures, pixels, tmp_path, monkeypatch):

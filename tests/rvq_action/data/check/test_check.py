@@ -316,6 +316,14 @@ def test_the_command_prints_a_table_and_says_so_by_its_exit_status(make_dataset,
     assert any(f["status"] == "fail" for f in findings)
 
 
+def test_frames_that_cannot_be_decoded_are_found_and_named(tmp_path):
+    path = synthetic.write_v21(tmp_path / "set", lengths=(30, 24, 35, 28))
+    synthetic.damage(next(path.glob("videos/**/episode_000002.mp4")))
+    found = rows(path, all_videos=True)
+    assert failures(found) == ["pictures: front"]
+    assert "episode_000002.mp4 cannot be decoded at" in found["pictures: front"].message
+
+
 def test_all_videos_decodes_every_episode(make_dataset):
     path = make_dataset(episodes=5)
     assert "3 episodes decoded" in rows(path)["pictures: front"].message
