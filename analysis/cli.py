@@ -195,7 +195,8 @@ def benchmark_parser() -> ArgumentParser:
 
     parser = ArgumentParser(
         description="Time tokenizers beside FAST, on this machine: from chunks to codes and back, "
-        "and as far as flat token ids (ids, adaptive-ids), which is what FAST gives."
+        "and as far as flat token ids (ids, adaptive-ids), which is what FAST gives; by FAST's own "
+        "interface too (processor)."
     )
     many: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "DIR", "required": True}
     parser.add_argument("--tokenizers", **many, help="artefact directories")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +12,7 @@ from lightning import LightningDataModule
 from rvq_action.data.split import HELD_OUT, VALIDATION
 from tokenizer_training.augment import Augmentation
 from tokenizer_training.features.cache import DatasetFeatures, FeatureCache
+from tokenizer_training.features.narrow import Features
 from tokenizer_training.sources import Source, open_sources
 from tokenizer_training.stream import BatchStream, StepLoader
 from tokenizer_training.visual import Sample
@@ -31,7 +33,13 @@ class ActionDataModule(LightningDataModule):
         validation: Share of the training episodes that choose the best tokenizer; at least one.
         split_seed: Of the split into those.
         seed: Of sampling and augmentation.
+
+    Attributes:
+        shown: What batches are given of the features, by dataset; to be set before the trainer
+            runs.
     """
+
+    shown: Mapping[str, Features]
 
     def __init__(
         self,
@@ -101,7 +109,7 @@ class ActionDataModule(LightningDataModule):
             self.augmentation,
             trainer.global_rank,
             trainer.world_size,
-            self.features,
+            self.shown,
             self.shuffle_images,
         )
         return StepLoader(stream, trainer.global_step, trainer.max_steps)

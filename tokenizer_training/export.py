@@ -39,7 +39,7 @@ def export_checkpoint(source: Path, target: Path) -> ActionTokenizer:
 
 def read_checkpoint(path: Path) -> ActionTokenizer:
     """The tokenizer of a checkpoint."""
-    data = _load(path)
+    data = load_checkpoint(path)
     if not isinstance(data, dict) or "tokenizer" not in data:
         holds = f"keys are {list(data)}" if isinstance(data, dict) else f"type is {type(data)}"
         raise ValueError(f"{path} is no checkpoint of `rvq-train fit`; its {holds}.")
@@ -53,8 +53,12 @@ def read_checkpoint(path: Path) -> ActionTokenizer:
     return replace(tokenizer, metadata={**metadata, "steps": data["global_step"]})
 
 
-def _load(path: Path) -> Any:
-    """What a checkpoint holds; torch's own messages have many lines, so ours stands for them."""
+def load_checkpoint(path: Path) -> Any:
+    """What a checkpoint holds; torch's own messages have many lines, so ours stands for them.
+
+    Raises:
+        ValueError: It is damaged, or not one of ours.
+    """
     unusable = (
         f"{path} is damaged, or no checkpoint of `rvq-train fit`. Give the folder of a run, or its "
         "checkpoints/last.ckpt."

@@ -31,6 +31,7 @@ from tokenizer_training.features.cache import DatasetFeatures
 from tokenizer_training.module import TokenizerModule
 from tokenizer_training.pretrained import going_on
 from tokenizer_training.run_folder import RunFolder
+from tokenizer_training.shown import narrowings, shown_features
 from tokenizer_training.sources import Source
 from tokenizer_training.start import (
     CalibrationWindows,
@@ -256,15 +257,15 @@ def train(
     module.start = folder.closed_form
     module.usual_errors = usual_errors(folder.closed_form, data.sources)
     module.calibration = CalibrationWindows.of(data.sources)
-    features, sources = data.features, data.sources
-    module.fitted_targets = {}
-    if module.weights.visual:
-        seen = {s.name: s for s in sources if s.name in features}
-        module.fitted_targets = {n: fitted_targets(s, features[n]) for n, s in seen.items()}
+    checkpoint = folder.checkpoint if folder.checkpoint.is_file() else None
+    sources = data.sources
+    shown = shown_features(sources, data.features, checkpoint) if module.weights.visual else {}
+    data.shown, module.narrowings = shown, narrowings(shown)
+    module.fitted_targets = {
+        s.name: fitted_targets(s, shown[s.name]) for s in sources if s.name in shown
+    }
     samples = {
-        s.name: validation_sample(
-            s, run.validation.windows, features.get(s.name), data.shuffle_images
-        )
+        s.name: validation_sample(s, run.validation.windows, shown.get(s.name), data.shuffle_images)
         for s in sources
     }
     best = BestTokenizer(run.validation, samples, folder.tokenizer)
@@ -275,7 +276,6 @@ def train(
         trainer.callbacks += [SemanticCodebooks(chunks, run.semantic)]  # type: ignore[attr-defined]
     trainer.callbacks += [best, last]  # type: ignore[attr-defined]
     trainer.logger = TensorBoardLogger(folder.path, name="", version="logs")
-    checkpoint = folder.checkpoint if folder.checkpoint.is_file() else None
     if checkpoint is not None:
         logger.info("Going on from %s.", checkpoint)
     with warnings.catch_warnings():

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from rvq_action.config import TokenizerConfig
 from tokenizer_training import losses
-from tokenizer_training.features.components import MOST_COMPONENTS, leading_components
+from tokenizer_training.features.narrow import Narrowing
 from tokenizer_training.visual import VisualTargets
 
 HIDDEN, DROPOUT = 256, 0.1
@@ -19,36 +18,6 @@ START_TEMPERATURE, LEAST_TEMPERATURE = 0.07, 0.05
 LEAST_SPREAD, SMALLEST_SPREAD = 0.3, 1e-6
 """A teacher's components spread less than this share of the widest one are not blown up further,
 and what never changes counts as spread this little."""
-
-
-class Narrowing(nn.Module):
-    """Teacher features [..., F] -> their W leading components where F is larger than W = 512.
-
-    Narrower ones stay as they are.
-
-    Args:
-        features: [N, F] of fitted episodes.
-    """
-
-    mean: Tensor | None
-    directions: Tensor | None
-
-    def __init__(self, features: Tensor) -> None:
-        super().__init__()
-        wide = features.shape[1] > MOST_COMPONENTS
-        mean, directions = leading_components(features) if wide else (None, None)
-        self.register_buffer("mean", mean)
-        self.register_buffer("directions", directions)
-
-    def forward(self, features: Tensor) -> Tensor:
-        if self.mean is None or self.directions is None:
-            return features
-        return (features - self.mean) @ self.directions
-
-    def targets(self, targets: VisualTargets) -> VisualTargets:
-        """The same with narrowed features; where nothing was seen, they are no longer 0."""
-        seen = {name: self(getattr(targets, name)) for name in ("first", "last", "following")}
-        return replace(targets, **seen)
 
 
 class FeatureScale(nn.Module):
@@ -144,13 +113,16 @@ class VisualHeads(nn.Module):
     Args:
         config: Of the tokenizer.
         fitted: What was seen around windows of fitted episodes.
+        narrowing: What all features that come here were narrowed by, where they were wide; kept
+            for a run that goes on, not used.
     """
 
-    def __init__(self, config: TokenizerConfig, fitted: VisualTargets) -> None:
+    def __init__(
+        self, config: TokenizerConfig, fitted: VisualTargets, narrowing: Narrowing | None = None
+    ) -> None:
         super().__init__()
+        self.narrowing = narrowing
         first, last = fitted.first[fitted.seen], fitted.last[fitted.seen]
-        self.narrowing = Narrowing(torch.cat([first, last]))
-        first, last = self.narrowing(first), self.narrowing(last)
         self.alignment = AlignmentHead(config, first, last)
         self.scale = FeatureScale(first)
         self.num_slots = config.num_slots
@@ -164,7 +136,6 @@ class VisualHeads(nn.Module):
             latents: [B, s, C] quantised latents, scaled.
             targets: What was seen around the chunks.
         """
-        targets = self.narrowing.targets(targets)
         seen, points = targets.rows(targets.seen), points[targets.seen]
         levels = self.alignment.chunk_level, self.alignment.slot_level
         whole = nn.functional.pad(latents, (0, 0, 0, self.num_slots - latents.shape[1])).flatten(1)
@@ -176,8 +147,7 @@ class VisualHeads(nn.Module):
 
     def surprise(self, points: Tensor, targets: VisualTargets) -> Tensor:
         """InfoNCE of latents [B, M, Q] at chunk level; scalar."""
-        seen = self.narrowing.targets(targets.rows(targets.seen))
-        return self.alignment.chunk_level(points[targets.seen], seen)
+        return self.alignment.chunk_level(points[targets.seen], targets.rows(targets.seen))
 
 
 class MaskedModellingHead(nn.Module):
@@ -223,9 +193,20 @@ class MaskedModellingHead(nn.Module):
         return losses.masked_modelling(self.leave(self.layers(entered)[guess]), codes[guess])
 
 
-def build_heads(config: TokenizerConfig, fitted: Mapping[str, VisualTargets]) -> nn.ModuleDict:
-    """`VisualHeads` by dataset, given what was seen around windows of fitted episodes of each."""
-    return nn.ModuleDict({key(name): VisualHeads(config, seen) for name, seen in fitted.items()})
+def build_heads(
+    config: TokenizerConfig,
+    fitted: Mapping[str, VisualTargets],
+    narrowings: Mapping[str, Narrowing],
+) -> nn.ModuleDict:
+    """`VisualHeads` by dataset.
+
+    Args:
+        config: Of the tokenizer.
+        fitted: What was seen around windows of fitted episodes of each dataset.
+        narrowings: What it was narrowed by, where it was wide.
+    """
+    heads = {key(n): VisualHeads(config, seen, narrowings.get(n)) for n, seen in fitted.items()}
+    return nn.ModuleDict(heads)
 
 
 def key(dataset: str) -> str:

@@ -27,6 +27,7 @@ from tokenizer_training.dropout import (
     prefix_mask,
     token_positions,
 )
+from tokenizer_training.features.narrow import Narrowing
 from tokenizer_training.heads import MaskedModellingHead, VisualHeads, build_heads, key
 from tokenizer_training.losses import LossWeights
 from tokenizer_training.portable import to_portable
@@ -66,6 +67,8 @@ class TokenizerModule(LightningModule):
             embodiment; to be set before the trainer runs.
         fitted_targets: What was seen around windows of fitted episodes, by dataset; to be set
             before the trainer runs.
+        narrowings: What that and the batches were narrowed by, where it was wide; to be set
+            before the trainer runs.
         calibration: What the tokenizer is calibrated on; to be set before the trainer runs.
         model: What the steps change.
         tokenizer: The tokenizer with the averaged weights.
@@ -75,6 +78,7 @@ class TokenizerModule(LightningModule):
     start: Path
     usual_errors: Mapping[str, Tensor]
     fitted_targets: Mapping[str, VisualTargets]
+    narrowings: Mapping[str, Narrowing]
     calibration: CalibrationWindows
     model: TokenizerModel
     tokenizer: ActionTokenizer
@@ -128,7 +132,7 @@ class TokenizerModule(LightningModule):
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.heads = build_heads(start.config, self.fitted_targets)
+            self.heads = build_heads(start.config, self.fitted_targets, self.narrowings)
             self.masked_modelling = None
             if self.weights.masked_modelling:
                 self.masked_modelling = MaskedModellingHead(start.config)

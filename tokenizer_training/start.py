@@ -19,7 +19,7 @@ from rvq_action.novelty.calibration import calibrated
 from rvq_action.statistics import StatisticsBuilder
 from rvq_action.tokenizer import ActionTokenizer
 from tokenizer_training.evaluation import SMALLEST, evaluate
-from tokenizer_training.features.cache import DatasetFeatures
+from tokenizer_training.features.narrow import Features
 from tokenizer_training.sources import Source
 from tokenizer_training.visual import Sample, VisualSource, VisualTargets
 
@@ -155,7 +155,7 @@ def thinned(windows: Windows, most: int) -> np.ndarray:
 
 
 def validation_sample(
-    source: Source, most: int, features: DatasetFeatures | None, shuffled: bool = False
+    source: Source, most: int, features: Features | None, shuffled: bool = False
 ) -> Sample:
     """Windows of the validation episodes, with what was seen around them, or around others."""
     windows = source.validation_windows()
@@ -166,7 +166,7 @@ def validation_sample(
     return Sample(source.name, windows.chunk(chosen), targets)
 
 
-def fitted_targets(source: Source, features: DatasetFeatures) -> VisualTargets:
+def fitted_targets(source: Source, features: Features) -> VisualTargets:
     """What was seen around windows of the fitted episodes, evenly spread."""
     windows = source.fit_windows()
     chosen = thinned(windows, FEATURE_WINDOWS)

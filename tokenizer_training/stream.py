@@ -8,7 +8,7 @@ import numpy as np
 
 from rvq_action.data.samplers import WindowSampler
 from tokenizer_training.augment import Augmentation
-from tokenizer_training.features.cache import DatasetFeatures
+from tokenizer_training.features.narrow import Features
 from tokenizer_training.sources import Source
 from tokenizer_training.visual import Sample, VisualSource
 
@@ -35,7 +35,7 @@ class BatchStream:
         augmentation: Augmentation,
         rank: int = 0,
         world_size: int = 1,
-        features: Mapping[str, DatasetFeatures] | None = None,
+        features: Mapping[str, Features] | None = None,
         shuffled: bool = False,
     ) -> None:
         self.sources, self.augmentation = list(sources), augmentation

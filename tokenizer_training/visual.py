@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rvq_action.chunk import ActionChunk
 from rvq_action.data.windows import Windows
-from tokenizer_training.features.cache import DatasetFeatures
+from tokenizer_training.features.narrow import Features
 
 NEAR_SECONDS, ROUNDING = 1.0, 1e-3
 """Windows of one episode that begin nearer than this to one another show nearly the same."""
@@ -91,7 +91,7 @@ class VisualSource:
     """
 
     def __init__(
-        self, features: DatasetFeatures, windows: Windows, shuffled: bool = False, seed: int = 0
+        self, features: Features, windows: Windows, shuffled: bool = False, seed: int = 0
     ) -> None:
         self.features, self.fps = features, windows.episodes[0].fps
         order = np.arange(len(windows))

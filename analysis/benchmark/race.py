@@ -27,12 +27,15 @@ class Runner:
         decode: Called with the number of a batch and its tokens.
         device: `cpu` or `cuda`.
         codes: What codes the tokens of a batch stand for; not timed.
+        absolute: Called with the number of a batch and what `decode` made of it, where that is
+            neither in absolute physical units nor in scored space: the same in those; not timed.
     """
 
     encode: Callable[[int], Any]
     decode: Callable[[int, Any], Any]
     device: str
     codes: Callable[[Any], Any] = lambda tokens: tokens
+    absolute: Callable[[int, Any], Any] = lambda number, chunks: chunks
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,16 +21,20 @@ from rvq_action.baselines.fast import FastTokenizer
 from rvq_action.chunk import ActionChunk
 from rvq_action.export.files import export
 from rvq_action.export.modules import ChunkDecoder, ChunkEncoder
+from rvq_action.fast_interface.chunk_space import ChunkSpace
+from rvq_action.relative import to_absolute, to_relative
 from rvq_action.tokenizer import ActionTokenizer
 
 PUBLIC, MODEL, COMPILED, BF16 = "public", "model", "compiled", "bf16"
 ADAPTIVE, TOLERANCE = "adaptive", 1e-3
 """Adaptive length at one of the tolerances that `compare` scores."""
-IDS, ADAPTIVE_IDS = "ids", "adaptive-ids"
+IDS, ADAPTIVE_IDS, PROCESSOR = "ids", "adaptive-ids", "processor"
 ONNX, INT8 = EXPORTED = "onnx", "onnx-int8"
 WAYS = {
     PUBLIC: "`ActionTokenizer`: input checked, physical units in and out",
     IDS: "the same from chunks to flat lists of token ids and back, as far as FAST goes",
+    PROCESSOR: "FAST's interface, as `AutoProcessor` loads it: normalised chunks to flat lists of "
+    "token ids and back, without the anchor",
     ADAPTIVE: f"`public` with `tolerance={TOLERANCE:g}`: no more tokens than a chunk needs",
     ADAPTIVE_IDS: "the same to ids and back, closed by the end token",
     MODEL: "the network and its codebooks alone, in model space",
@@ -93,6 +98,7 @@ def runner(robot: Robot, way: str) -> Runner:
     """One of the ways to ask a tokenizer."""
     ways = {PUBLIC: _public, BF16: _public, ADAPTIVE: _adaptive, MODEL: _model, COMPILED: _compiled}
     ways |= {IDS: partial(_ids, codes=_public), ADAPTIVE_IDS: partial(_ids, codes=_adaptive)}
+    ways |= {PROCESSOR: _processor}
     ways |= {way: partial(_onnx, int8=way == INT8) for way in EXPORTED}
     return ways[way](robot, _precision(robot, way))
 
@@ -146,6 +152,32 @@ def _ids(
         lambda number, ids: asked.decode(number, words.to_codes(ids)),
         asked.device,
         words.to_codes,
+    )
+
+
+def _processor(robot: Robot, precision: Callable[[], AbstractContextManager]) -> Runner:
+    """The class that `AutoProcessor` loads, given what a policy's preprocessing gives to FAST."""
+    from rvq_action.processing import RvqActionProcessor
+
+    tokenizer, data = robot.tokenizer, robot.data
+    processor = RvqActionProcessor(tokenizer, data.embodiment, data.fps)
+    space = ChunkSpace(tokenizer.embodiments[data.embodiment])
+    layout, horizon = space.layout, data.horizon
+    chunks = [
+        space.to_chunks(to_relative(batch.actions, batch.anchor, layout, batch.mask)).numpy()
+        for batch in robot.batches
+    ]
+
+    def absolute(number: int, decoded: np.ndarray) -> Tensor:
+        batch, motion = robot.batches[number], space.to_motion(torch.from_numpy(decoded))
+        return to_absolute(motion, batch.anchor, layout, batch.mask)
+
+    return Runner(
+        lambda number: processor(chunks[number]),
+        lambda number, ids: processor.decode(ids, time_horizon=horizon, action_dim=layout.width),
+        tokenizer.device.type,
+        tokenizer.vocabulary_of(data.embodiment).to_codes,
+        absolute,
     )
 
 

@@ -24,6 +24,7 @@ from analysis.benchmark.runners import (
     EXPORTED,
     IDS,
     MODEL,
+    PROCESSOR,
     PUBLIC,
     Robot,
     fast_runner,
@@ -72,7 +73,8 @@ def compute(
     if threads < 1 or passes < 5:
         raise ValueError(f"Give at least 1 thread and 5 passes, not {threads} and {passes}.")
     onnx = all(map(find_spec, EXPORTING)) if onnx is None else onnx
-    ways = [PUBLIC, IDS, ADAPTIVE, ADAPTIVE_IDS, MODEL, *[COMPILED] * compiled, *EXPORTED * onnx]
+    ways = [PUBLIC, IDS, PROCESSOR, ADAPTIVE, ADAPTIVE_IDS, MODEL]
+    ways += [*[COMPILED] * compiled, *EXPORTED * onnx]
     _use_threads(threads)
     loaded = load_tokenizers(tokenizers, closed_forms=False)
     sets = load_eval_sets(data, (), mapping, splits_of(loaded))
@@ -210,7 +212,7 @@ def _error(asked: Runner, data: EvalSet, drawn: list[Batch]) -> float:
     """Mean squared error of what a runner decodes, in scored space."""
     squares = []
     for number, batch in enumerate(drawn):
-        back = asked.decode(number, asked.encode(number))
+        back = asked.absolute(number, asked.decode(number, asked.encode(number)))
         if isinstance(back, Tensor):
             back = data.space.transform(data.to_relative(back.float().cpu(), batch))
         squares.append(np.square(data.space.clip(back) - batch.scored).mean())

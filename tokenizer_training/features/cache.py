@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,14 +131,44 @@ class DatasetFeatures:
         Raises:
             ValueError: A file of the cache is missing or damaged.
         """
+        rows, known = self.locate(episodes, frames)
+        features = torch.zeros(len(known), len(self.cameras) * self.width)
+        features[known] = self._rows(rows)
+        return features, known
+
+    def locate(
+        self, episodes: np.ndarray | Tensor, frames: np.ndarray | Tensor
+    ) -> tuple[np.ndarray, Tensor]:
+        """Where the features of single frames are, counted through all shards.
+
+        Args:
+            episodes: [N] integers.
+            frames: [N] integers, counted from the episode's start.
+
+        Returns:
+            Integers [known ones], and [N] bool: known.
+        """
         episodes, frames = np.asarray(episodes), np.asarray(frames)
         lengths = self._lengths
         known = (episodes >= 0) & (episodes < len(lengths)) & (frames >= 0)
         known[known] = frames[known] < lengths[episodes[known]]
         rows = self.index.first_rows[episodes[known]] + frames[known] // self.index.stride
-        features = torch.zeros(len(episodes), len(self.cameras) * self.width)
-        features[torch.from_numpy(known)] = self._rows(rows)
-        return features, torch.from_numpy(known)
+        return rows, torch.from_numpy(known)
+
+    @property
+    def num_rows(self) -> int:
+        """Frames that have features, of all episodes extracted so far."""
+        return int(self.index.first_rows[self.index.done])
+
+    def blocks(self, size: int) -> Iterator[Tensor]:
+        """All rows in order, [at most `size`, cameras * W] float32 at a time.
+
+        Raises:
+            ValueError: A file of the cache is missing or damaged.
+        """
+        for shard in self._shards:
+            for block in shard.split(size):
+                yield block.flatten(1).float()
 
     def check_complete(self, dataset: RobotDataset) -> None:
         """Refuse features of other recordings than these, or of only a part of them.

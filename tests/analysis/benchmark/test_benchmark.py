@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
 from analysis.benchmark import page, study
@@ -15,12 +16,14 @@ from analysis.benchmark.runners import (
     INT8,
     MODEL,
     ONNX,
+    PROCESSOR,
     PUBLIC,
     TOLERANCE,
     Robot,
     runner,
 )
 from analysis.evalset import load_eval_sets
+from rvq_action.relative import to_relative
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def benchmark(artefact, so101):
 def test_fast_is_timed_beside_every_way_at_every_batch(benchmark):
     (dataset,) = benchmark.datasets
     ways = {(e.batch, e.way) for e in dataset.entries if e.device == "cpu"}
-    ours = (PUBLIC, IDS, ADAPTIVE, ADAPTIVE_IDS, MODEL, ONNX, INT8)
+    ours = (PUBLIC, IDS, PROCESSOR, ADAPTIVE, ADAPTIVE_IDS, MODEL, ONNX, INT8)
     assert {(b, w) for b in (1, 64) for w in (study.FAST, *ours)} <= ways
     fast = [e for e in dataset.entries if e.way == study.FAST]
     assert all(e.encode_ratio == e.decode_ratio == e.both_ratio == 1.0 for e in fast)
@@ -86,6 +89,44 @@ def test_the_way_to_ids_goes_as_far_as_fast_does(so101_tokenizer, so101):
     for ids in short:
         assert type(ids) is list and all(type(token) is int for token in ids)
         assert (ids[-1] == words.end_id) == (words.end_id in ids)
+
+
+def test_the_processor_is_asked_as_the_users_of_fast_ask(so101_tokenizer, so101, tmp_path):
+    """By what AutoProcessor loads from the artefact, given chunks of its own space."""
+    from transformers import AutoProcessor
+
+    (data,) = load_eval_sets([so101], (), None, {})
+    batch = data.batch.take(range(8))
+    asked = runner(Robot(so101_tokenizer, data, [batch]), PROCESSOR)
+    so101_tokenizer.save_pretrained(tmp_path)
+    processor = AutoProcessor.from_pretrained(tmp_path, trust_remote_code=True)
+    known = so101_tokenizer.embodiments[data.embodiment]
+    moved = to_relative(batch.actions, batch.anchor, known.layout).numpy()
+    chunks = (moved - known.actions.middle.numpy()) / known.actions.scale.numpy()
+    ids = asked.encode(0)
+    assert ids == processor(chunks) and type(ids) is list and type(ids[0][0]) is int
+    assert len({len(row) for row in ids}) == 1
+    decoded = asked.decode(0, ids)
+    shape = {"time_horizon": data.horizon, "action_dim": known.layout.width}
+    np.testing.assert_array_equal(decoded, processor.decode(ids, **shape))
+    assert decoded.shape == chunks.shape and np.square(decoded - chunks).mean() < 0.01
+    error = (asked.absolute(0, decoded) - batch.actions).numpy() / known.actions.scale.numpy()
+    np.testing.assert_allclose(error, decoded - chunks, atol=1e-4)
+
+
+def test_the_processor_is_not_told_the_anchor(so101_networked, so101):
+    """Where networks know it, codes are those of motions by themselves, and not of `public`."""
+    (data,) = load_eval_sets([so101], (), None, {})
+    batch, tokenizer = data.batch.take(range(64)), so101_networked
+    robot = Robot(tokenizer, data, [batch])
+    public, asked = (r.codes(r.encode(0)) for r in (runner(robot, w) for w in (PUBLIC, PROCESSOR)))
+    motion = to_relative(batch.actions, batch.anchor, tokenizer.layout())
+    alone = tokenizer.encode(motion, fps=data.fps, relative=True)
+
+    def same(codes):
+        return (asked == codes).flatten(1).all(1).double().mean()
+
+    assert same(alone) > 0.95 and same(public) < 0.9
 
 
 def test_the_file_and_the_page_name_the_machine(benchmark, tmp_path):
