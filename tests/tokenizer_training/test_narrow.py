@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rvq_action.config import TokenizerConfig
-from tests.tokenizer_training.test_visual import SLOTS, TERMS
+from tests.tokenizer_training.conftest import SLOTS, TERMS
 from tokenizer_training.export import load_checkpoint
 from tokenizer_training.features import narrow
 from tokenizer_training.features.cache import DatasetFeatures, FeatureCache
