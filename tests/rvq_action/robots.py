@@ -18,8 +18,16 @@ from rvq_action.rotation import axis_angle_to_matrix, matrix_to_rot6d
 from rvq_action.statistics import StatisticsBuilder
 
 RECIPE = ClosedFormRecipe(
-    num_quantizers=3, codebook_size=64, iterations=3, samples_per_code=8, hidden=16, depth=1
+    num_quantizers=3,
+    codebook_size=64,
+    channels="together",
+    iterations=3,
+    samples_per_code=8,
+    hidden=16,
+    depth=1,
 )
+"""Channels are together in all of them, as in most robots; `closed_form/test_mixing.py` lets them
+choose."""
 ARM_FPS, ARM_HORIZON = 20.0, 20
 WALL_FPS, WALL_HORIZON = 10.0, 10
 

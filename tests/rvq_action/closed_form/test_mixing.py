@@ -18,7 +18,7 @@ from rvq_action.time_basis import to_frequencies
 from tests.rvq_action.robots import RECIPE, waves
 
 WIDTH, HORIZON, FPS, COUNT = 4, 12, 10.0, 600
-QUICK = replace(RECIPE, depth=0, slots=2)
+QUICK = replace(RECIPE, channels="auto", depth=0, slots=2)
 
 
 def windows(x: Tensor) -> Windows:
